@@ -1,0 +1,231 @@
+//! El acuse (ACK) que se devuelve al equipo: qué dice y con qué forma.
+//!
+//! Es una función pura del MSH recibido, del veredicto y de la hora. No sabe si el mensaje se
+//! guardó de veras: eso lo decide quien construye el [`Veredicto`].
+
+use chrono::NaiveDateTime;
+
+use crate::mensaje::Cabecera;
+
+/// Qué se hizo con el mensaje.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Veredicto {
+    /// Está entero en el disco con un nombre propio: AA.
+    Aceptado,
+    /// No se pudo guardar; el texto dice por qué, en letras y blancos ASCII: AE.
+    Fallido(&'static str),
+    /// No tiene MSH: AR.
+    SinMsh,
+    /// Pasa del límite: AR.
+    Excesivo,
+}
+
+/// Qué acuse recibe cada mensaje (clave `Acuse`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forma {
+    /// El clásico sin trama, el estándar con trama.
+    Automatica,
+    /// El del programa en Python, siempre.
+    Clasica,
+    /// El estándar, siempre.
+    Estandar,
+}
+
+/// El código de un mensaje guardado (clave `CodigoAcuse`). Nunca se deduce del MSH: un
+/// fabricante solo admite CA y otro lo cuenta como rechazo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodigoAceptado {
+    /// Aceptación de aplicación.
+    Aa,
+    /// Aceptación de recepción (modo ampliado).
+    Ca,
+}
+
+/// El código de un mensaje que no se pudo guardar (clave `AcuseDeFallo`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnteFallo {
+    /// Error de aplicación.
+    Ae,
+    /// Rechazo.
+    Ar,
+    /// Sin acuse y se cierra la conexión: hay equipos que solo repiten si nada vuelve.
+    Callar,
+}
+
+/// Cómo se acusa, según Config.ini.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reglas {
+    /// Clave `Acuse`.
+    pub forma: Forma,
+    /// Clave `CodigoAcuse`.
+    pub aceptado: CodigoAceptado,
+    /// Clave `AcuseDeFallo`.
+    pub ante_fallo: AnteFallo,
+}
+
+impl Reglas {
+    /// MSA-1 para ese veredicto; `None`: no se contesta y se cierra la conexión.
+    #[must_use]
+    pub fn codigo(&self, veredicto: Veredicto) -> Option<&'static str> {
+        match (veredicto, self.aceptado, self.ante_fallo) {
+            (Veredicto::Aceptado, CodigoAceptado::Aa, _) => Some("AA"),
+            (Veredicto::Aceptado, CodigoAceptado::Ca, _) => Some("CA"),
+            (Veredicto::Fallido(_), _, AnteFallo::Ae) => Some("AE"),
+            (Veredicto::Fallido(_), _, AnteFallo::Callar) => None,
+            (Veredicto::Fallido(_), _, AnteFallo::Ar)
+            | (Veredicto::SinMsh | Veredicto::Excesivo, ..) => Some("AR"),
+        }
+    }
+
+    /// El acuse completo, sin trama; `None` cuando no se contesta.
+    ///
+    /// `cabecera` es `None` si el mensaje no tiene MSH. `id_propio` es el MSH-10 del acuse
+    /// estándar cuando el del mensaje está vacío.
+    #[must_use]
+    pub fn redactar(
+        &self,
+        veredicto: Veredicto,
+        cabecera: Option<&Cabecera<'_>>,
+        con_trama: bool,
+        ahora: NaiveDateTime,
+        id_propio: &str,
+    ) -> Option<Vec<u8>> {
+        let codigo = self.codigo(veredicto)?;
+        let hora = ahora.format("%Y%m%d%H%M%S").to_string();
+        let es_clasico = match self.forma {
+            Forma::Clasica => true,
+            Forma::Estandar => false,
+            Forma::Automatica => !con_trama,
+        };
+        Some(if es_clasico {
+            clasico(codigo, veredicto, cabecera, &hora)
+        } else {
+            estandar(codigo, veredicto, cabecera, &hora, id_propio)
+        })
+    }
+}
+
+/// El texto de `recibir_archivo` en el programa de Python, con MSH-10 donde aquel ponía MSH-7.
+fn clasico(
+    codigo: &str,
+    veredicto: Veredicto,
+    cabecera: Option<&Cabecera<'_>>,
+    hora: &str,
+) -> Vec<u8> {
+    let id = cabecera.map_or(&b""[..], |cabecera| cabecera.campo(10));
+    let mut acuse = Vec::with_capacity(256);
+    for parte in [
+        b"MSH|^~\\&|ReceivingApp|ReceivingFacility|SendingApp|SendingFacility|",
+        hora.as_bytes(),
+        b"||ACK^R01|",
+        id,
+        b"|P|2.5|||||latin-1|||NE\rMSA|",
+        codigo.as_bytes(),
+        b"|",
+        id,
+        b"|",
+    ] {
+        acuse.extend_from_slice(parte);
+    }
+    if veredicto != Veredicto::Aceptado {
+        let (texto, condicion) = explicacion(veredicto);
+        acuse.extend_from_slice(format!("{texto}|||{condicion}|").as_bytes());
+    }
+    acuse.push(b'\r');
+    acuse
+}
+
+/// La forma que cumple a la vez lo que piden los manuales y las capturas de los fabricantes:
+/// separadores del equipo, direcciones cruzadas, MSH escrito hasta el campo 21 y MSA hasta el 6.
+fn estandar(
+    codigo: &str,
+    veredicto: Veredicto,
+    cabecera: Option<&Cabecera<'_>>,
+    hora: &str,
+    id_propio: &str,
+) -> Vec<u8> {
+    let campo = |numero: usize, ausente: &'static str| match cabecera {
+        Some(cabecera) => cabecera.campo(numero),
+        None => ausente.as_bytes(),
+    };
+    let o_bien = |valor: &'_ [u8], otro: &[u8]| {
+        if valor.is_empty() {
+            otro.to_vec()
+        } else {
+            valor.to_vec()
+        }
+    };
+    let id = campo(10, "");
+    let tipo_de_resultado = match campo(16, "") {
+        valor @ (b"0" | b"1" | b"2") => valor,
+        _ => b"",
+    };
+    let (texto, condicion) = explicacion(veredicto);
+    let msh: [&[u8]; CAMPOS_DEL_MSH] = [
+        b"MSH",
+        &o_bien(campo(2, ""), b"^~\\&"),
+        campo(5, ""),
+        campo(6, ""),
+        campo(3, ""),
+        campo(4, ""),
+        hora.as_bytes(),
+        b"",
+        &tipo_de_acuse(cabecera),
+        &o_bien(id, id_propio.as_bytes()),
+        campo(11, "P"),
+        campo(12, "2.5"),
+        b"",
+        b"",
+        b"",
+        tipo_de_resultado,
+        campo(17, ""),
+        campo(18, ""),
+        b"",
+        b"",
+        campo(21, ""),
+    ];
+    let msa: [&[u8]; 8] = [
+        b"MSA",
+        codigo.as_bytes(),
+        id,
+        texto.as_bytes(),
+        b"",
+        b"",
+        condicion.as_bytes(),
+        b"",
+    ];
+    let separador = campo(1, "|");
+    [&msh.join(separador)[..], b"\r", &msa.join(separador), b"\r"].concat()
+}
+
+/// El nombre del segmento y los campos del MSH-2 al MSH-21.
+const CAMPOS_DEL_MSH: usize = 21;
+
+/// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes.
+fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
+    let (Some(cabecera), mut tipo) = (cabecera, b"ACK".to_vec()) else {
+        return b"ACK".to_vec();
+    };
+    let separador = cabecera.separador_de_componentes();
+    let suceso = cabecera.componente_del_tipo(2);
+    if !suceso.is_empty() {
+        tipo.push(separador);
+        tipo.extend_from_slice(suceso);
+        if !cabecera.componente_del_tipo(3).is_empty() {
+            tipo.push(separador);
+            tipo.extend_from_slice(b"ACK");
+        }
+    }
+    tipo
+}
+
+/// MSA-3 y MSA-6 (tabla HL7 0357). Sin acentos ni signos: no se sabe qué juego de caracteres
+/// ni qué separadores lee el equipo.
+fn explicacion(veredicto: Veredicto) -> (&'static str, &'static str) {
+    match veredicto {
+        Veredicto::Aceptado => ("Message accepted", "0"),
+        Veredicto::Fallido(causa) => (causa, "207"),
+        Veredicto::SinMsh => ("No es HL7 porque no tiene MSH", "100"),
+        Veredicto::Excesivo => ("El mensaje es demasiado grande", "207"),
+    }
+}

@@ -1,0 +1,58 @@
+//! La parada: la bandera que levanta Ctrl+C y la cuenta de los mensajes que están en curso.
+//!
+//! Nadie despierta a una lectura bloqueada: en Windows no hay modo seguro de hacerlo, y quien
+//! solo espera no tiene nada que perder; su hilo acaba con el proceso. Que un mensaje acusado
+//! esté a salvo no depende de esta parada, sino de que se guarda antes de acusarlo.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// La bandera del programa de Python: una vez levantada no comienza ningún mensaje más.
+pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
+
+static EN_CURSO: Mutex<usize> = Mutex::new(0);
+static UNO_MENOS: Condvar = Condvar::new();
+
+/// Un mensaje que se está guardando o acusando; la parada lo espera.
+#[derive(Debug)]
+pub struct EnCurso(());
+
+/// Levanta la bandera. Devuelve si ya estaba levantada: es la segunda vez que se pide.
+pub fn manejar_interrupcion() -> bool {
+    let _cuenta = cuenta();
+    APAGAR_SERVER.swap(true, Ordering::Relaxed)
+}
+
+/// Anuncia que comienza un mensaje; `None` si ya se pidió parar: no se acusa y el equipo lo
+/// enviará de nuevo.
+#[must_use]
+pub fn comenzar() -> Option<EnCurso> {
+    // La bandera se mira con la cuenta tomada: entre mirar y contar no cabe una parada.
+    let mut cuenta = cuenta();
+    if APAGAR_SERVER.load(Ordering::Relaxed) {
+        return None;
+    }
+    *cuenta += 1;
+    Some(EnCurso(()))
+}
+
+/// Espera a que acaben los mensajes en curso, a lo sumo `plazo`; devuelve cuántos quedan.
+#[must_use]
+pub fn esperar(plazo: Duration) -> usize {
+    let (cuenta, _) = UNO_MENOS
+        .wait_timeout_while(cuenta(), plazo, |cuenta| *cuenta > 0)
+        .unwrap_or_else(PoisonError::into_inner);
+    *cuenta
+}
+
+impl Drop for EnCurso {
+    fn drop(&mut self) {
+        *cuenta() -= 1;
+        UNO_MENOS.notify_all();
+    }
+}
+
+fn cuenta() -> MutexGuard<'static, usize> {
+    EN_CURSO.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,64 @@
+//! Los errores del sistema dichos a quien está en el laboratorio: qué pasa y qué hacer.
+//!
+//! No sabe qué operación falló ni dónde; eso lo dice cada error que lo usa.
+
+use std::io::{self, ErrorKind};
+
+/// Causa y remedio, p. ej. `el disco está lleno; libere espacio`.
+#[must_use]
+pub fn explicar(error: &io::Error) -> String {
+    let conocida = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "el disco está lleno; libere espacio",
+        ErrorKind::PermissionDenied => {
+            "no hay permiso; dé permiso de escritura al usuario con que se ejecuta el programa, o cierre el programa que lo tiene abierto"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "el disco está protegido contra escritura; desprotéjalo o elija otra carpeta"
+        }
+        ErrorKind::NotFound => "no existe; revise la ruta y que la unidad esté conectada",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "ya hay un archivo con el nombre de la carpeta; muévalo o elija otra carpeta"
+        }
+        ErrorKind::InvalidFilename => {
+            "el nombre no es válido o es demasiado largo; elija otra carpeta"
+        }
+        ErrorKind::AddrInUse => {
+            "otro programa ya lo usa; ciérrelo (¿está abierto este mismo programa?) o elija otro puerto"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "esta dirección no es de este equipo; use 0.0.0.0 para todas"
+        }
+        _ if es_falta_de_descriptores(error) => {
+            "hay demasiados archivos y conexiones abiertos; baje MaxConexiones o suba el límite del sistema"
+        }
+        _ => {
+            return format!("{error}; si se repite, avise a su soporte informático con este texto");
+        }
+    };
+    conocida.to_owned()
+}
+
+/// La misma causa en letras y blancos ASCII, para el MSA-3 de un acuse.
+#[must_use]
+pub fn explicar_al_equipo(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "No se pudo guardar porque el disco esta lleno"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "No se pudo guardar por falta de permiso"
+        }
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "No se pudo guardar porque falta la carpeta"
+        }
+        _ => "No se pudo guardar el mensaje",
+    }
+}
+
+/// EMFILE y ENFILE (Unix), WSAEMFILE (Windows): la biblioteca estándar no les da nombre.
+fn es_falta_de_descriptores(error: &io::Error) -> bool {
+    let codigos: &[i32] = if cfg!(windows) { &[10024] } else { &[23, 24] };
+    error
+        .raw_os_error()
+        .is_some_and(|codigo| codigos.contains(&codigo))
+}

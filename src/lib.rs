@@ -1,0 +1,71 @@
+//! Servidor de recepción de mensajes HL7 v2 para el equipo de un laboratorio.
+//!
+//! Un analizador se conecta por TCP y envía mensajes; cada mensaje pasa a ser un archivo
+//! `.res` entero en `Directorio`, y solo entonces se contesta con un acuse. **AA significa: el
+//! mensaje está entero, en el disco, con un nombre que nadie más tiene, aunque la luz se
+//! corte en el instante siguiente.**
+//!
+//! # El camino de un mensaje
+//!
+//! ```text
+//! socket → trama::Lector → mensaje::leer_cabecera → almacen::guardar → acuse::redactar → socket
+//!          (dónde acaba)    (quién lo pide)          (a salvo)         (qué se contesta)
+//! ```
+//!
+//! [`conexion`] recorre ese camino, un hilo por equipo; [`servidor`] abre los hilos; `main`
+//! lee la configuración, arranca, espera y detiene.
+//!
+//! # Lo que siempre se cumple
+//!
+//! - Un AA solo nace en `conexion::Conversacion::recibir_archivo`, después del `Ok` del almacén.
+//! - Solo [`almacen`] escribe mensajes en el disco. Los bytes del archivo son los recibidos.
+//! - [`mensaje`], [`indicio`], [`trama`] y [`acuse`] son puros: bytes dentro, valores fuera. No
+//!   nombran sockets, archivos, relojes ni registro; la hora es un argumento.
+//! - Nada de la red llega al nombre de un archivo, ni sin escapar a la consola; del paciente no
+//!   llega nada.
+//! - Nadie espera a la consola: [`registro`] escribe en su propio hilo.
+//! - Lo correcto no depende de [`apagado`]: un proceso muerto a mitad no ha acusado nada que
+//!   no esté a salvo.
+//!
+//! Las flechas van en un sentido: `main` → `configuracion`, `servidor`, `conexion`, `registro`;
+//! `conexion` → `trama`, `mensaje`, `acuse`, `almacen`, `apagado`; `trama` → `mensaje`,
+//! `indicio`.
+//!
+//! # Palabras
+//!
+//! | palabra | significado |
+//! |---|---|
+//! | mensaje | un mensaje HL7 v2, o un lote (FHS, BHS) en una sola trama |
+//! | segmento, campo, componente | partes de un mensaje; el primer segmento es el MSH, la cabecera |
+//! | trama | cómo viajó un mensaje: MLLP (VT … FS CR), o sin trama |
+//! | ruido | bytes entre mensajes que no significan nada y se descartan |
+//! | equipo | el analizador que se conecta |
+//! | conexión | el canal TCP con un equipo; la conversación es lo que se habla en ella |
+//! | acuse | el ACK que enviamos; el veredicto dice cuál |
+//! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
+//! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
+//! | apartado | bytes que no llegaron a ser un mensaje, guardados en `apartados/` |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod mensaje;
+
+pub mod indicio;
+
+pub mod trama;
+
+pub mod acuse;
+
+pub mod causa;
+
+pub mod almacen;
+
+pub mod apagado;
+
+pub mod registro;
+
+pub mod conexion;
+
+pub mod servidor;
+
+pub mod configuracion;

@@ -1,0 +1,140 @@
+//! El puerto: quién entra, cuántos a la vez, y que nada que pase en una conexión toque a otra.
+//!
+//! Un hilo por conexión. Este módulo no sabe qué se habla en ella.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use log::{info, warn};
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::apagado::APAGAR_SERVER;
+use crate::causa;
+
+/// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
+const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
+/// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
+const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
+const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
+/// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
+const PILA_BYTES: usize = 256 * 1024;
+
+/// Quién puede entrar y cuántos a la vez.
+#[derive(Debug, Clone)]
+pub struct Acceso {
+    /// Conexiones simultáneas.
+    pub max_conexiones: usize,
+    /// Direcciones y rangos admitidos; vacío, todos.
+    pub permitidos: Vec<IpNet>,
+}
+
+/// Acepta conexiones para siempre y atiende cada una en su hilo. No vuelve: acaba con el
+/// proceso. En el programa de Python, `iniciar_servidor`.
+///
+/// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
+pub fn iniciar_servidor<F>(escucha: &TcpListener, acceso: &Acceso, atender: F) -> !
+where
+    F: Fn(&TcpStream, SocketAddr) -> io::Result<()> + Clone + Send + 'static,
+{
+    let ocupadas = Arc::new(AtomicUsize::new(0));
+    loop {
+        match escucha.accept() {
+            Ok((canal, origen)) => {
+                let equipo = SocketAddr::new(origen.ip().to_canonical(), origen.port());
+                if APAGAR_SERVER.load(Ordering::Relaxed) {
+                    continue;
+                }
+                match admitir(&ocupadas, equipo.ip(), acceso) {
+                    Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
+                    Err(motivo) => warn!("{equipo}: conexión rechazada: {motivo}"),
+                }
+            }
+            Err(error) => {
+                warn!(
+                    "no se pudo aceptar una conexión: {}; se sigue escuchando",
+                    causa::explicar(&error)
+                );
+                thread::sleep(PAUSA_TRAS_ERROR);
+            }
+        }
+    }
+}
+
+fn abrir_conexion<F>(canal: TcpStream, equipo: SocketAddr, plaza: Plaza, atender: F)
+where
+    F: FnOnce(&TcpStream, SocketAddr) -> io::Result<()> + Send + 'static,
+{
+    let conversar = move || {
+        let _plaza = plaza;
+        info!("Conexión Establecida desde {equipo}");
+        let resultado = vigilar(&canal).and_then(|()| atender(&canal, equipo));
+        match resultado {
+            Ok(()) => info!("Conexion cerrada {equipo}"),
+            Err(error) => warn!("Error en la Conexion: {equipo}: {}", explicar_corte(&error)),
+        }
+    };
+    let hilo = thread::Builder::new()
+        .name(format!("equipo {equipo}"))
+        .stack_size(PILA_BYTES);
+    if let Err(error) = hilo.spawn(conversar) {
+        warn!(
+            "{equipo}: conexión rechazada: no se pudo crear su hilo: {}",
+            causa::explicar(&error)
+        );
+    }
+}
+
+/// TCP keep-alive descubre a los equipos apagados o desconectados; callar no es motivo de cierre.
+fn vigilar(canal: &TcpStream) -> io::Result<()> {
+    SockRef::from(canal).set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE_TRAS)
+            .with_interval(KEEPALIVE_CADA),
+    )
+}
+
+fn explicar_corte(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted => "el equipo cortó la conexión".to_owned(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            "el equipo no recoge su acuse o dejó de responder; revise su red".to_owned()
+        }
+        _ => causa::explicar(error),
+    }
+}
+
+/// El derecho a una conexión; se devuelve al acabar, también por un pánico.
+#[derive(Debug)]
+struct Plaza(Arc<AtomicUsize>);
+
+impl Drop for Plaza {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Result<Plaza, String> {
+    let permitido =
+        acceso.permitidos.is_empty() || acceso.permitidos.iter().any(|red| red.contains(&equipo));
+    if !permitido {
+        return Err(format!(
+            "{equipo} no está en EquiposPermitidos de Config.ini"
+        ));
+    }
+    // Solo el hilo que acepta ocupa plazas: entre mirar y ocupar, el número no crece.
+    if ocupadas.load(Ordering::Relaxed) >= acceso.max_conexiones {
+        return Err(format!(
+            "ya hay {} conexiones; suba MaxConexiones en Config.ini si hacen falta",
+            acceso.max_conexiones
+        ));
+    }
+    ocupadas.fetch_add(1, Ordering::Relaxed);
+    Ok(Plaza(Arc::clone(ocupadas)))
+}

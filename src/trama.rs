@@ -1,0 +1,530 @@
+//! De los bytes de una conexión a los mensajes: MLLP, mensajes sin trama y ruido.
+//!
+//! [`Lector`] recibe bytes, un silencio o el cierre, y entrega [`Suceso`]s. El resultado no
+//! depende de cómo TCP cortó los bytes, y el trabajo es lineal en su número. No sabe de
+//! sockets, archivos, relojes ni registro: el tiempo lo mide quien lo llama.
+//!
+//! Fuente: HL7 v2.5.1 apéndice C (MLLP) y lo que hacen de veras los analizadores.
+
+use std::borrow::Cow;
+use std::mem;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::indicio::{Indicio, Muestra};
+use crate::mensaje::{self, CR, LF};
+
+/// Comienzo de una trama MLLP.
+pub const VT: u8 = 0x0B;
+/// Fin de una trama MLLP, seguido de CR.
+pub const FS: u8 = 0x1C;
+
+/// Cuánto se guarda de un mensaje que pasa del límite.
+pub const COMIENZO_BYTES: usize = 64 * 1024;
+/// Un equipo que envía FS sin CR espera ya su acuse: se le concede este silencio cuando el FS
+/// cierra un segmento…
+const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
+/// …y este otro cuando el FS podría ser un dato en mitad de un campo.
+const GRACIA_EN_CAMPO: Duration = Duration::from_secs(1);
+/// Silencio tras el cual un ruido corto y desconocido ya se comenta.
+const ESPERA_DE_RUIDO: Duration = Duration::from_secs(1);
+/// Cuánto puede preceder al MSH tras un VT: BOM, blancos, líneas vacías.
+const PREAMBULO_BYTES: usize = 8;
+/// Tamaño del búfer de una conexión ociosa; casi todo mensaje de un analizador cabe.
+const BUFER_BYTES: usize = 8 * 1024;
+
+/// Hasta dónde se lee y cuánto se espera.
+#[derive(Debug, Clone, Copy)]
+pub struct Limites {
+    /// Longitud máxima de un mensaje, en bytes.
+    pub mensaje_bytes: usize,
+    /// Silencio que cierra un mensaje sin trama que acaba en CR o LF.
+    pub sin_trama: Duration,
+    /// Silencio que da por abandonada una trama comenzada.
+    pub incompleta: Duration,
+}
+
+/// Lo que hay en el cable, en orden de llegada.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Suceso<'a> {
+    /// Un mensaje entero, sin VT ni FS.
+    Mensaje {
+        /// El contenido, tal como llegó.
+        bytes: &'a [u8],
+        /// Si vino en una trama MLLP.
+        con_trama: bool,
+    },
+    /// Un mensaje que pasó del límite y se leyó hasta su fin sin guardarlo.
+    Excedido {
+        /// Sus primeros bytes, a lo sumo [`COMIENZO_BYTES`].
+        comienzo: Cow<'a, [u8]>,
+        /// Su longitud entera, en bytes.
+        longitud: usize,
+        /// Si vino en una trama MLLP.
+        con_trama: bool,
+    },
+    /// Bytes que no llegaron a ser un mensaje; no se acusan.
+    Apartado {
+        /// Lo recibido, o su comienzo si pasó del límite.
+        bytes: Cow<'a, [u8]>,
+        /// Por qué.
+        motivo: Motivo,
+    },
+    /// El ruido dice qué habla el equipo; a lo sumo uno por conexión.
+    Indicio(Indicio),
+}
+
+/// Por qué unos bytes no llegaron a ser un mensaje.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motivo {
+    /// El equipo cerró la conexión a mitad de la trama.
+    Cortado,
+    /// El equipo calló a mitad de la trama.
+    Abandonado,
+    /// El equipo empezó otra trama sin terminar esta.
+    Reiniciado,
+    /// Texto que llegó cuando su mensaje sin trama ya se había cerrado.
+    Cola,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Estado {
+    Ruido,
+    Trama,
+    /// Con el nombre del segmento que cierra el lote, si es un lote: dentro de él, un MSH no
+    /// empieza otro archivo.
+    SinTrama {
+        fin_de_lote: Option<&'static [u8; 3]>,
+    },
+    Cola,
+}
+
+/// Por qué no vendrán más bytes por ahora.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pausa {
+    Silencio,
+    Cierre,
+}
+
+/// Dónde acaba lo que se estaba leyendo.
+struct Final {
+    /// Primer byte que ya no le pertenece.
+    hasta: usize,
+    /// Donde sigue la lectura.
+    sigue: usize,
+    /// `None`: está entero.
+    motivo: Option<Motivo>,
+}
+
+impl Final {
+    fn entero(hasta: usize, sigue: usize) -> Final {
+        Final {
+            hasta,
+            sigue,
+            motivo: None,
+        }
+    }
+}
+
+/// Lo que ya se soltó de un mensaje que pasó del límite.
+#[derive(Debug, Default)]
+struct Exceso {
+    comienzo: Vec<u8>,
+    longitud: usize,
+}
+
+/// Convierte los bytes de una conexión en sucesos.
+///
+/// Se usa en ciclo: [`Lector::siguiente`] hasta `None`; entonces se lee en [`Lector::hueco`]
+/// durante [`Lector::espera`] y se avisa con [`Lector::avanzar`], [`Lector::vencer`] o
+/// [`Lector::cerrar`].
+#[derive(Debug)]
+pub struct Lector {
+    limites: Limites,
+    bufer: Vec<u8>,
+    /// Lo que se está leyendo ocupa `inicio..fin`; hasta `revisado` ya se buscó su final.
+    inicio: usize,
+    revisado: usize,
+    fin: usize,
+    /// El byte que iba delante de `inicio`, cuando lo anterior ya se soltó.
+    anterior: u8,
+    estado: Estado,
+    pausa: Option<Pausa>,
+    exceso: Option<Exceso>,
+    muestra: Muestra,
+    tras_sin_trama: bool,
+}
+
+impl Lector {
+    /// Un lector para una conexión recién abierta.
+    #[must_use]
+    pub fn new(limites: Limites) -> Lector {
+        Lector {
+            limites,
+            bufer: Vec::new(),
+            inicio: 0,
+            revisado: 0,
+            fin: 0,
+            anterior: 0,
+            estado: Estado::Ruido,
+            pausa: None,
+            exceso: None,
+            muestra: Muestra::default(),
+            tras_sin_trama: false,
+        }
+    }
+
+    /// Donde poner los bytes que lleguen; nunca está vacío.
+    ///
+    /// El búfer crece al doble con un mensaje grande y se devuelve en cuanto el mensaje acaba.
+    pub fn hueco(&mut self) -> &mut [u8] {
+        if self.inicio == self.fin {
+            self.recolocar(0);
+            if self.bufer.len() != BUFER_BYTES {
+                self.bufer.resize(BUFER_BYTES, 0);
+                self.bufer.shrink_to_fit();
+            }
+        } else if self.fin == self.bufer.len() {
+            if self.inicio > 0 {
+                self.bufer.copy_within(self.inicio..self.fin, 0);
+                self.recolocar(self.fin - self.inicio);
+            } else {
+                // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
+                let tope = self.limites.mensaje_bytes + BUFER_BYTES;
+                self.bufer.resize(tope.min(self.bufer.len() * 2), 0);
+            }
+        }
+        &mut self.bufer[self.fin..]
+    }
+
+    /// Llegaron `cuantos` bytes al hueco.
+    pub fn avanzar(&mut self, cuantos: usize) {
+        self.fin = self.bufer.len().min(self.fin + cuantos);
+    }
+
+    /// Pasó [`Lector::espera`] sin que llegara nada.
+    pub fn vencer(&mut self) {
+        self.pausa = Some(Pausa::Silencio);
+    }
+
+    /// El equipo cerró la conexión.
+    pub fn cerrar(&mut self) {
+        self.pausa = Some(Pausa::Cierre);
+    }
+
+    /// Cuánto silencio cambia algo; `None` si se puede callar para siempre, porque entre
+    /// mensajes los analizadores callan durante horas.
+    #[must_use]
+    pub fn espera(&self) -> Option<Duration> {
+        let pendiente = &self.bufer[self.inicio..self.fin];
+        if self.estado == Estado::Ruido {
+            return self.muestra.hay_texto().then_some(ESPERA_DE_RUIDO);
+        }
+        if self.fs_pendiente() {
+            let cierra_segmento = es_fin_de_segmento(self.octeto_antes_de(self.revisado));
+            return Some(if cierra_segmento {
+                GRACIA_TRAS_SEGMENTO
+            } else {
+                GRACIA_EN_CAMPO
+            });
+        }
+        if self.estado == Estado::Trama {
+            return Some(self.limites.incompleta);
+        }
+        let ultimo = pendiente.last().copied().unwrap_or(self.anterior);
+        Some(self.limites.sin_trama * if es_fin_de_segmento(ultimo) { 1 } else { 4 })
+    }
+
+    /// El próximo suceso; `None` cuando hay que leer más.
+    pub fn siguiente(&mut self) -> Option<Suceso<'_>> {
+        let (rango, motivo, estado) = loop {
+            if self.estado == Estado::Ruido {
+                if let Some(indicio) = self.pasar_ruido() {
+                    return Some(Suceso::Indicio(indicio));
+                }
+                if self.estado == Estado::Ruido {
+                    return None;
+                }
+            }
+            let Some(Final {
+                hasta,
+                sigue,
+                motivo,
+            }) = self.buscar_final()
+            else {
+                self.soltar_exceso();
+                return None;
+            };
+            let rango = self.inicio..hasta;
+            let estado = mem::replace(&mut self.estado, Estado::Ruido);
+            (self.inicio, self.revisado) = (sigue, sigue);
+            self.tras_sin_trama = estado != Estado::Trama;
+            if motivo == Some(Motivo::Reiniciado) {
+                self.estado = Estado::Trama;
+            }
+            if self.exceso.is_some() || !es_trama_vacia(&self.bufer[rango.clone()]) {
+                break (rango, motivo, estado);
+            }
+        };
+        Some(self.entregar(rango, motivo, estado))
+    }
+
+    fn entregar(
+        &mut self,
+        rango: Range<usize>,
+        motivo: Option<Motivo>,
+        estado: Estado,
+    ) -> Suceso<'_> {
+        let exceso = self.exceso.take();
+        let contenido = &self.bufer[rango];
+        let longitud = contenido.len() + exceso.as_ref().map_or(0, |exceso| exceso.longitud);
+        let motivo = motivo.or((estado == Estado::Cola).then_some(Motivo::Cola));
+        if longitud <= self.limites.mensaje_bytes && motivo.is_none() {
+            return Suceso::Mensaje {
+                bytes: contenido,
+                con_trama: estado == Estado::Trama,
+            };
+        }
+        let bytes = match exceso {
+            Some(mut exceso) => {
+                exceso.anotar(contenido);
+                Cow::Owned(exceso.comienzo)
+            }
+            None if longitud > self.limites.mensaje_bytes => {
+                Cow::Borrowed(&contenido[..longitud.min(COMIENZO_BYTES)])
+            }
+            None => Cow::Borrowed(contenido),
+        };
+        match motivo {
+            Some(motivo) => Suceso::Apartado { bytes, motivo },
+            None => Suceso::Excedido {
+                comienzo: bytes,
+                longitud,
+                con_trama: estado == Estado::Trama,
+            },
+        }
+    }
+
+    /// Deja atrás el ruido hasta el comienzo de un mensaje, y cambia entonces de estado.
+    fn pasar_ruido(&mut self) -> Option<Indicio> {
+        while self.inicio < self.fin {
+            let octeto = self.bufer[self.inicio];
+            if octeto == VT {
+                self.abrir(Estado::Trama, 1);
+                return self.muestra.concluir();
+            }
+            match mensaje::abre(&self.bufer[self.inicio..self.fin]) {
+                Some(true) => {
+                    let fin_de_lote = match octeto.to_ascii_uppercase() {
+                        b'F' => Some(b"FTS"),
+                        b'B' => Some(b"BTS"),
+                        _ => None,
+                    };
+                    self.abrir(Estado::SinTrama { fin_de_lote }, 0);
+                    return self.muestra.concluir();
+                }
+                None if self.pausa != Some(Pausa::Cierre) => break,
+                _ => {}
+            }
+            if self.tras_sin_trama && es_texto(octeto) {
+                self.abrir(Estado::Cola, 0);
+                return None;
+            }
+            self.inicio += 1;
+            if let Some(indicio) = self.muestra.anotar(octeto) {
+                return Some(indicio);
+            }
+        }
+        self.revisado = self.inicio;
+        self.pausa.take().and_then(|_| self.muestra.concluir())
+    }
+
+    fn abrir(&mut self, estado: Estado, saltar: usize) {
+        self.estado = estado;
+        self.inicio += saltar;
+        self.revisado = self.inicio;
+        self.anterior = 0;
+        self.tras_sin_trama = false;
+    }
+
+    /// Dónde acaba lo que se está leyendo, si ya se puede saber.
+    fn buscar_final(&mut self) -> Option<Final> {
+        let visto = match self.estado {
+            Estado::Trama => self.final_de_trama(),
+            _ => self.final_sin_trama(),
+        };
+        if visto.is_some() {
+            return visto;
+        }
+        let pausa = self.pausa.take()?;
+        if self.fs_pendiente() {
+            return Some(Final::entero(self.revisado, self.fin));
+        }
+        let motivo = match (self.estado, pausa) {
+            (Estado::Trama, Pausa::Silencio) => Some(Motivo::Abandonado),
+            (Estado::Trama, Pausa::Cierre) => Some(Motivo::Cortado),
+            _ => None,
+        };
+        Some(Final {
+            hasta: self.fin,
+            sigue: self.fin,
+            motivo,
+        })
+    }
+
+    fn final_de_trama(&mut self) -> Option<Final> {
+        while let Some(p) = self.buscar(|octeto| octeto == FS || octeto == VT) {
+            let resto = &self.bufer[p + 1..self.fin];
+            if self.bufer[p] == FS {
+                match resto.first() {
+                    None => return None,
+                    Some(&(CR | LF)) => return Some(Final::entero(p, p + 2)),
+                    Some(&VT) => return Some(Final::entero(p, p + 1)),
+                    Some(_) => {}
+                }
+            } else if p == self.inicio && self.exceso.is_none() {
+                // VT VT al comienzo es un solo comienzo.
+                self.inicio = p + 1;
+            } else if abre_tras_vt(resto)? {
+                return Some(Final {
+                    hasta: p,
+                    sigue: p + 1,
+                    motivo: Some(Motivo::Reiniciado),
+                });
+            }
+            self.revisado = p + 1;
+        }
+        None
+    }
+
+    fn final_sin_trama(&mut self) -> Option<Final> {
+        while let Some(p) = self.buscar(|octeto| matches!(octeto, FS | VT | CR | LF)) {
+            let resto = &self.bufer[p + 1..self.fin];
+            match self.bufer[p] {
+                FS => match resto.first() {
+                    None => return None,
+                    Some(&(CR | LF)) => return Some(Final::entero(p, p + 2)),
+                    Some(&VT) => return Some(Final::entero(p, p + 1)),
+                    Some(_) if mensaje::abre(resto)? => return Some(Final::entero(p, p + 1)),
+                    Some(_) => {}
+                },
+                VT if es_fin_de_segmento(self.octeto_antes_de(p)) || abre_tras_vt(resto)? => {
+                    return Some(Final::entero(p, p));
+                }
+                VT => {}
+                _ if mensaje::abre(resto)? => {
+                    if !matches!(
+                        self.estado,
+                        Estado::SinTrama {
+                            fin_de_lote: Some(_)
+                        }
+                    ) {
+                        return Some(Final::entero(p + 1, p + 1));
+                    }
+                }
+                _ => self.cerrar_lote(p + 1)?,
+            }
+            self.revisado = p + 1;
+        }
+        None
+    }
+
+    /// Si en `comienzo` está el segmento que cierra el lote, lo que siga ya es otra cosa.
+    /// `None`: faltan bytes para saberlo.
+    fn cerrar_lote(&mut self, comienzo: usize) -> Option<()> {
+        let Estado::SinTrama {
+            fin_de_lote: Some(nombre),
+        } = self.estado
+        else {
+            return Some(());
+        };
+        let resto = &self.bufer[comienzo..self.fin];
+        if mensaje::se_llama(resto, nombre) {
+            self.estado = Estado::SinTrama { fin_de_lote: None };
+        } else if resto.len() < nombre.len() && nombre[..resto.len()].eq_ignore_ascii_case(resto) {
+            return None;
+        }
+        Some(())
+    }
+
+    /// La posición del próximo byte que importa; `revisado` queda en él, o al final.
+    fn buscar(&mut self, importa: impl Fn(u8) -> bool) -> Option<usize> {
+        let hallado = self.bufer[self.revisado..self.fin]
+            .iter()
+            .position(|octeto| importa(*octeto));
+        self.revisado = hallado.map_or(self.fin, |distancia| self.revisado + distancia);
+        hallado.map(|_| self.revisado)
+    }
+
+    /// Un mensaje que ya pasó del límite se suelta según llega: solo queda su comienzo.
+    fn soltar_exceso(&mut self) {
+        let leido = self.inicio..self.revisado;
+        if leido.is_empty() || (self.exceso.is_none() && leido.len() <= self.limites.mensaje_bytes)
+        {
+            return;
+        }
+        self.anterior = self.bufer[self.revisado - 1];
+        self.exceso
+            .get_or_insert_default()
+            .anotar(&self.bufer[leido]);
+        self.inicio = self.revisado;
+    }
+
+    fn fs_pendiente(&self) -> bool {
+        self.revisado + 1 == self.fin && self.bufer[self.revisado] == FS
+    }
+
+    fn octeto_antes_de(&self, posicion: usize) -> u8 {
+        if posicion == self.inicio {
+            self.anterior
+        } else {
+            self.bufer[posicion - 1]
+        }
+    }
+
+    /// Lo pendiente pasa al principio del búfer, donde ocupa `longitud` bytes.
+    fn recolocar(&mut self, longitud: usize) {
+        self.revisado -= self.inicio;
+        self.inicio = 0;
+        self.fin = longitud;
+    }
+}
+
+impl Exceso {
+    fn anotar(&mut self, bytes: &[u8]) {
+        let falta = COMIENZO_BYTES - self.comienzo.len();
+        self.comienzo
+            .extend_from_slice(&bytes[..bytes.len().min(falta)]);
+        self.longitud += bytes.len();
+    }
+}
+
+/// Pone un acuse en su trama MLLP.
+#[must_use]
+pub fn enmarcar(contenido: &[u8]) -> Vec<u8> {
+    [&[VT], contenido, &[FS, CR]].concat()
+}
+
+fn abre_tras_vt(resto: &[u8]) -> Option<bool> {
+    let preambulo = resto
+        .iter()
+        .take(PREAMBULO_BYTES)
+        .take_while(|octeto| mensaje::es_preambulo(**octeto));
+    mensaje::abre(&resto[preambulo.count()..])
+}
+
+/// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.
+fn es_trama_vacia(contenido: &[u8]) -> bool {
+    let mut octetos = contenido
+        .iter()
+        .filter(|octeto| !es_fin_de_segmento(**octeto));
+    octetos.next().is_none_or(u8::is_ascii_control) && octetos.next().is_none()
+}
+
+fn es_fin_de_segmento(octeto: u8) -> bool {
+    octeto == CR || octeto == LF
+}
+
+fn es_texto(octeto: u8) -> bool {
+    (octeto.is_ascii_graphic() || !octeto.is_ascii()) && !mensaje::es_preambulo(octeto)
+}
