@@ -148,14 +148,12 @@ fn estandar(
         Some(cabecera) => cabecera.campo(numero),
         None => ausente.as_bytes(),
     };
-    let o_bien = |valor: &'_ [u8], otro: &[u8]| {
-        if valor.is_empty() {
-            otro.to_vec()
-        } else {
-            valor.to_vec()
-        }
-    };
     let id = campo(10, "");
+    let id_del_acuse = if id.is_empty() {
+        id_propio.as_bytes()
+    } else {
+        id
+    };
     let tipo_de_resultado = match campo(16, "") {
         valor @ (b"0" | b"1" | b"2") => valor,
         _ => b"",
@@ -163,7 +161,7 @@ fn estandar(
     let (texto, condicion) = explicacion(veredicto);
     let msh: [&[u8]; CAMPOS_DEL_MSH] = [
         b"MSH",
-        &o_bien(campo(2, ""), b"^~\\&"),
+        campo(2, "^~\\&"),
         campo(5, ""),
         campo(6, ""),
         campo(3, ""),
@@ -171,7 +169,7 @@ fn estandar(
         hora.as_bytes(),
         b"",
         &tipo_de_acuse(cabecera),
-        &o_bien(id, id_propio.as_bytes()),
+        id_del_acuse,
         campo(11, "P"),
         campo(12, "2.5"),
         b"",

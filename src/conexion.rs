@@ -1,6 +1,6 @@
 //! La conversación con un equipo: mensaje → archivo → acuse.
 //!
-//! El orden de [`Conversacion::recibir_archivo`] es la promesa del programa: el acuse AA se
+//! El orden de `recibir_archivo` es la promesa del programa: el acuse AA se
 //! redacta después de que el almacén diga que el mensaje está a salvo. Este módulo no sabe
 //! cuántas conexiones hay ni de dónde salen las reglas.
 

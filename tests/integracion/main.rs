@@ -1,1 +1,35 @@
-//! x
+//! Las pruebas del programa entero, y las de sus partes puras.
+//!
+//! Salvo las partes puras, todas arrancan el ejecutable de verdad en un puerto libre y le hablan
+//! como un analizador.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+/// Un analizador de mentira: envía, corta, calla y lee acuses.
+mod analizador_simulado;
+/// El ejecutable de verdad en una carpeta nueva.
+mod servidor_de_prueba;
+
+/// Quién entra, cuántos a la vez, y que una conexión no toque a otra.
+mod acceso;
+/// Propiedades del acuse.
+mod acuses;
+/// Lo que se guarda: entero, una vez, en orden, aunque el disco falle o el proceso muera.
+mod almacenamiento;
+/// Config.ini: lo que vale, lo que no, y qué se dice entonces.
+mod config_ini;
+/// La consola: las frases de siempre y nada del paciente.
+mod consola;
+/// Conversaciones enteras como datos, en `tests/casos`.
+mod conversaciones;
+/// Los mensajes y los casos de cable de `tests/corpus`, según su índice.
+mod corpus;
+/// Ctrl+C, SIGTERM, y el puerto libre después.
+mod parada;
+/// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
+mod tramas;

@@ -1,0 +1,131 @@
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use servidor_hl7::servidor::{Acceso, iniciar_servidor};
+
+use crate::analizador_simulado::{Analizador, mensaje};
+use crate::servidor_de_prueba::{Servidor, esperar};
+
+#[test]
+fn sobre_max_conexiones_se_rechaza_con_su_ip_y_una_plaza_libre_se_vuelve_a_ocupar() {
+    let servidor = Servidor::con("MaxConexiones = 2");
+    let mut primero = servidor.conectar();
+    primero.entregar("1");
+    let mut segundo = servidor.conectar();
+    segundo.entregar("2");
+    assert_eq!(servidor.conectar().esperar_cierre(), b"");
+    let linea = servidor.esperar_linea("conexión rechazada");
+    assert!(
+        linea.contains("127.0.0.1") && linea.contains("MaxConexiones"),
+        "{linea}"
+    );
+    drop(primero);
+    esperar("la plaza libre", || {
+        let mut tercero = servidor.conectar();
+        tercero.enviar_mensaje(&mensaje("3"));
+        tercero
+            .si_acusa()
+            .map(|acuse| assert_eq!(acuse.codigo, "AA"))
+    });
+    segundo.entregar("4");
+}
+
+#[test]
+fn solo_entran_los_equipos_permitidos() {
+    let servidor = Servidor::con("EquiposPermitidos = 10.0.0.0/8, 192.168.1.20");
+    assert_eq!(servidor.conectar().esperar_cierre(), b"");
+    let linea = servidor.esperar_linea("conexión rechazada");
+    assert!(
+        linea.contains("127.0.0.1") && linea.contains("EquiposPermitidos"),
+        "{linea}"
+    );
+
+    let servidor = Servidor::con("EquiposPermitidos = 10.0.0.1 127.0.0.0/8");
+    servidor.conectar().entregar("1");
+}
+
+#[test]
+fn un_equipo_a_medias_o_que_no_lee_no_retrasa_a_otro() {
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut a_medias = servidor.conectar();
+    a_medias.enviar(b"\x0BMSH|^~\\&|");
+    let mut sordo = servidor.conectar();
+    for numero in 0..100 {
+        sordo.enviar_mensaje(&mensaje(&numero.to_string()));
+    }
+    let mut bueno = servidor.conectar();
+    for numero in 0..20 {
+        bueno.entregar(&format!("B{numero}"));
+    }
+}
+
+#[test]
+fn muchos_mensajes_seguidos_se_contestan_en_orden() {
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut equipo = servidor.conectar();
+    let tramas: Vec<u8> = (0..500)
+        .flat_map(|numero| crate::analizador_simulado::enmarcar(&mensaje(&numero.to_string())))
+        .collect();
+    equipo.enviar(&tramas);
+    for numero in 0..500 {
+        equipo.esperar_aa(&numero.to_string());
+    }
+    let esperados: Vec<_> = (0..500)
+        .map(|numero| mensaje(&numero.to_string()))
+        .collect();
+    assert!(
+        servidor.archivos() == esperados,
+        "los archivos, por nombre, no van en orden de llegada"
+    );
+}
+
+#[test]
+fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
+    let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let puerto = escucha.local_addr().unwrap().port();
+    let atendidas = Arc::new(AtomicUsize::new(0));
+    let cuenta = Arc::clone(&atendidas);
+    let acceso = Acceso {
+        max_conexiones: 1,
+        permitidos: Vec::new(),
+    };
+    thread::spawn(move || {
+        iniciar_servidor(&escucha, &acceso, move |_, _| {
+            let numero = cuenta.fetch_add(1, Ordering::Relaxed);
+            assert!(numero > 0, "pánico a propósito");
+            Ok(())
+        })
+    });
+    esperar("tres conexiones atendidas", || {
+        assert_eq!(Analizador::conectar(puerto).esperar_cierre(), b"");
+        (atendidas.load(Ordering::Relaxed) >= 3).then_some(())
+    });
+}
+
+/// Sin descriptores libres, accept falla; cuando vuelven, se sigue aceptando.
+#[cfg(unix)]
+#[test]
+fn un_error_de_accept_no_acaba_con_el_servidor() {
+    use crate::servidor_de_prueba::{carpeta_nueva, orden};
+    use std::process::Command;
+    let carpeta = carpeta_nueva();
+    std::fs::write(
+        carpeta.join("Config.ini"),
+        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
+    )
+    .unwrap();
+    let mut limitada = Command::new("sh");
+    limitada
+        .current_dir(&carpeta)
+        .args(["-c", "ulimit -n 24; exec \"$0\""])
+        .arg(orden(&carpeta).get_program());
+    let servidor = Servidor::lanzar(carpeta, limitada);
+    let ociosos: Vec<_> = (0..30).map(|_| servidor.conectar()).collect();
+    servidor.esperar_linea(
+        "no se pudo aceptar una conexión: hay demasiados archivos y conexiones abiertos",
+    );
+    drop(ociosos);
+    servidor.conectar().entregar("1");
+}

@@ -1,0 +1,99 @@
+use chrono::NaiveDate;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use servidor_hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
+use servidor_hl7::mensaje::leer_cabecera;
+
+const VEREDICTOS: [Veredicto; 4] = [
+    Veredicto::Aceptado,
+    Veredicto::Fallido("No se pudo guardar el mensaje"),
+    Veredicto::SinMsh,
+    Veredicto::Excesivo,
+];
+
+fn reglas(forma: Forma, ante_fallo: AnteFallo) -> Reglas {
+    Reglas {
+        forma,
+        aceptado: CodigoAceptado::Aa,
+        ante_fallo,
+    }
+}
+
+fn redactar(reglas: Reglas, veredicto: Veredicto, mensaje: &[u8]) -> Option<Vec<u8>> {
+    let ahora = NaiveDate::from_ymd_opt(2026, 9, 12)
+        .unwrap()
+        .and_hms_opt(9, 45, 1)
+        .unwrap();
+    reglas.redactar(
+        veredicto,
+        leer_cabecera(mensaje).as_ref(),
+        true,
+        ahora,
+        "20260912094501123000",
+    )
+}
+
+/// MSA-2 de un acuse con ese separador, comprobando que su MSH llega al campo 21.
+fn msa2(acuse: &[u8], separador: u8) -> Vec<u8> {
+    let segmentos: Vec<_> = acuse.split(|octeto| *octeto == b'\r').collect();
+    assert_eq!(segmentos.len(), 3, "MSH, MSA y el último CR");
+    segmentos[1]
+        .split(|octeto| *octeto == separador)
+        .nth(2)
+        .unwrap()
+        .to_vec()
+}
+
+#[test]
+fn el_codigo_sale_del_veredicto_y_de_config_ini() {
+    for (veredicto, ante_fallo, esperado) in [
+        (Veredicto::Aceptado, AnteFallo::Ae, Some("AA")),
+        (Veredicto::Aceptado, AnteFallo::Callar, Some("AA")),
+        (Veredicto::Fallido("x"), AnteFallo::Ae, Some("AE")),
+        (Veredicto::Fallido("x"), AnteFallo::Ar, Some("AR")),
+        (Veredicto::Fallido("x"), AnteFallo::Callar, None),
+        (Veredicto::SinMsh, AnteFallo::Callar, Some("AR")),
+        (Veredicto::Excesivo, AnteFallo::Ae, Some("AR")),
+    ] {
+        assert_eq!(
+            reglas(Forma::Automatica, ante_fallo).codigo(veredicto),
+            esperado,
+            "{veredicto:?}"
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn msa_2_es_msh_10_byte_por_byte(
+        separador in any::<u8>().prop_filter("separador", |s| {
+            !s.is_ascii_alphanumeric() && !b" \t\r\n\0\xEF\xBB\xBF".contains(s)
+        }),
+        campos in vec(vec(any::<u8>(), 0..30), 0..25),
+    ) {
+        let campos: Vec<Vec<u8>> = campos
+            .into_iter()
+            .map(|campo| campo.into_iter().filter(|octeto| ![separador, b'\r', b'\n'].contains(octeto)).collect())
+            .collect();
+        let mensaje = [&b"MSH"[..], &[separador], &campos.join(&separador), b"\rPID\r"].concat();
+        // MSH-2 es el primero tras el separador.
+        let id = campos.get(8).cloned().unwrap_or_default();
+        for veredicto in VEREDICTOS {
+            let acuse = redactar(reglas(Forma::Estandar, AnteFallo::Ae), veredicto, &mensaje).unwrap();
+            prop_assert_eq!(msa2(&acuse, separador), id.clone(), "{}", acuse.escape_ascii());
+            let msh = acuse.split(|octeto| *octeto == b'\r').next().unwrap();
+            prop_assert_eq!(msh.split(|octeto| *octeto == separador).count(), 21);
+        }
+    }
+
+    #[test]
+    fn ningun_byte_hace_fallar_al_acuse(bytes in vec(any::<u8>(), 0..200), con_cabecera in any::<bool>()) {
+        let mensaje = if con_cabecera { [&b"MSH|"[..], &bytes].concat() } else { bytes };
+        for forma in [Forma::Automatica, Forma::Clasica, Forma::Estandar] {
+            for veredicto in VEREDICTOS {
+                let acuse = redactar(reglas(forma, AnteFallo::Ae), veredicto, &mensaje).unwrap();
+                prop_assert!(acuse.starts_with(b"MSH") && acuse.ends_with(b"\r"));
+            }
+        }
+    }
+}

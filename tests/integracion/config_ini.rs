@@ -1,0 +1,289 @@
+use std::fs;
+use std::path::Path;
+
+use servidor_hl7::configuracion::Configuracion;
+
+use crate::analizador_simulado::mensaje;
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, orden};
+
+/// Lo que dice y el código con que acaba un programa que no llega a arrancar.
+fn fallo(carpeta: &Path, argumentos: &[&str]) -> (String, Option<i32>) {
+    let salida = orden(carpeta).args(argumentos).output().unwrap();
+    (
+        String::from_utf8(salida.stderr).unwrap(),
+        salida.status.code(),
+    )
+}
+
+#[test]
+fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado() {
+    let base = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+    for (ini, partes) in [
+        ("", &["falta la sección [Servidor]"][..]),
+        ("[Otra]\nPuerto = 1\n", &["falta la sección [Servidor]"]),
+        (
+            "[Servidor]\nDirectorio = x\n",
+            &["[Servidor]", "falta la clave Puerto"],
+        ),
+        ("[Servidor]\nPuerto = 1\n", &["falta la clave Directorio"]),
+        (
+            "[Servidor]\nPuerto = 1\nDirectorio =\n",
+            &["Directorio = «»", "ruta de una carpeta"],
+        ),
+        (
+            "[Servidor]\nPuerto = dos\nDirectorio = x\n",
+            &["Puerto = «dos»", "entre 0 y 65535"],
+        ),
+        (
+            "[Servidor]\nPuerto = 65536\nDirectorio = x\n",
+            &["Puerto = «65536»", "entre 0 y 65535"],
+        ),
+        (
+            "[Servidor]\nPuerto = 2575 ; HL7\nDirectorio = x\n",
+            &["Puerto = «2575 ; HL7»"],
+        ),
+        ("[Servidor\nPuerto = 1\n", &["no se entiende", "line 1"]),
+        (
+            "Direccion = localhost",
+            &["Direccion = «localhost»", "dirección IP"],
+        ),
+        (
+            "EquiposPermitidos = 10.0.0.0/40",
+            &["EquiposPermitidos = «10.0.0.0/40»", "rangos"],
+        ),
+        (
+            "MaxConexiones = 0",
+            &["MaxConexiones = «0»", "entre 1 y 10000"],
+        ),
+        (
+            "MaxMensajeMiB = -1",
+            &["MaxMensajeMiB = «-1»", "entre 1 y 1024"],
+        ),
+        (
+            "EsperaSinTramaMs = 1,5",
+            &["EsperaSinTramaMs = «1,5»", "entre 10 y 60000"],
+        ),
+        (
+            "EsperaTramaIncompletaS = nunca",
+            &["EsperaTramaIncompletaS = «nunca»", "entre 1 y 86400"],
+        ),
+        (
+            "Acuse = mllp",
+            &["Acuse = «mllp»", "automatico, clasico, estandar"],
+        ),
+        ("CodigoAcuse = AE", &["CodigoAcuse = «AE»", "AA, CA"]),
+        (
+            "AcuseDeFallo = no",
+            &["AcuseDeFallo = «no»", "AE, AR, ninguno"],
+        ),
+        (
+            "Sincronizar = quizás",
+            &["Sincronizar = «quizás»", "si, no"],
+        ),
+    ] {
+        let carpeta = carpeta_nueva();
+        let texto = if ini.contains('[') || ini.is_empty() {
+            ini.to_owned()
+        } else {
+            format!("{base}{ini}\n")
+        };
+        fs::write(carpeta.join("Config.ini"), texto).unwrap();
+        let (dicho, codigo) = fallo(&carpeta, &[]);
+        assert_eq!(codigo, Some(1), "{ini}: {dicho}");
+        for parte in partes.iter().chain(&["Config.ini»"]) {
+            assert!(dicho.contains(parte), "«{parte}» no está en «{dicho}»");
+        }
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+}
+
+#[test]
+fn el_config_ini_del_programa_de_python_vale_sin_cambios() {
+    for (ini, carpeta_esperada) in [
+        (&b"[Servidor]\nPuerto=0\nDirectorio=men\n"[..], "men"),
+        (b"[Servidor]\r\nPuerto: 0\r\nDirectorio: men\r\n", "men"),
+        (b"# c\n; c\n[Servidor]\n  puerto = 0\n  DIRECTORIO = a\\b\\\n", "a/b"),
+        (b"[Servidor]\nPuerto = 0\nDirectorio = a #1; b\n", "a #1; b"),
+        (b"[Servidor]\nPuerto = 0\nDirectorio = al 100%%\n", "al 100%"),
+        (b"[Servidor]\nPuerto = 0\nLab = sur\nDirectorio = res_%(Lab)s\n", "res_sur"),
+        (b"[DEFAULT]\nPuerto = 0\n[Servidor]\nDirectorio = men\n", "men"),
+        (b"\xEF\xBB\xBF[Servidor]\nPuerto = 0\nDirectorio = an\xC3\xA1lisis\n", "análisis"),
+        (b"[Servidor]\nPuerto = 0\nDirectorio = an\xE1lisis a\xF1o\n", "análisis año"),
+        (b"[Servidor]\nPuerto = 0\nDirectorio = an\xC3\xA1lisis\n", "análisis"),
+        (b"\xFF\xFE[\0S\0e\0r\0v\0i\0d\0o\0r\0]\0\n\0P\0u\0e\0r\0t\0o\0=\x000\0\n\0D\0i\0r\0e\0c\0t\0o\0r\0i\0o\0=\0\xE1\0", "á"),
+    ] {
+        let carpeta = carpeta_nueva();
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let orden = orden(&carpeta);
+        let servidor = Servidor::lanzar(carpeta.clone(), orden);
+        servidor.conectar().entregar("1");
+        assert_eq!(contenidos(&carpeta.join(carpeta_esperada), "res"), [mensaje("1")], "{}", ini.escape_ascii());
+    }
+}
+
+#[test]
+fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
+    let ruta = Path::new(env!("CARGO_MANIFEST_DIR")).join("Config.ini");
+    let entregada = Configuracion::leer(&ruta).unwrap();
+    assert_eq!((entregada.puerto, entregada.sobrantes.len()), (2575, 0));
+    assert!(entregada.directorio.ends_with("mensajes"));
+    // Con cada clave comentada puesta en vigor, nada cambia.
+    let texto = fs::read_to_string(&ruta).unwrap();
+    let en_vigor: Vec<_> = texto
+        .lines()
+        .map(|linea| match linea.strip_prefix("# ") {
+            Some(clave)
+                if clave
+                    .split_once(" =")
+                    .is_some_and(|(nombre, _)| !nombre.contains(' ')) =>
+            {
+                clave
+            }
+            _ => linea,
+        })
+        .collect();
+    assert_eq!(
+        en_vigor
+            .iter()
+            .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
+            .count(),
+        12
+    );
+    let carpeta = carpeta_nueva();
+    fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();
+    let completa = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+    let comparable = |configuracion: Configuracion| {
+        format!(
+            "{:?}",
+            Configuracion {
+                directorio: "".into(),
+                ..configuracion
+            }
+        )
+    };
+    assert_eq!(comparable(completa), comparable(entregada));
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn lo_que_nadie_lee_se_avisa() {
+    let servidor = Servidor::con("MaxConexion = 3\n[Registro]\nx = 1");
+    servidor.esperar_linea("sobra la clave «maxconexion» de [Servidor]");
+    servidor.esperar_linea("sobra la sección [registro]");
+}
+
+#[test]
+fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
+    let carpeta = carpeta_nueva();
+    // El puerto por omisión puede estar ocupado; escribir el archivo no depende de él.
+    let mut proceso = orden(&carpeta)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let primera =
+        std::io::BufRead::lines(std::io::BufReader::new(proceso.stdout.take().unwrap())).next();
+    let _ = proceso.kill();
+    proceso.wait().unwrap();
+    assert!(
+        primera
+            .unwrap()
+            .unwrap()
+            .contains("no había Config.ini: se escribió «")
+    );
+    let escrito = fs::read_to_string(carpeta.join("Config.ini"))
+        .unwrap()
+        .replace("\r\n", "\n");
+    assert_eq!(escrito, include_str!("../../Config.ini"));
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn config_elige_el_archivo_y_directorio_cuenta_desde_su_carpeta() {
+    let carpeta = carpeta_nueva();
+    fs::create_dir(carpeta.join("lab")).unwrap();
+    fs::write(
+        carpeta.join("lab/otro.ini"),
+        "[Servidor]\nPuerto = 0\nDirectorio = men\n",
+    )
+    .unwrap();
+    let mut orden = orden(&carpeta);
+    orden.args(["--config", "lab/otro.ini"]);
+    let servidor = Servidor::lanzar(carpeta.clone(), orden);
+    servidor.conectar().entregar("1");
+    assert_eq!(contenidos(&carpeta.join("lab/men"), "res"), [mensaje("1")]);
+
+    let (dicho, codigo) = fallo(&carpeta, &["--config", "no_existe.ini"]);
+    assert_eq!(codigo, Some(1));
+    assert!(dicho.contains("no_existe.ini»: no existe"), "{dicho}");
+}
+
+#[test]
+fn sin_config_ini_en_la_carpeta_actual_se_lee_el_que_esta_junto_al_programa() {
+    let carpeta = carpeta_nueva();
+    let programa = carpeta.join(
+        Path::new(env!("CARGO_BIN_EXE_servidor-hl7"))
+            .file_name()
+            .unwrap(),
+    );
+    fs::hard_link(env!("CARGO_BIN_EXE_servidor-hl7"), &programa).unwrap();
+    fs::write(
+        carpeta.join("Config.ini"),
+        "[Servidor]\nPuerto = 0\nDirectorio = men\n",
+    )
+    .unwrap();
+    let otra = carpeta_nueva();
+    let mut orden = std::process::Command::new(programa);
+    orden.current_dir(&otra);
+    let servidor = Servidor::lanzar(carpeta.clone(), orden);
+    servidor.conectar().entregar("1");
+    assert_eq!(contenidos(&carpeta.join("men"), "res"), [mensaje("1")]);
+    assert_eq!(fs::read_dir(&otra).unwrap().count(), 0);
+    fs::remove_dir_all(otra).unwrap();
+}
+
+#[test]
+fn un_puerto_ocupado_o_una_carpeta_imposible_se_dicen_y_acaban_con_uno() {
+    let ocupante = Servidor::arrancar();
+    let carpeta = carpeta_nueva();
+    let ini = |puerto: u16, directorio: &str| {
+        fs::write(
+            carpeta.join("Config.ini"),
+            format!(
+                "[Servidor]\nPuerto = {puerto}\nDirectorio = {directorio}\nDireccion = 127.0.0.1\n"
+            ),
+        )
+        .unwrap();
+        fallo(&carpeta, &[])
+    };
+    let (dicho, codigo) = ini(ocupante.puerto, "mensajes");
+    assert_eq!(codigo, Some(1));
+    assert!(
+        dicho.contains(&format!("{}»: otro programa ya lo usa", ocupante.puerto)),
+        "{dicho}"
+    );
+    let (dicho, codigo) = ini(0, "Config.ini");
+    assert_eq!(codigo, Some(1));
+    assert!(
+        dicho.contains("ya hay un archivo con el nombre de la carpeta"),
+        "{dicho}"
+    );
+    fs::remove_dir_all(&carpeta).unwrap();
+}
+
+#[test]
+fn help_y_version_contestan_y_un_argumento_desconocido_se_dice() {
+    let carpeta = carpeta_nueva();
+    for (argumento, esperado) in [
+        ("--help", "--config RUTA"),
+        ("--version", env!("CARGO_PKG_VERSION")),
+    ] {
+        let salida = orden(&carpeta).arg(argumento).output().unwrap();
+        assert!(salida.status.success());
+        assert!(String::from_utf8(salida.stdout).unwrap().contains(esperado));
+    }
+    let (dicho, codigo) = fallo(&carpeta, &["--confg"]);
+    assert_eq!(codigo, Some(1));
+    assert!(dicho.contains("--help"), "{dicho}");
+    assert_eq!(fs::read_dir(&carpeta).unwrap().count(), 0);
+    fs::remove_dir_all(&carpeta).unwrap();
+}

@@ -1,0 +1,162 @@
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, orden};
+
+#[test]
+fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
+    let servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("77");
+    let origen = equipo.canal.local_addr().unwrap();
+    servidor.esperar_linea("Archivo por Guardar en: ");
+    servidor.esperar_linea(&format!(
+        "Servidor Escuchando el Puerto {}",
+        servidor.puerto
+    ));
+    servidor.esperar_linea(&format!("Conexión Establecida desde {origen}"));
+    let linea = servidor.esperar_linea("Archivo en Transmision: ");
+    let archivo = crate::servidor_de_prueba::rutas(&servidor.mensajes(), "res")
+        .pop()
+        .unwrap();
+    let archivo = archivo.file_name().unwrap().to_str().unwrap();
+    let bytes = format!("{} bytes", mensaje("77").len());
+    for dato in [
+        &origen.to_string(),
+        "ORU^R01",
+        "«77»",
+        &bytes,
+        archivo,
+        " AA ",
+        " ms",
+    ] {
+        assert!(linea.contains(dato), "falta «{dato}» en «{linea}»");
+    }
+    drop(equipo);
+    servidor.esperar_linea("Conexion cerrada");
+    assert_eq!(servidor.consola().matches("«77»").count(), 1);
+}
+
+#[test]
+fn con_rust_log_debug_se_ven_la_cabecera_y_el_acuse() {
+    let carpeta = carpeta_nueva();
+    std::fs::write(
+        carpeta.join("Config.ini"),
+        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
+    )
+    .unwrap();
+    let mut orden = orden(&carpeta);
+    orden.env("RUST_LOG", "debug");
+    let servidor = Servidor::lanzar(carpeta, orden);
+    servidor.conectar().entregar("77");
+    servidor.esperar_linea("acuse: MSH|^~\\&|LIS|HOSP|EQUIPO|LAB|");
+    servidor.esperar_linea(
+        "cabecera: MSH|^~\\&|EQUIPO|LAB|LIS|HOSP|20260912094501||ORU^R01|77|P|2.3.1",
+    );
+}
+
+#[test]
+fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
+    let carpeta = carpeta_nueva();
+    let ini =
+        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nEsperaSinTramaMs = 20\nMaxMensajeMiB = 1\n";
+    std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut orden = orden(&carpeta);
+    orden.env("RUST_LOG", "trace");
+    let servidor = Servidor::lanzar(carpeta, orden);
+    let paciente = "PID|1||SECRETO||SECRETO^SECRETO\r";
+    let cabecera = "MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\r";
+    let enorme = "SECRETO".repeat(200_000);
+    for (envio, linea) in [
+        // Bien, sin trama, y con los segmentos sin separar.
+        (
+            enmarcar(format!("{cabecera}{paciente}").as_bytes()),
+            "ORU^R01",
+        ),
+        (format!("{cabecera}{paciente}").into_bytes(), "ORU^R01"),
+        (
+            enmarcar(format!("{}{paciente}", cabecera.trim_end()).as_bytes()),
+            "ORU^R01",
+        ),
+        // Rechazado, cortado, ruido, ASTM, demasiado grande, respuesta.
+        (enmarcar(paciente.as_bytes()), "no es HL7"),
+        (
+            format!("\x0B{cabecera}{paciente}").into_bytes(),
+            "a mitad de un mensaje",
+        ),
+        (paciente.as_bytes().to_vec(), "bytes que no son HL7"),
+        (format!("\x05\x02H|\\^&\r{paciente}").into_bytes(), "ASTM"),
+        (
+            enmarcar(format!("{cabecera}{paciente}{enorme}").as_bytes()),
+            "MaxMensajeMiB",
+        ),
+        (
+            enmarcar(format!("{cabecera}MSA|AA|1|SECRETO\r").as_bytes()),
+            "llegó un acuse",
+        ),
+    ] {
+        let mut equipo = servidor.conectar();
+        equipo.enviar(&envio);
+        equipo.dejar_de_enviar();
+        equipo.esperar_cierre();
+        servidor.esperar_linea(linea);
+    }
+    // La cola de un mensaje sin trama.
+    let mut equipo = servidor.conectar();
+    equipo.enviar(cabecera.as_bytes());
+    equipo.acuse();
+    equipo.enviar(paciente.as_bytes());
+    servidor.esperar_linea("suba EsperaSinTramaMs");
+    assert!(
+        !servidor.consola().contains("SECRETO"),
+        "{}",
+        servidor.consola()
+    );
+}
+
+#[test]
+fn los_bytes_de_la_red_se_escapan_antes_de_mostrarlos() {
+    let servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("\u{1b}[31m\u{7}\u{8}Ñ");
+    let linea = servidor.esperar_linea("Archivo en Transmision");
+    assert!(linea.contains("«\\x1B[31m\\x07\\x08\\xC3\\x91»"), "{linea}");
+    assert!(!servidor.consola().contains(['\u{1b}', '\u{7}', '\u{8}']));
+}
+
+#[test]
+fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_omitio() {
+    let carpeta = carpeta_nueva();
+    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nSincronizar = no\n";
+    std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut proceso = orden(&carpeta).stdout(Stdio::piped()).spawn().unwrap();
+    let mut consola = BufReader::with_capacity(64, proceso.stdout.take().unwrap()).lines();
+    let puerto = consola
+        .find_map(|linea| {
+            linea
+                .unwrap()
+                .rsplit_once("Escuchando el Puerto ")
+                .map(|(_, puerto)| puerto.parse().unwrap())
+        })
+        .unwrap();
+    // Nadie lee ya la consola: su tubería y la cola se llenan.
+    let mut equipo = Analizador::conectar(puerto);
+    let id = "L".repeat(64);
+    for _ in 0..100 {
+        equipo.enviar(&enmarcar(&mensaje(&id)).repeat(100));
+        for _ in 0..100 {
+            equipo.esperar_aa(&id);
+        }
+    }
+    let omitidas = consola.find(|linea| {
+        linea
+            .as_ref()
+            .unwrap()
+            .contains("la consola no leía: se omitieron")
+    });
+    assert!(omitidas.is_some());
+    proceso.kill().unwrap();
+    proceso.wait().unwrap();
+    std::fs::remove_dir_all(carpeta).unwrap();
+}
