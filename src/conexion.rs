@@ -16,6 +16,7 @@ use log::{Level, debug, error, info, log, warn};
 use crate::acuse::{Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen};
 use crate::apagado;
+use crate::consulta;
 use crate::indicio::Indicio;
 use crate::mensaje::{Cabecera, leer_cabecera};
 use crate::registro::escapar;
@@ -51,7 +52,7 @@ pub struct Totales {
     fallidos: AtomicU64,
     rechazados: AtomicU64,
     apartados: AtomicU64,
-    acuses: AtomicU64,
+    contestados: AtomicU64,
 }
 
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
@@ -72,6 +73,17 @@ pub fn atender(canal: &TcpStream, equipo: SocketAddr, recepcion: &Recepcion) -> 
 enum Rumbo {
     Seguir,
     Terminar,
+}
+
+impl Rumbo {
+    /// Quien no recibe respuesta debe notarlo: se cierra su conexión.
+    fn tras(codigo: Option<&str>) -> Rumbo {
+        if codigo.is_some() {
+            Rumbo::Seguir
+        } else {
+            Rumbo::Terminar
+        }
+    }
 }
 
 struct Conversacion<'a> {
@@ -214,12 +226,16 @@ impl Conversacion<'_> {
                 )
             }
         };
-        let rumbo = self.acusar(veredicto, Some(cabecera), con_trama, llegada);
-        self.anotar(veredicto, Some(cabecera), mensaje.len(), &archivo, llegada);
+        let negada = match veredicto {
+            Veredicto::Aceptado => self.negar_consulta(mensaje, cabecera, con_trama, llegada),
+            _ => None,
+        };
+        let codigo = negada.or_else(|| self.acusar(veredicto, Some(cabecera), con_trama, llegada));
+        self.anotar(codigo, Some(cabecera), mensaje.len(), &archivo, llegada);
         if !con_trama {
             self.ultimo = Some(archivo);
         }
-        rumbo
+        Rumbo::tras(codigo)
     }
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
@@ -252,9 +268,9 @@ impl Conversacion<'_> {
             );
             self.apartar(bytes, "no_hl7", llegada)
         };
-        let rumbo = self.acusar(veredicto, cabecera.as_ref(), con_trama, llegada);
-        self.anotar(veredicto, cabecera.as_ref(), longitud, &archivo, llegada);
-        rumbo
+        let codigo = self.acusar(veredicto, cabecera.as_ref(), con_trama, llegada);
+        self.anotar(codigo, cabecera.as_ref(), longitud, &archivo, llegada);
+        Rumbo::tras(codigo)
     }
 
     fn apartar_respuesta(&self, bytes: &[u8], cabecera: &Cabecera<'_>, llegada: &Llegada) {
@@ -320,55 +336,71 @@ impl Conversacion<'_> {
         }
     }
 
+    /// Devuelve el código del acuse; `None` si no se contesta y se cierra la conexión.
     fn acusar(
         &mut self,
         veredicto: Veredicto,
         cabecera: Option<&Cabecera<'_>>,
         con_trama: bool,
         llegada: &Llegada,
-    ) -> Rumbo {
-        let numero = self
-            .recepcion
-            .totales
-            .acuses
-            .fetch_add(1, Ordering::Relaxed)
-            % 1000;
-        let id_propio = format!("{}{numero:03}", llegada.hora.format("%Y%m%d%H%M%S%3f"));
-        let ahora = Local::now().naive_local();
-        let Some(acuse) = self
-            .recepcion
-            .reglas
-            .redactar(veredicto, cabecera, con_trama, ahora, &id_propio)
-        else {
-            return Rumbo::Terminar;
-        };
-        debug!("{}: acuse: {}", self.equipo, sin_paciente(&acuse));
+    ) -> Option<&'static str> {
+        let (ahora, id_propio) = (Local::now().naive_local(), self.id_propio(llegada));
+        let reglas = &self.recepcion.reglas;
+        let acuse = reglas.redactar(veredicto, cabecera, con_trama, ahora, &id_propio)?;
+        self.contestar(&acuse, con_trama);
+        reglas.codigo(veredicto)
+    }
+
+    /// La respuesta negativa a una consulta ya guardada; devuelve su tipo.
+    fn negar_consulta(
+        &mut self,
+        mensaje: &[u8],
+        cabecera: &Cabecera<'_>,
+        con_trama: bool,
+        llegada: &Llegada,
+    ) -> Option<&'static str> {
+        if !self.recepcion.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
+            return None;
+        }
+        let (ahora, id_propio) = (Local::now().naive_local(), self.id_propio(llegada));
+        let contestacion = consulta::negar(mensaje, cabecera, ahora, &id_propio)?;
+        self.contestar(&contestacion.bytes, con_trama);
+        Some(contestacion.tipo)
+    }
+
+    /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.
+    fn id_propio(&self, llegada: &Llegada) -> String {
+        let contestados = &self.recepcion.totales.contestados;
+        let numero = contestados.fetch_add(1, Ordering::Relaxed) % 1000;
+        format!("{}{numero:03}", llegada.hora.format("%Y%m%d%H%M%S%3f"))
+    }
+
+    fn contestar(&mut self, contenido: &[u8], con_trama: bool) {
+        debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
         // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
         if self.fallo.is_none() {
             let escrito = if con_trama {
-                self.canal.write_all(&trama::enmarcar(&acuse))
+                self.canal.write_all(&trama::enmarcar(contenido))
             } else {
-                self.canal.write_all(&acuse)
+                self.canal.write_all(contenido)
             };
             self.fallo = escrito.err();
         }
-        Rumbo::Seguir
     }
 
-    /// La línea que se ve por mensaje.
+    /// La línea que se ve por mensaje, con lo que se le contestó.
     fn anotar(
         &self,
-        veredicto: Veredicto,
+        codigo: Option<&'static str>,
         cabecera: Option<&Cabecera<'_>>,
         longitud: usize,
         archivo: &str,
         llegada: &Llegada,
     ) {
         let campo = |numero| cabecera.map_or(&b""[..], |cabecera| cabecera.campo(numero));
-        let nivel = if veredicto == Veredicto::Aceptado {
-            Level::Info
-        } else {
-            Level::Warn
+        let nivel = match codigo {
+            Some("AE" | "AR") | None => Level::Warn,
+            Some(_) => Level::Info,
         };
         log!(
             nivel,
@@ -376,10 +408,7 @@ impl Conversacion<'_> {
             self.equipo,
             escapar(campo(9), CAMPO_VISIBLE_BYTES),
             escapar(campo(10), CAMPO_VISIBLE_BYTES),
-            self.recepcion
-                .reglas
-                .codigo(veredicto)
-                .unwrap_or("sin acuse"),
+            codigo.unwrap_or("sin acuse"),
             llegada.instante.elapsed().as_millis()
         );
         if let Some(cabecera) = cabecera {

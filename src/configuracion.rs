@@ -28,7 +28,7 @@ const MIB: usize = 1024 * 1024;
 /// Cuántas veces puede un valor nombrar a otro, como en el configparser de Python.
 const MAX_INTERPOLACIONES: usize = 10;
 
-const CLAVES: [&str; 12] = [
+const CLAVES: [&str; 13] = [
     "Puerto",
     "Directorio",
     "Direccion",
@@ -41,6 +41,7 @@ const CLAVES: [&str; 12] = [
     "CodigoAcuse",
     "AcuseDeFallo",
     "Sincronizar",
+    "Consultas",
 ];
 
 /// Lo que dice Config.ini, completo con los valores por omisión.
@@ -171,6 +172,7 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
                     ("ninguno", AnteFallo::Callar),
                 ],
             )?,
+            negar_consultas: opcion(&ini, "Consultas", &[("negar", true), ("acusar", false)])?,
         },
         sincronizar: opcion(&ini, "Sincronizar", &[("si", true), ("no", false)])?,
         sobrantes: sobrantes(&ini),

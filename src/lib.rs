@@ -56,6 +56,8 @@ pub mod trama;
 
 pub mod acuse;
 
+pub mod consulta;
+
 pub mod causa;
 
 pub mod almacen;

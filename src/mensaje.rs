@@ -59,10 +59,7 @@ impl<'a> Cabecera<'a> {
 /// vacías o de los segmentos FHS y BHS de un lote. `None`: no hay MSH, no es HL7.
 #[must_use]
 pub fn leer_cabecera(mensaje: &[u8]) -> Option<Cabecera<'_>> {
-    let mut segmentos = mensaje
-        .split(|&octeto| octeto == CR || octeto == LF)
-        .map(sin_preambulo)
-        .filter(|segmento| !segmento.is_empty());
+    let mut segmentos = segmentos(mensaje);
     let msh =
         segmentos.find(|segmento| abre(segmento) == Some(true) && se_llama(segmento, b"MSH"))?;
     let mut campos: [&[u8]; CAMPOS] = [&[]; CAMPOS];
@@ -82,6 +79,14 @@ pub fn leer_cabecera(mensaje: &[u8]) -> Option<Cabecera<'_>> {
         campos,
         es_respuesta,
     })
+}
+
+/// El primer segmento con ese nombre, entero y sin su fin de segmento. Solo las respuestas a
+/// una consulta leen más allá del MSH.
+#[must_use]
+pub fn segmento<'a>(mensaje: &'a [u8], nombre: &[u8; 3], separador: &[u8]) -> Option<&'a [u8]> {
+    segmentos(mensaje)
+        .find(|segmento| se_llama(segmento, nombre) && segmento[3..].starts_with(separador))
 }
 
 /// Si `bytes` comienza un mensaje o un lote: MSH, FHS o BHS y su separador de campos, que
@@ -112,6 +117,14 @@ pub fn se_llama(segmento: &[u8], nombre: &[u8; 3]) -> bool {
     segmento
         .get(..3)
         .is_some_and(|letras| letras.eq_ignore_ascii_case(nombre))
+}
+
+/// Los segmentos que no están vacíos, sin lo que pueda preceder a su nombre.
+fn segmentos(mensaje: &[u8]) -> impl Iterator<Item = &[u8]> {
+    mensaje
+        .split(|&octeto| octeto == CR || octeto == LF)
+        .map(sin_preambulo)
+        .filter(|segmento| !segmento.is_empty())
 }
 
 fn sin_preambulo(segmento: &[u8]) -> &[u8] {

@@ -16,6 +16,7 @@ fn reglas(forma: Forma, ante_fallo: AnteFallo) -> Reglas {
         forma,
         aceptado: CodigoAceptado::Aa,
         ante_fallo,
+        negar_consultas: true,
     }
 }
 
