@@ -6,12 +6,13 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
 use log::{Level, debug, error, info, log, warn};
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::acuse::{Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen};
@@ -24,6 +25,9 @@ use crate::trama::{self, Lector, Limites, Motivo, Suceso};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
+/// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
+const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
+const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
 /// Cuánto se muestra de un campo del MSH.
 const CAMPO_VISIBLE_BYTES: usize = 64;
 /// Cuánto se muestra de una cabecera o de un acuse con RUST_LOG=debug…
@@ -56,7 +60,14 @@ pub struct Totales {
 }
 
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
-pub fn atender(canal: &TcpStream, equipo: SocketAddr, recepcion: &Recepcion) -> io::Result<()> {
+///
+/// `equipo` es como se le nombra en la consola. TCP keep-alive descubre a los equipos apagados
+/// o desconectados: callar no es motivo de cierre.
+pub fn atender(canal: &TcpStream, equipo: &str, recepcion: &Recepcion) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TRAS)
+        .with_interval(KEEPALIVE_CADA);
+    SockRef::from(canal).set_tcp_keepalive(&keepalive)?;
     canal.set_nodelay(true)?;
     canal.set_write_timeout(Some(ESPERA_DE_ESCRITURA))?;
     let mut conversacion = Conversacion {
@@ -88,7 +99,7 @@ impl Rumbo {
 
 struct Conversacion<'a> {
     canal: &'a TcpStream,
-    equipo: SocketAddr,
+    equipo: &'a str,
     recepcion: &'a Recepcion,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic;
 use std::path::{self, Path, PathBuf};
@@ -15,6 +16,7 @@ use log::{error, info, warn};
 use servidor_hl7::almacen::Almacen;
 use servidor_hl7::conexion::{self, Recepcion, Totales};
 use servidor_hl7::configuracion::Configuracion;
+use servidor_hl7::llamada::mantener;
 use servidor_hl7::servidor::iniciar_servidor;
 use servidor_hl7::{apagado, causa, registro};
 
@@ -61,14 +63,13 @@ fn ejecutar() -> Result<(), Box<dyn Error>> {
     }));
     let configuracion = configurar(elegida)?;
 
-    let direccion = SocketAddr::new(configuracion.direccion, configuracion.puerto);
-    let escucha = TcpListener::bind(direccion).map_err(|error| {
-        format!(
-            "no se pudo abrir el puerto «{direccion}»: {}",
-            causa::explicar(&error)
-        )
-    })?;
-    let puerto = escucha.local_addr()?.port();
+    let escucha = match configuracion.puerto {
+        Some(puerto) => Some(abrir_puerto(SocketAddr::new(
+            configuracion.direccion,
+            puerto,
+        ))?),
+        None => None,
+    };
     let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
     let parada = atender_interrupciones()?;
 
@@ -83,12 +84,19 @@ fn ejecutar() -> Result<(), Box<dyn Error>> {
         totales: Totales::default(),
     });
     let de_las_conexiones = Arc::clone(&recepcion);
-    let atender = move |canal: &_, equipo| conexion::atender(canal, equipo, &de_las_conexiones);
-    let acceso = configuracion.acceso;
-    thread::Builder::new()
-        .name("puerto".to_owned())
-        .spawn(move || iniciar_servidor(&escucha, &acceso, atender))?;
-    info!("Servidor Escuchando el Puerto {puerto}");
+    let atender = move |canal: &_, equipo: &_| conexion::atender(canal, equipo, &de_las_conexiones);
+    for llamada in configuracion.llamadas {
+        let atender = atender.clone();
+        abrir_hilo("llamada", move || mantener(&llamada, atender))?;
+    }
+    if let Some(escucha) = escucha {
+        let puerto = escucha.local_addr()?.port();
+        let acceso = configuracion.acceso;
+        abrir_hilo("puerto", move || {
+            iniciar_servidor(&escucha, &acceso, atender)
+        })?;
+        info!("Servidor Escuchando el Puerto {puerto}");
+    }
 
     esperar_parada(&parada, &recepcion.almacen);
     let pendientes = apagado::esperar(PLAZO_DE_PARADA);
@@ -97,6 +105,25 @@ fn ejecutar() -> Result<(), Box<dyn Error>> {
     }
     info!("Servidor detenido: {}", recepcion.totales);
     Ok(())
+}
+
+fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(direccion).map_err(|error| {
+        format!(
+            "no se pudo abrir el puerto «{direccion}»: {}",
+            causa::explicar(&error)
+        )
+    })
+}
+
+fn abrir_hilo<T: Send + 'static>(
+    nombre: &str,
+    tarea: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<()> {
+    thread::Builder::new()
+        .name(nombre.to_owned())
+        .spawn(tarea)
+        .map(drop)
 }
 
 /// Lo que se pide en la línea de órdenes.

@@ -11,16 +11,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use log::{info, warn};
-use socket2::{SockRef, TcpKeepalive};
 
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
 
 /// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
-/// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
-const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
-const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -39,7 +35,7 @@ pub struct Acceso {
 /// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
 pub fn iniciar_servidor<F>(escucha: &TcpListener, acceso: &Acceso, atender: F) -> !
 where
-    F: Fn(&TcpStream, SocketAddr) -> io::Result<()> + Clone + Send + 'static,
+    F: Fn(&TcpStream, &str) -> io::Result<()> + Clone + Send + 'static,
 {
     let ocupadas = Arc::new(AtomicUsize::new(0));
     loop {
@@ -67,15 +63,17 @@ where
 
 fn abrir_conexion<F>(canal: TcpStream, equipo: SocketAddr, plaza: Plaza, atender: F)
 where
-    F: FnOnce(&TcpStream, SocketAddr) -> io::Result<()> + Send + 'static,
+    F: FnOnce(&TcpStream, &str) -> io::Result<()> + Send + 'static,
 {
     let conversar = move || {
         let _plaza = plaza;
         info!("Conexión Establecida desde {equipo}");
-        let resultado = vigilar(&canal).and_then(|()| atender(&canal, equipo));
-        match resultado {
+        match atender(&canal, &equipo.to_string()) {
             Ok(()) => info!("Conexion cerrada {equipo}"),
-            Err(error) => warn!("Error en la Conexion: {equipo}: {}", explicar_corte(&error)),
+            Err(error) => warn!(
+                "Error en la Conexion: {equipo}: {}",
+                causa::explicar(&error)
+            ),
         }
     };
     let hilo = thread::Builder::new()
@@ -86,27 +84,6 @@ where
             "{equipo}: conexión rechazada: no se pudo crear su hilo: {}",
             causa::explicar(&error)
         );
-    }
-}
-
-/// TCP keep-alive descubre a los equipos apagados o desconectados; callar no es motivo de cierre.
-fn vigilar(canal: &TcpStream) -> io::Result<()> {
-    SockRef::from(canal).set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_TRAS)
-            .with_interval(KEEPALIVE_CADA),
-    )
-}
-
-fn explicar_corte(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionAborted => "el equipo cortó la conexión".to_owned(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            "el equipo no recoge su acuse o dejó de responder; revise su red".to_owned()
-        }
-        _ => causa::explicar(error),
     }
 }
 

@@ -29,6 +29,8 @@ mod consola;
 mod conversaciones;
 /// Los mensajes y los casos de cable de `tests/corpus`, según su índice.
 mod corpus;
+/// Los equipos a los que hay que llamar, y los que preguntan antes de enviar.
+mod equipos_llamados;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
 mod parada;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.

@@ -72,7 +72,15 @@ impl Servidor {
     }
 
     /// Lanza esa orden y espera a que escuche.
-    pub(crate) fn lanzar(carpeta: PathBuf, mut orden: Command) -> Servidor {
+    pub(crate) fn lanzar(carpeta: PathBuf, orden: Command) -> Servidor {
+        let mut servidor = Servidor::lanzar_sin_puerto(carpeta, orden);
+        let linea = servidor.esperar_linea("Servidor Escuchando el Puerto ");
+        servidor.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
+        servidor
+    }
+
+    /// Lanza esa orden, que puede no escuchar en ningún puerto.
+    pub(crate) fn lanzar_sin_puerto(carpeta: PathBuf, mut orden: Command) -> Servidor {
         let mut proceso = orden
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -81,15 +89,12 @@ impl Servidor {
         let consola = Arc::new(Consola::default());
         seguir(proceso.stdout.take().unwrap(), Arc::clone(&consola));
         seguir(proceso.stderr.take().unwrap(), Arc::clone(&consola));
-        let mut servidor = Servidor {
+        Servidor {
             carpeta,
             puerto: 0,
             proceso,
             consola,
-        };
-        let linea = servidor.esperar_linea("Servidor Escuchando el Puerto ");
-        servidor.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
-        servidor
+        }
     }
 
     pub(crate) fn conectar(&self) -> Analizador {
