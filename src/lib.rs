@@ -30,7 +30,8 @@
 //!
 //! Las flechas van en un sentido: `main` → `configuracion`, `servidor`, `llamada`, `conexion`,
 //! `registro`; `conexion` → `trama`, `mensaje`, `acuse`, `consulta`, `almacen`, `apagado`;
-//! `trama` → `mensaje`, `indicio`; `consulta` → `acuse`.
+//! `trama` → `mensaje`, `indicio`; `consulta` → `acuse`. Aparte quedan [`revision`] y [`envio`], que
+//! no reciben nada: comprueban y ensayan.
 //!
 //! # Palabras
 //!
@@ -76,3 +77,7 @@ pub mod servidor;
 pub mod llamada;
 
 pub mod configuracion;
+
+pub mod revision;
+
+pub mod envio;
