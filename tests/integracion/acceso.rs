@@ -104,7 +104,8 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
     });
 }
 
-/// Sin descriptores libres, accept falla; cuando vuelven, se sigue aceptando.
+/// Sin descriptores libres, accept falla; cuando vuelven, se sigue aceptando. Windows no limita los
+/// descriptores de un proceso: no hay con qué hacer fallar accept.
 #[cfg(unix)]
 #[test]
 fn un_error_de_accept_no_acaba_con_el_servidor() {

@@ -80,7 +80,8 @@ fn si_no_se_puede_guardar_se_contesta_ae_no_queda_nada_y_el_siguiente_se_guarda(
     assert_eq!(parciales(&servidor), 0);
 }
 
-/// Un límite de tamaño de archivo hace de disco lleno: write falla a mitad.
+/// Un límite de tamaño de archivo hace de disco lleno: write falla a mitad. Windows no tiene ese
+/// límite (ulimit), ni Wine lo traslada.
 #[cfg(unix)]
 #[test]
 fn un_disco_lleno_no_deja_medio_archivo() {

@@ -3,11 +3,18 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::analizador_simulado::Analizador;
+
+/// Las formas de pedir la parada desde fuera: señales en Unix; en Windows, una pulsación de Ctrl+C.
+pub(crate) const FORMAS_DE_PARAR: &[&str] = if cfg!(windows) {
+    &["Ctrl+C"]
+} else {
+    &["INT", "TERM"]
+};
 
 /// Cuánto se espera lo que debe ocurrir; solo lo agota una prueba que falla.
 pub(crate) const PLAZO: Duration = Duration::from_secs(20);
@@ -31,6 +38,17 @@ pub(crate) fn orden(carpeta: &Path) -> Command {
         .stdin(Stdio::null());
     orden
 }
+
+/// En Windows, Ctrl+C es para toda la consola: quien lo vaya a recibir necesita la suya.
+#[cfg(windows)]
+pub(crate) fn con_consola_propia(orden: &mut Command) {
+    use std::os::windows::process::CommandExt;
+    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+    orden.creation_flags(CREATE_NO_WINDOW);
+}
+
+#[cfg(not(windows))]
+pub(crate) fn con_consola_propia(_: &mut Command) {}
 
 /// Un servidor en marcha. Muere al soltarlo, y su carpeta se borra si la prueba pasó.
 pub(crate) struct Servidor {
@@ -139,32 +157,23 @@ impl Servidor {
         self.consola.lineas.lock().unwrap().join("\n")
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.proceso.id()
-    }
-
     /// Muerte súbita, como un corte de luz para el proceso.
     pub(crate) fn matar(&mut self) {
         self.proceso.kill().unwrap();
         self.proceso.wait().unwrap();
     }
 
-    /// Ctrl+C.
-    #[cfg(unix)]
-    pub(crate) fn interrumpir(&self) {
-        self.senal("INT");
-    }
-
-    #[cfg(unix)]
-    pub(crate) fn senal(&self, senal: &str) {
-        let pid = self.pid().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", senal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+    /// Una de las formas de pedir la parada que hay en este sistema.
+    pub(crate) fn pedir_parada(&self, forma: &str) {
+        let pid = self.proceso.id().to_string();
+        let mut orden = if cfg!(windows) {
+            Command::new(enviar_ctrl_c())
+        } else {
+            let mut orden = Command::new("kill");
+            orden.args(["-s", forma]);
+            orden
+        };
+        assert!(orden.arg(pid).status().unwrap().success());
     }
 
     /// Espera a que el proceso acabe por sí mismo.
@@ -187,6 +196,26 @@ impl Drop for Servidor {
             let _ = fs::remove_dir_all(&self.carpeta);
         }
     }
+}
+
+/// El programa que pulsa Ctrl+C. Si no viene ya compilado, se compila.
+fn enviar_ctrl_c() -> &'static Path {
+    static PROGRAMA: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(compilado) = std::env::var_os("ENVIAR_CTRL_C") {
+            return PathBuf::from(compilado);
+        }
+        let programa = Path::new(env!("CARGO_TARGET_TMPDIR")).join("enviar_ctrl_c.exe");
+        let fuente = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/windows/enviar_ctrl_c.rs");
+        let mut rustc = Command::new("rustc");
+        rustc
+            .arg("--edition=2024")
+            .arg(fuente)
+            .arg("-o")
+            .arg(&programa);
+        assert!(rustc.status().unwrap().success());
+        programa
+    });
+    &PROGRAMA
 }
 
 /// Repite la pregunta hasta que tenga respuesta.
