@@ -68,6 +68,8 @@ pub mod almacen;
 
 pub mod apagado;
 
+pub mod ventana;
+
 pub mod registro;
 
 pub mod conexion;

@@ -20,7 +20,7 @@ use servidor_hl7::envio::{Envio, enviar};
 use servidor_hl7::llamada::mantener;
 use servidor_hl7::revision::revisar;
 use servidor_hl7::servidor::iniciar_servidor;
-use servidor_hl7::{apagado, causa, registro};
+use servidor_hl7::{apagado, causa, registro, ventana};
 
 const AYUDA: &str = "\
 Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un archivo.
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(io::stderr(), "servidor-hl7: {error}");
+            ventana::esperar_lectura();
             ExitCode::FAILURE
         }
     }
@@ -71,7 +72,9 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             let registro = registro::iniciar()?;
             let configuracion = configurar(config)?;
             drop(registro);
-            Ok(revisar(&configuracion, &mut io::stdout()))
+            let bien = revisar(&configuracion, &mut io::stdout());
+            ventana::esperar_lectura();
+            Ok(bien)
         }
         Orden::Enviar(mut envio) => {
             if envio.destino.is_empty() {
@@ -91,7 +94,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 }
 
 fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
-    let _registro = registro::iniciar()?;
+    let registro = registro::iniciar()?;
     panic::set_hook(Box::new(|panico| {
         error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
     }));
@@ -107,7 +110,8 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
     let parada = atender_interrupciones()?;
 
-    info!("Archivo por Guardar en: {}", almacen.carpeta().display());
+    let carpeta = almacen.carpeta().display().to_string();
+    info!("Archivo por Guardar en: {carpeta}");
     if !configuracion.sincronizar {
         warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
     }
@@ -123,6 +127,7 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
         let atender = atender.clone();
         abrir_hilo("llamada", move || mantener(&llamada, atender))?;
     }
+    let mut titulo = format!("servidor-hl7: {carpeta}");
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
         let acceso = configuracion.acceso;
@@ -130,7 +135,9 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
             iniciar_servidor(&escucha, &acceso, atender)
         })?;
         info!("Servidor Escuchando el Puerto {puerto}");
+        titulo = format!("servidor-hl7: puerto {puerto}, {carpeta}");
     }
+    registro.titular(&titulo);
 
     esperar_parada(&parada, &recepcion.almacen);
     let pendientes = apagado::esperar(PLAZO_DE_PARADA);

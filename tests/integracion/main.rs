@@ -37,3 +37,6 @@ mod herramientas;
 mod parada;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
 mod tramas;
+/// El doble clic, que solo existe en Windows.
+#[cfg(windows)]
+mod ventana;

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use servidor_hl7::apagado;
 
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{
-    FORMAS_DE_PARAR, Servidor, carpeta_nueva, con_consola_propia, orden,
-};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, con_consola_propia, orden};
+
+/// Cómo se le puede pedir desde fuera que pare.
+#[cfg(unix)]
+const PARADAS: [fn(&Servidor); 2] = [Servidor::interrumpir, |servidor| servidor.senal("TERM")];
+#[cfg(windows)]
+const PARADAS: [fn(&Servidor); 1] = [Servidor::interrumpir];
 
 /// Un servidor al que se le puede pedir la parada.
 fn arrancar(carpeta: PathBuf, puerto: u16) -> Servidor {
@@ -20,14 +24,14 @@ fn arrancar(carpeta: PathBuf, puerto: u16) -> Servidor {
 
 #[test]
 fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiertas() {
-    for forma in FORMAS_DE_PARAR {
+    for parar in PARADAS {
         let mut servidor = arrancar(carpeta_nueva(), 0);
         let mut ocioso = servidor.conectar();
         ocioso.entregar("1");
         let mut a_medias = servidor.conectar();
         a_medias.enviar(&[b"\x0B".to_vec(), mensaje("2")].concat());
         let comienzo = Instant::now();
-        servidor.pedir_parada(forma);
+        parar(&servidor);
         assert!(servidor.esperar_fin().success());
         assert!(
             comienzo.elapsed() < Duration::from_secs(1),
@@ -49,7 +53,7 @@ fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
         let mut equipo = servidor.conectar();
         equipo.entregar("1");
         if vuelta % 2 == 0 {
-            servidor.pedir_parada(FORMAS_DE_PARAR[0]);
+            servidor.interrumpir();
             servidor.esperar_fin();
         } else {
             servidor.matar();

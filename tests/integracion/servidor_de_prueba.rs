@@ -3,18 +3,11 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::analizador_simulado::Analizador;
-
-/// Las formas de pedir la parada desde fuera: señales en Unix; en Windows, una pulsación de Ctrl+C.
-pub(crate) const FORMAS_DE_PARAR: &[&str] = if cfg!(windows) {
-    &["Ctrl+C"]
-} else {
-    &["INT", "TERM"]
-};
 
 /// Cuánto se espera lo que debe ocurrir; solo lo agota una prueba que falla.
 pub(crate) const PLAZO: Duration = Duration::from_secs(20);
@@ -157,23 +150,27 @@ impl Servidor {
         self.consola.lineas.lock().unwrap().join("\n")
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.proceso.id()
+    }
+
     /// Muerte súbita, como un corte de luz para el proceso.
     pub(crate) fn matar(&mut self) {
         self.proceso.kill().unwrap();
         self.proceso.wait().unwrap();
     }
 
-    /// Una de las formas de pedir la parada que hay en este sistema.
-    pub(crate) fn pedir_parada(&self, forma: &str) {
-        let pid = self.proceso.id().to_string();
-        let mut orden = if cfg!(windows) {
-            Command::new(enviar_ctrl_c())
-        } else {
-            let mut orden = Command::new("kill");
-            orden.args(["-s", forma]);
-            orden
-        };
-        assert!(orden.arg(pid).status().unwrap().success());
+    /// Ctrl+C. En Windows, arrancado [`con_consola_propia`].
+    pub(crate) fn interrumpir(&self) {
+        #[cfg(unix)]
+        self.senal("INT");
+        #[cfg(windows)]
+        ejecutar(Command::new(ayudante()).args(["ctrl_c", &self.pid().to_string()]));
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn senal(&self, senal: &str) {
+        ejecutar(Command::new("kill").args(["-s", senal, &self.pid().to_string()]));
     }
 
     /// Espera a que el proceso acabe por sí mismo.
@@ -198,21 +195,26 @@ impl Drop for Servidor {
     }
 }
 
-/// El programa que pulsa Ctrl+C. Si no viene ya compilado, se compila.
-fn enviar_ctrl_c() -> &'static Path {
-    static PROGRAMA: LazyLock<PathBuf> = LazyLock::new(|| {
-        if let Some(compilado) = std::env::var_os("ENVIAR_CTRL_C") {
+fn ejecutar(orden: &mut Command) {
+    assert!(orden.status().unwrap().success(), "{orden:?}");
+}
+
+/// El programa de `tests/windows`. Si no viene ya compilado, se compila.
+#[cfg(windows)]
+pub(crate) fn ayudante() -> &'static Path {
+    static PROGRAMA: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
+        if let Some(compilado) = std::env::var_os("AYUDANTE") {
             return PathBuf::from(compilado);
         }
-        let programa = Path::new(env!("CARGO_TARGET_TMPDIR")).join("enviar_ctrl_c.exe");
-        let fuente = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/windows/enviar_ctrl_c.rs");
-        let mut rustc = Command::new("rustc");
-        rustc
-            .arg("--edition=2024")
-            .arg(fuente)
-            .arg("-o")
-            .arg(&programa);
-        assert!(rustc.status().unwrap().success());
+        let programa = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ayudante.exe");
+        let fuente = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/windows/ayudante.rs");
+        ejecutar(
+            Command::new("rustc")
+                .arg("--edition=2024")
+                .arg(fuente)
+                .arg("-o")
+                .arg(&programa),
+        );
         programa
     });
     &PROGRAMA
