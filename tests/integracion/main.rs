@@ -33,3 +33,13 @@ mod corpus;
 mod parada;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
 mod tramas;
+
+/// Cada llamada al sistema falla por turno. strace solo existe en Linux.
+#[cfg(target_os = "linux")]
+mod fallos;
+/// El orden de las llamadas al sistema antes de cada AA. strace solo existe en Linux.
+#[cfg(target_os = "linux")]
+mod llamadas;
+/// strace: el rastro de las llamadas al sistema, y fallos fingidos en ellas.
+#[cfg(target_os = "linux")]
+mod rastreo;
