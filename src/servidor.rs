@@ -18,6 +18,9 @@ use crate::causa;
 
 /// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
+/// Descriptores que deben quedar libres para que entre una conexión más: con menos, los mensajes
+/// de las que ya están no se podrían guardar.
+const RESERVA_DE_DESCRIPTORES: usize = 16;
 /// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
 const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
 const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
@@ -49,7 +52,7 @@ where
                 if APAGAR_SERVER.load(Ordering::Relaxed) {
                     continue;
                 }
-                match admitir(&ocupadas, equipo.ip(), acceso) {
+                match admitir(&ocupadas, &canal, equipo.ip(), acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
                     Err(motivo) => warn!("{equipo}: conexión rechazada: {motivo}"),
                 }
@@ -120,7 +123,12 @@ impl Drop for Plaza {
     }
 }
 
-fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Result<Plaza, String> {
+fn admitir(
+    ocupadas: &Arc<AtomicUsize>,
+    canal: &TcpStream,
+    equipo: IpAddr,
+    acceso: &Acceso,
+) -> Result<Plaza, String> {
     let permitido =
         acceso.permitidos.is_empty() || acceso.permitidos.iter().any(|red| red.contains(&equipo));
     if !permitido {
@@ -135,6 +143,18 @@ fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Resu
             acceso.max_conexiones
         ));
     }
+    comprobar_reserva(canal).map_err(|error| causa::explicar(&error))?;
     ocupadas.fetch_add(1, Ordering::Relaxed);
     Ok(Plaza(Arc::clone(ocupadas)))
+}
+
+/// Toma y devuelve los descriptores de la reserva. Windows no los limita.
+fn comprobar_reserva(canal: &TcpStream) -> io::Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let reserva: io::Result<Vec<TcpStream>> = (0..RESERVA_DE_DESCRIPTORES)
+        .map(|_| canal.try_clone())
+        .collect();
+    reserva.map(drop)
 }
