@@ -34,6 +34,12 @@ mod parada;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
 mod tramas;
 
+/// Doscientas muertes súbitas bajo carga. Comparte con `fallos` lo que solo existe en Linux.
+#[cfg(target_os = "linux")]
+mod caidas;
+/// El disco se llena, se protege o desaparece, y vuelve. Los montajes propios son de Linux.
+#[cfg(target_os = "linux")]
+mod disco_lleno;
 /// Cada llamada al sistema falla por turno. strace solo existe en Linux.
 #[cfg(target_os = "linux")]
 mod fallos;
