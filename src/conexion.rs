@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
-use log::{Level, debug, error, info, log, warn};
+use log::{debug, error, info, warn};
 
 use crate::acuse::{Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen};
@@ -174,7 +174,7 @@ impl Conversacion<'_> {
             },
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo, &llegada),
             Suceso::Indicio(indicio) => {
-                warn!("{}: {indicio}", self.equipo);
+                warn!(equipo:% = self.equipo.ip(); "{}: {indicio}", self.equipo);
                 if indicio.cierra_la_conexion() {
                     return Rumbo::Terminar;
                 }
@@ -205,6 +205,7 @@ impl Conversacion<'_> {
             Err(error) => {
                 sumar(&totales.fallidos, 1);
                 error!(
+                    equipo:% = self.equipo.ip();
                     "{}: {error}; el mensaje no se perdió si el equipo lo repite",
                     self.equipo
                 );
@@ -238,6 +239,7 @@ impl Conversacion<'_> {
         let cabecera = leer_cabecera(bytes);
         let archivo = if veredicto == Veredicto::Excesivo {
             warn!(
+                equipo:% = self.equipo.ip();
                 "{}: un mensaje de {longitud} bytes pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo",
                 self.equipo
             );
@@ -247,6 +249,7 @@ impl Conversacion<'_> {
                 .map(|indicio| format!("; {indicio}"))
                 .unwrap_or_default();
             warn!(
+                equipo:% = self.equipo.ip();
                 "{}: llegó una trama sin MSH: no es HL7 y se rechaza{habla}",
                 self.equipo
             );
@@ -260,6 +263,7 @@ impl Conversacion<'_> {
     fn apartar_respuesta(&self, bytes: &[u8], cabecera: &Cabecera<'_>, llegada: &Llegada) {
         let archivo = self.apartar(bytes, "respuesta", llegada);
         info!(
+            equipo:% = self.equipo.ip();
             "{}: llegó un acuse ({}), que no se contesta; está en {archivo}",
             self.equipo,
             escapar(cabecera.campo(9), CAMPO_VISIBLE_BYTES)
@@ -298,6 +302,7 @@ impl Conversacion<'_> {
             .map(|indicio| format!("; {indicio}"))
             .unwrap_or_default();
         warn!(
+            equipo:% = self.equipo.ip();
             "{}: {que_paso}{de}; {} bytes están en {archivo}; {que_hacer}{habla}",
             self.equipo,
             bytes.len()
@@ -314,7 +319,7 @@ impl Conversacion<'_> {
         {
             Ok(nombre) => format!("{APARTADOS}/{nombre}"),
             Err(error) => {
-                error!("{}: {error}", self.equipo);
+                error!(equipo:% = self.equipo.ip(); "{}: {error}", self.equipo);
                 "(sin archivo)".to_owned()
             }
         }
@@ -365,13 +370,7 @@ impl Conversacion<'_> {
         llegada: &Llegada,
     ) {
         let campo = |numero| cabecera.map_or(&b""[..], |cabecera| cabecera.campo(numero));
-        let nivel = if veredicto == Veredicto::Aceptado {
-            Level::Info
-        } else {
-            Level::Warn
-        };
-        log!(
-            nivel,
+        let linea = format!(
             "{} {} MSH-10 «{}» {longitud} bytes. Archivo en Transmision: {archivo} {} {} ms",
             self.equipo,
             escapar(campo(9), CAMPO_VISIBLE_BYTES),
@@ -382,6 +381,11 @@ impl Conversacion<'_> {
                 .unwrap_or("sin acuse"),
             llegada.instante.elapsed().as_millis()
         );
+        if veredicto == Veredicto::Aceptado {
+            info!("{linea}");
+        } else {
+            warn!(equipo:% = self.equipo.ip(); "{linea}");
+        }
         if let Some(cabecera) = cabecera {
             let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
                 .map(|numero| cabecera.campo(numero))

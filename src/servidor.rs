@@ -54,11 +54,14 @@ where
                 }
                 match admitir(&ocupadas, &canal, equipo.ip(), acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
-                    Err(motivo) => warn!("{equipo}: conexión rechazada: {motivo}"),
+                    Err(motivo) => {
+                        warn!(equipo:% = equipo.ip(); "{equipo}: conexión rechazada: {motivo}");
+                    }
                 }
             }
             Err(error) => {
                 warn!(
+                    equipo = "";
                     "no se pudo aceptar una conexión: {}; se sigue escuchando",
                     causa::explicar(&error)
                 );
@@ -72,13 +75,16 @@ fn abrir_conexion<F>(canal: TcpStream, equipo: SocketAddr, plaza: Plaza, atender
 where
     F: FnOnce(&TcpStream, SocketAddr) -> io::Result<()> + Send + 'static,
 {
+    let ip = equipo.ip();
     let conversar = move || {
         let _plaza = plaza;
-        info!("Conexión Establecida desde {equipo}");
+        info!(equipo:% = ip; "Conexión Establecida desde {equipo}");
         let resultado = vigilar(&canal).and_then(|()| atender(&canal, equipo));
         match resultado {
-            Ok(()) => info!("Conexion cerrada {equipo}"),
-            Err(error) => warn!("Error en la Conexion: {equipo}: {}", explicar_corte(&error)),
+            Ok(()) => info!(equipo:% = ip; "Conexion cerrada {equipo}"),
+            Err(error) => {
+                warn!(equipo:% = ip; "Error en la Conexion: {equipo}: {}", explicar_corte(&error));
+            }
         }
     };
     let hilo = thread::Builder::new()
@@ -86,6 +92,7 @@ where
         .stack_size(PILA_BYTES);
     if let Err(error) = hilo.spawn(conversar) {
         warn!(
+            equipo:% = ip;
             "{equipo}: conexión rechazada: no se pudo crear su hilo: {}",
             causa::explicar(&error)
         );
