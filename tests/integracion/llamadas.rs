@@ -18,7 +18,8 @@ fn rastrear(claves: &str, hablar: impl FnOnce(&Servidor)) -> (PathBuf, Vec<Llama
     let mut servidor = Servidor::lanzar(carpeta.clone(), orden_rastreada(&carpeta, &salida));
     hablar(&servidor);
     servidor.senal("TERM");
-    let fin = format!("{} +++ exited with 0 +++", servidor.pid());
+    // strace rellena con blancos los números de proceso cortos.
+    let fin = format!("{:<5} +++ exited with 0 +++", servidor.pid());
     let completo = || fs::read_to_string(&salida).unwrap().contains(&fin);
     esperar("el final del rastro", || completo().then_some(()));
     servidor.esperar_fin();
