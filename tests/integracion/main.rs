@@ -43,9 +43,15 @@ mod disco_lleno;
 /// Cada llamada al sistema falla por turno. strace solo existe en Linux.
 #[cfg(target_os = "linux")]
 mod fallos;
+/// Equipos enfermos y hostiles junto a uno bueno. La memoria se mira en /proc, que es de Linux.
+#[cfg(target_os = "linux")]
+mod hostiles;
 /// El orden de las llamadas al sistema antes de cada AA. strace solo existe en Linux.
 #[cfg(target_os = "linux")]
 mod llamadas;
+/// Lo que ocupa una conexión. La memoria se mira en /proc, que es de Linux.
+#[cfg(target_os = "linux")]
+mod memoria;
 /// strace: el rastro de las llamadas al sistema, y fallos fingidos en ellas.
 #[cfg(target_os = "linux")]
 mod rastreo;
