@@ -70,6 +70,8 @@ pub mod apagado;
 
 pub mod registro;
 
+pub mod equipo;
+
 pub mod conexion;
 
 pub mod servidor;
