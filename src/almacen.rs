@@ -170,14 +170,19 @@ impl Almacen {
             if self.sincronizar {
                 parcial.archivo.sync_all()?;
             }
+            // Se abre antes de publicar: si no se puede, todavía no hay nada a la vista.
+            let quien_lleva_el_nombre = self
+                .sincronizar
+                .then(|| abrir_quien_lleva_el_nombre(carpeta, &parcial.archivo))
+                .transpose()?;
             match renombrar_sin_reemplazar(&parcial.ruta, &carpeta.join(&parcial.definitivo)) {
                 // Alguien ajeno tomó el nombre entretanto: se vuelve a empezar con otro.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 otro => otro?,
             }
             parcial.publicado = true;
-            if self.sincronizar {
-                sincronizar_nombre(carpeta, &parcial.archivo)?;
+            if let Some(quien_lleva_el_nombre) = quien_lleva_el_nombre {
+                quien_lleva_el_nombre.sync_all()?;
             }
             return Ok(std::mem::take(&mut parcial.definitivo));
         }
@@ -309,13 +314,14 @@ fn milisegundos(hora: NaiveDateTime) -> i64 {
     hora.and_utc().timestamp_millis()
 }
 
-/// Tras el cambio de nombre, el nombre nuevo pasa también al disco. La carpeta no se puede
-/// sincronizar en Windows; sincronizar otra vez el archivo lleva consigo su nombre.
-fn sincronizar_nombre(carpeta: &Path, archivo: &File) -> io::Result<()> {
+/// Qué hay que sincronizar tras el cambio de nombre para que el nombre nuevo pase también al
+/// disco. La carpeta no se puede sincronizar en Windows; sincronizar otra vez el archivo lleva
+/// consigo su nombre.
+fn abrir_quien_lleva_el_nombre(carpeta: &Path, archivo: &File) -> io::Result<File> {
     if cfg!(windows) {
-        archivo.sync_all()
+        archivo.try_clone()
     } else {
-        File::open(carpeta)?.sync_all()
+        File::open(carpeta)
     }
 }
 

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
-use log::{Level, debug, error, info, log, warn};
+use log::{debug, error, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::acuse::{Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen};
 use crate::apagado;
 use crate::consulta;
+use crate::equipo::Equipo;
 use crate::indicio::Indicio;
 use crate::mensaje::{Cabecera, leer_cabecera};
 use crate::registro::escapar;
@@ -61,9 +62,9 @@ pub struct Totales {
 
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
 ///
-/// `equipo` es como se le nombra en la consola. TCP keep-alive descubre a los equipos apagados
+/// TCP keep-alive descubre a los equipos apagados
 /// o desconectados: callar no es motivo de cierre.
-pub fn atender(canal: &TcpStream, equipo: &str, recepcion: &Recepcion) -> io::Result<()> {
+pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TRAS)
         .with_interval(KEEPALIVE_CADA);
@@ -99,7 +100,7 @@ impl Rumbo {
 
 struct Conversacion<'a> {
     canal: &'a TcpStream,
-    equipo: &'a str,
+    equipo: &'a Equipo,
     recepcion: &'a Recepcion,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
@@ -197,7 +198,7 @@ impl Conversacion<'_> {
             },
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo, &llegada),
             Suceso::Indicio(indicio) => {
-                warn!("{}: {indicio}", self.equipo);
+                warn!(equipo:% = self.equipo.ip; "{}: {indicio}", self.equipo);
                 if indicio.cierra_la_conexion() {
                     return Rumbo::Terminar;
                 }
@@ -228,6 +229,7 @@ impl Conversacion<'_> {
             Err(error) => {
                 sumar(&totales.fallidos, 1);
                 error!(
+                    equipo:% = self.equipo.ip;
                     "{}: {error}; el mensaje no se perdió si el equipo lo repite",
                     self.equipo
                 );
@@ -265,6 +267,7 @@ impl Conversacion<'_> {
         let cabecera = leer_cabecera(bytes);
         let archivo = if veredicto == Veredicto::Excesivo {
             warn!(
+                equipo:% = self.equipo.ip;
                 "{}: un mensaje de {longitud} bytes pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo",
                 self.equipo
             );
@@ -274,6 +277,7 @@ impl Conversacion<'_> {
                 .map(|indicio| format!("; {indicio}"))
                 .unwrap_or_default();
             warn!(
+                equipo:% = self.equipo.ip;
                 "{}: llegó una trama sin MSH: no es HL7 y se rechaza{habla}",
                 self.equipo
             );
@@ -287,6 +291,7 @@ impl Conversacion<'_> {
     fn apartar_respuesta(&self, bytes: &[u8], cabecera: &Cabecera<'_>, llegada: &Llegada) {
         let archivo = self.apartar(bytes, "respuesta", llegada);
         info!(
+            equipo:% = self.equipo.ip;
             "{}: llegó un acuse ({}), que no se contesta; está en {archivo}",
             self.equipo,
             escapar(cabecera.campo(9), CAMPO_VISIBLE_BYTES)
@@ -325,6 +330,7 @@ impl Conversacion<'_> {
             .map(|indicio| format!("; {indicio}"))
             .unwrap_or_default();
         warn!(
+            equipo:% = self.equipo.ip;
             "{}: {que_paso}{de}; {} bytes están en {archivo}; {que_hacer}{habla}",
             self.equipo,
             bytes.len()
@@ -341,7 +347,7 @@ impl Conversacion<'_> {
         {
             Ok(nombre) => format!("{APARTADOS}/{nombre}"),
             Err(error) => {
-                error!("{}: {error}", self.equipo);
+                error!(equipo:% = self.equipo.ip; "{}: {error}", self.equipo);
                 "(sin archivo)".to_owned()
             }
         }
@@ -409,12 +415,7 @@ impl Conversacion<'_> {
         llegada: &Llegada,
     ) {
         let campo = |numero| cabecera.map_or(&b""[..], |cabecera| cabecera.campo(numero));
-        let nivel = match codigo {
-            Some("AE" | "AR") | None => Level::Warn,
-            Some(_) => Level::Info,
-        };
-        log!(
-            nivel,
+        let linea = format!(
             "{} {} MSH-10 «{}» {longitud} bytes. Archivo en Transmision: {archivo} {} {} ms",
             self.equipo,
             escapar(campo(9), CAMPO_VISIBLE_BYTES),
@@ -422,6 +423,10 @@ impl Conversacion<'_> {
             codigo.unwrap_or("sin acuse"),
             llegada.instante.elapsed().as_millis()
         );
+        match codigo {
+            Some("AE" | "AR") | None => warn!(equipo:% = self.equipo.ip; "{linea}"),
+            Some(_) => info!("{linea}"),
+        }
         if let Some(cabecera) = cabecera {
             let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
                 .map(|numero| cabecera.campo(numero))

@@ -72,6 +72,8 @@ pub mod ventana;
 
 pub mod registro;
 
+pub mod equipo;
+
 pub mod conexion;
 
 pub mod servidor;

@@ -14,6 +14,7 @@ use log::{debug, info, warn};
 
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
+use crate::equipo::Equipo;
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
 const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
@@ -31,8 +32,8 @@ pub struct Llamada {
 
 /// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
 /// de `atender` solo acaba con esa conexión.
-pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &str) -> io::Result<()>) {
-    let equipo = format!("{} ({})", llamada.nombre, llamada.direccion);
+pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>) {
+    let equipo = Equipo::con_nombre(&llamada.nombre, llamada.direccion);
     let mut pausa = PAUSA_MINIMA;
     let mut avisado = false;
     while !APAGAR_SERVER.load(Ordering::Relaxed) {

@@ -1,20 +1,26 @@
 //! El registro: lo que se ve en la consola, escrito por su propio hilo.
 //!
 //! Una consola que deja de leer (en Windows basta un clic en la ventana) no debe retener ni un
-//! mensaje: las líneas van a una cola acotada y, si está llena, se pierden y se cuentan. Este
-//! módulo no sabe qué dicen las líneas; [`escapar`] es para quien muestra bytes de la red.
+//! mensaje: las líneas van a una cola acotada y, si está llena, se pierden y se cuentan. Y un
+//! equipo que falla sin parar no debe llenar la consola: de las líneas que llevan la clave
+//! `equipo` se dicen unas pocas por minuto de cada clase y equipo, y las demás se cuentan. Las de
+//! los mensajes guardados no la llevan, y se dicen todas. Este módulo no sabe qué dicen las
+//! líneas; [`escapar`] es para quien muestra bytes de la red.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Local;
 use env_logger::{Builder, Env, Target};
-use log::Level;
+use log::{Level, Record};
 
 use crate::ventana;
 
@@ -24,6 +30,12 @@ const COLA_LINEAS: usize = 4096;
 const TANDA_BYTES: usize = 16 * 1024;
 /// Cuánto espera el final a que la consola lea las últimas líneas.
 const PLAZO_DE_CONSOLA: Duration = Duration::from_millis(500);
+
+/// Cuántas líneas de una clase y de un equipo se dicen en cada periodo; las demás se cuentan.
+const REPETICIONES_DICHAS: u64 = 20;
+const PERIODO: Duration = Duration::from_mins(1);
+/// Cuántas clases y equipos se distinguen en un periodo; los demás se cuentan juntos.
+const MAX_CLASES: usize = 4096;
 
 enum Entrada {
     Linea(Vec<u8>),
@@ -40,23 +52,31 @@ pub struct Registro {
 pub fn iniciar() -> io::Result<Registro> {
     let (cola, entradas) = sync_channel(COLA_LINEAS);
     let perdidas = Arc::new(AtomicUsize::new(0));
+    let repetidas = Arc::new(Repetidas::default());
     let buzon = Buzon {
         cola: cola.clone(),
         perdidas: Arc::clone(&perdidas),
     };
+    let de_la_consola = Arc::clone(&repetidas);
     thread::Builder::new()
         .name("registro".to_owned())
-        .spawn(move || escribir(&entradas, &perdidas, &mut io::stdout()))?;
+        .spawn(move || {
+            escribir(
+                &entradas,
+                &perdidas,
+                &de_la_consola,
+                PERIODO,
+                &mut io::stdout(),
+            );
+        })?;
     Builder::from_env(Env::default().default_filter_or("info"))
         .target(Target::Pipe(Box::new(buzon)))
-        .format(|salida, linea| {
-            writeln!(
-                salida,
-                "{} {} {}",
-                Local::now().format("%H:%M:%S%.3f"),
-                nivel(linea.level()),
-                linea.args()
-            )
+        .format(move |salida, linea| {
+            if repetidas.hay_que_decir(linea) {
+                writeln!(salida, "{} {}", encabezado(linea.level()), linea.args())
+            } else {
+                Ok(())
+            }
         })
         .try_init()
         .map_err(io::Error::other)?;
@@ -101,12 +121,65 @@ pub fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
     })
 }
 
-fn nivel(nivel: Level) -> &'static str {
-    match nivel {
+/// La hora y el nivel, con los que empieza cada línea.
+fn encabezado(nivel: Level) -> impl fmt::Display {
+    let nivel = match nivel {
         Level::Error => "ERROR",
         Level::Warn => "AVISO",
         Level::Info => "INFO ",
         Level::Debug | Level::Trace => "DEBUG",
+    };
+    let ahora = Local::now();
+    fmt::from_fn(move |f| write!(f, "{} {nivel}", ahora.format("%H:%M:%S%.3f")))
+}
+
+/// De quién habla una línea y en qué sitio del programa se dijo: lo que hace iguales a dos.
+type Clase = (String, Option<&'static str>, Option<u32>);
+
+/// Las líneas que se repiten en el periodo en curso.
+#[derive(Debug, Default)]
+struct Repetidas(Mutex<HashMap<Clase, Cuenta>>);
+
+#[derive(Debug, Default)]
+struct Cuenta {
+    vistas: u64,
+    /// La primera que no se dijo, por la que hablarán todas.
+    muestra: Option<(Level, String)>,
+}
+
+impl Repetidas {
+    fn hay_que_decir(&self, linea: &Record<'_>) -> bool {
+        let Some(equipo) = linea.key_values().get("equipo".into()) else {
+            return true;
+        };
+        let mut cuentas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clase = (equipo.to_string(), linea.file_static(), linea.line());
+        if cuentas.len() >= MAX_CLASES && !cuentas.contains_key(&clase) {
+            clase = (String::new(), None, None);
+        }
+        let cuenta = cuentas.entry(clase).or_default();
+        cuenta.vistas += 1;
+        if cuenta.vistas > REPETICIONES_DICHAS && cuenta.muestra.is_none() {
+            cuenta.muestra = Some((linea.level(), linea.args().to_string()));
+        }
+        cuenta.vistas <= REPETICIONES_DICHAS
+    }
+
+    /// Acaba el periodo: una línea por cada clase de la que se calló alguna.
+    fn resumir(&self) -> String {
+        let cuentas = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut lineas = String::new();
+        for Cuenta { vistas, muestra } in cuentas.into_values() {
+            if let Some((nivel, texto)) = muestra {
+                let calladas = vistas - REPETICIONES_DICHAS;
+                let _ = writeln!(
+                    lineas,
+                    "{} {texto} ({calladas} líneas como esta en el último minuto)",
+                    encabezado(nivel)
+                );
+            }
+        }
+        lineas
     }
 }
 
@@ -130,11 +203,23 @@ impl Write for Buzon {
 }
 
 /// El hilo del registro. Lo que no se pueda escribir se olvida: no hay otro sitio donde decirlo.
-fn escribir(entradas: &Receiver<Entrada>, perdidas: &AtomicUsize, salida: &mut impl Write) {
+fn escribir(
+    entradas: &Receiver<Entrada>,
+    perdidas: &AtomicUsize,
+    repetidas: &Repetidas,
+    periodo: Duration,
+    salida: &mut impl Write,
+) {
     let mut tanda = Vec::with_capacity(TANDA_BYTES);
-    while let Ok(primera) = entradas.recv() {
+    let mut fin_del_periodo = Instant::now() + periodo;
+    loop {
+        let resta = fin_del_periodo.saturating_duration_since(Instant::now());
+        let mut proxima = match entradas.recv_timeout(resta) {
+            Ok(primera) => Some(primera),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut vaciados = Vec::new();
-        let mut proxima = Some(primera);
         while let Some(entrada) = proxima {
             match entrada {
                 Entrada::Linea(linea) => tanda.extend_from_slice(&linea),
@@ -146,12 +231,15 @@ fn escribir(entradas: &Receiver<Entrada>, perdidas: &AtomicUsize, salida: &mut i
                 None
             };
         }
+        if !vaciados.is_empty() || Instant::now() >= fin_del_periodo {
+            tanda.extend_from_slice(repetidas.resumir().as_bytes());
+            fin_del_periodo = Instant::now() + periodo;
+        }
         let omitidas = perdidas.swap(0, Ordering::Relaxed);
         if omitidas > 0 {
-            let hora = Local::now().format("%H:%M:%S%.3f");
             let aviso = format!(
-                "{hora} {} la consola no leía: se omitieron {omitidas} líneas (la recepción siguió)\n",
-                nivel(Level::Warn)
+                "{} la consola no leía: se omitieron {omitidas} líneas (la recepción siguió)\n",
+                encabezado(Level::Warn)
             );
             tanda.extend_from_slice(aviso.as_bytes());
         }
@@ -160,5 +248,73 @@ fn escribir(entradas: &Receiver<Entrada>, perdidas: &AtomicUsize, salida: &mut i
         for hecho in vaciados {
             let _ = hecho.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64) -> u64 {
+        let mut dichas = 0;
+        for numero in 0..veces {
+            let claves = [("equipo", equipo)];
+            let hay_que_decir = repetidas.hay_que_decir(
+                &Record::builder()
+                    .args(format_args!("{equipo}: fallo {numero}"))
+                    .level(Level::Warn)
+                    .file_static(Some("prueba"))
+                    .line(Some(linea))
+                    .key_values(&claves)
+                    .build(),
+            );
+            dichas += u64::from(hay_que_decir);
+        }
+        dichas
+    }
+
+    #[test]
+    fn las_lineas_repetidas_de_un_equipo_se_cuentan_y_las_demas_se_dicen() {
+        let repetidas = Repetidas::default();
+        assert_eq!(decir(&repetidas, "10.0.0.1", 1, 1000), REPETICIONES_DICHAS);
+        assert_eq!(decir(&repetidas, "10.0.0.2", 1, 1), 1, "otro equipo");
+        assert_eq!(decir(&repetidas, "10.0.0.1", 2, 1), 1, "otra clase");
+        let resumen = repetidas.resumir();
+        let esperado = "AVISO 10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)\n";
+        assert!(resumen.ends_with(esperado), "{resumen}");
+        assert_eq!(resumen.lines().count(), 1);
+        assert_eq!(repetidas.resumir(), "");
+        assert_eq!(decir(&repetidas, "10.0.0.1", 1, 1), 1, "otro periodo");
+    }
+
+    #[test]
+    fn las_clases_que_se_distinguen_estan_acotadas() {
+        let repetidas = Repetidas::default();
+        for numero in 0..2 * MAX_CLASES {
+            decir(&repetidas, &format!("equipo {numero}"), 1, 1);
+        }
+        assert_eq!(repetidas.0.lock().unwrap().len(), MAX_CLASES + 1);
+        assert_eq!(repetidas.resumir().lines().count(), 1);
+    }
+
+    #[test]
+    fn la_cuenta_se_dice_al_acabar_el_periodo_aunque_nadie_diga_nada_mas() {
+        let repetidas = Repetidas::default();
+        decir(&repetidas, "10.0.0.1", 1, 30);
+        let (cola, entradas) = sync_channel(1);
+        let mut salida = Vec::new();
+        thread::scope(|hilos| {
+            let (repetidas, salida) = (&repetidas, &mut salida);
+            hilos.spawn(move || {
+                let periodo = Duration::from_millis(1);
+                escribir(&entradas, &AtomicUsize::new(0), repetidas, periodo, salida);
+            });
+            while !repetidas.0.lock().unwrap().is_empty() {
+                thread::yield_now();
+            }
+            drop(cola);
+        });
+        let salida = String::from_utf8(salida).unwrap();
+        assert!(salida.contains("(10 líneas como esta"), "{salida}");
     }
 }

@@ -3,7 +3,7 @@
 //! Un hilo por conexión. Este módulo no sabe qué se habla en ella.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,9 +14,13 @@ use log::{info, warn};
 
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
+use crate::equipo::Equipo;
 
 /// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
+/// Descriptores que deben quedar libres para que entre una conexión más: con menos, los mensajes
+/// de las que ya están no se podrían guardar.
+const RESERVA_DE_DESCRIPTORES: usize = 16;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -35,23 +39,26 @@ pub struct Acceso {
 /// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
 pub fn iniciar_servidor<F>(escucha: &TcpListener, acceso: &Acceso, atender: F) -> !
 where
-    F: Fn(&TcpStream, &str) -> io::Result<()> + Clone + Send + 'static,
+    F: Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static,
 {
     let ocupadas = Arc::new(AtomicUsize::new(0));
     loop {
         match escucha.accept() {
             Ok((canal, origen)) => {
-                let equipo = SocketAddr::new(origen.ip().to_canonical(), origen.port());
+                let equipo = Equipo::sin_nombre(origen);
                 if APAGAR_SERVER.load(Ordering::Relaxed) {
                     continue;
                 }
-                match admitir(&ocupadas, equipo.ip(), acceso) {
+                match admitir(&ocupadas, &canal, equipo.ip, acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
-                    Err(motivo) => warn!("{equipo}: conexión rechazada: {motivo}"),
+                    Err(motivo) => {
+                        warn!(equipo:% = equipo.ip; "{equipo}: conexión rechazada: {motivo}");
+                    }
                 }
             }
             Err(error) => {
                 warn!(
+                    equipo = "";
                     "no se pudo aceptar una conexión: {}; se sigue escuchando",
                     causa::explicar(&error)
                 );
@@ -61,27 +68,29 @@ where
     }
 }
 
-fn abrir_conexion<F>(canal: TcpStream, equipo: SocketAddr, plaza: Plaza, atender: F)
+fn abrir_conexion<F>(canal: TcpStream, equipo: Equipo, plaza: Plaza, atender: F)
 where
-    F: FnOnce(&TcpStream, &str) -> io::Result<()> + Send + 'static,
+    F: FnOnce(&TcpStream, &Equipo) -> io::Result<()> + Send + 'static,
 {
+    let nombre = equipo.to_string();
+    let ip = equipo.ip;
     let conversar = move || {
         let _plaza = plaza;
-        info!("Conexión Establecida desde {equipo}");
-        match atender(&canal, &equipo.to_string()) {
-            Ok(()) => info!("Conexion cerrada {equipo}"),
-            Err(error) => warn!(
-                "Error en la Conexion: {equipo}: {}",
-                causa::explicar(&error)
-            ),
+        info!(equipo:% = equipo.ip; "Conexión Establecida desde {equipo}");
+        match atender(&canal, &equipo) {
+            Ok(()) => info!(equipo:% = equipo.ip; "Conexion cerrada {equipo}"),
+            Err(error) => {
+                warn!(equipo:% = equipo.ip; "Error en la Conexion: {equipo}: {}", causa::explicar(&error));
+            }
         }
     };
     let hilo = thread::Builder::new()
-        .name(format!("equipo {equipo}"))
+        .name(nombre.clone())
         .stack_size(PILA_BYTES);
     if let Err(error) = hilo.spawn(conversar) {
         warn!(
-            "{equipo}: conexión rechazada: no se pudo crear su hilo: {}",
+            equipo:% = ip;
+            "{nombre}: conexión rechazada: no se pudo crear su hilo: {}",
             causa::explicar(&error)
         );
     }
@@ -97,7 +106,12 @@ impl Drop for Plaza {
     }
 }
 
-fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Result<Plaza, String> {
+fn admitir(
+    ocupadas: &Arc<AtomicUsize>,
+    canal: &TcpStream,
+    equipo: IpAddr,
+    acceso: &Acceso,
+) -> Result<Plaza, String> {
     let permitido =
         acceso.permitidos.is_empty() || acceso.permitidos.iter().any(|red| red.contains(&equipo));
     if !permitido {
@@ -112,6 +126,18 @@ fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Resu
             acceso.max_conexiones
         ));
     }
+    comprobar_reserva(canal).map_err(|error| causa::explicar(&error))?;
     ocupadas.fetch_add(1, Ordering::Relaxed);
     Ok(Plaza(Arc::clone(ocupadas)))
+}
+
+/// Toma y devuelve los descriptores de la reserva. Windows no los limita.
+fn comprobar_reserva(canal: &TcpStream) -> io::Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let reserva: io::Result<Vec<TcpStream>> = (0..RESERVA_DE_DESCRIPTORES)
+        .map(|_| canal.try_clone())
+        .collect();
+    reserva.map(drop)
 }

@@ -176,23 +176,26 @@ impl Lector {
 
     /// Donde poner los bytes que lleguen; nunca está vacío.
     ///
-    /// El búfer crece al doble con un mensaje grande y se devuelve en cuanto el mensaje acaba.
+    /// El búfer crece al doble con un mensaje grande y se devuelve en cuanto el mensaje acaba,
+    /// aunque ya haya empezado otro.
     pub fn hueco(&mut self) -> &mut [u8] {
-        if self.inicio == self.fin {
-            self.recolocar(0);
-            if self.bufer.len() != BUFER_BYTES {
-                self.bufer.resize(BUFER_BYTES, 0);
-                self.bufer.shrink_to_fit();
-            }
-        } else if self.fin == self.bufer.len() {
-            if self.inicio > 0 {
-                self.bufer.copy_within(self.inicio..self.fin, 0);
-                self.recolocar(self.fin - self.inicio);
-            } else {
-                // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
-                let tope = self.limites.mensaje_bytes + BUFER_BYTES;
-                self.bufer.resize(tope.min(self.bufer.len() * 2), 0);
-            }
+        let pendiente = self.fin - self.inicio;
+        let vuelve_a_caber = self.inicio > 0 && pendiente <= BUFER_BYTES / 2;
+        let sobra = pendiente == 0 || (vuelve_a_caber && self.bufer.len() > BUFER_BYTES);
+        let lleno = self.fin == self.bufer.len();
+        if sobra || (lleno && self.inicio > 0) {
+            self.bufer.copy_within(self.inicio..self.fin, 0);
+            self.recolocar(pendiente);
+        } else if lleno {
+            // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
+            let tope = self.limites.mensaje_bytes + BUFER_BYTES;
+            let longitud = tope.min(self.bufer.len() * 2);
+            self.bufer.reserve_exact(longitud - self.bufer.len());
+            self.bufer.resize(longitud, 0);
+        }
+        if sobra && self.bufer.len() != BUFER_BYTES {
+            self.bufer.resize(BUFER_BYTES, 0);
+            self.bufer.shrink_to_fit();
         }
         &mut self.bufer[self.fin..]
     }

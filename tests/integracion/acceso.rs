@@ -104,11 +104,12 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
     });
 }
 
-/// Sin descriptores libres, accept falla; cuando vuelven, se sigue aceptando. Windows no limita los
-/// descriptores de un proceso: no hay con qué hacer fallar accept.
+/// Sin descriptores libres no entra nadie más, pero quien ya está sigue guardando; cuando vuelven,
+/// se sigue aceptando. Un accept que falla está entre los `fallos`. Windows no
+/// limita los descriptores de un proceso: allí no hay con qué provocarlo.
 #[cfg(unix)]
 #[test]
-fn un_error_de_accept_no_acaba_con_el_servidor() {
+fn sin_descriptores_no_entra_nadie_mas_y_los_que_estan_siguen_guardando() {
     use crate::servidor_de_prueba::{carpeta_nueva, orden};
     use std::process::Command;
     let carpeta = carpeta_nueva();
@@ -120,13 +121,25 @@ fn un_error_de_accept_no_acaba_con_el_servidor() {
     let mut limitada = Command::new("sh");
     limitada
         .current_dir(&carpeta)
-        .args(["-c", "ulimit -n 24; exec \"$0\""])
+        .args(["-c", "ulimit -n 40; exec \"$0\""])
         .arg(orden(&carpeta).get_program());
     let servidor = Servidor::lanzar(carpeta, limitada);
-    let ociosos: Vec<_> = (0..30).map(|_| servidor.conectar()).collect();
-    servidor.esperar_linea(
-        "no se pudo aceptar una conexión: hay demasiados archivos y conexiones abiertos",
-    );
+    let mut antiguos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
+    for equipo in &mut antiguos {
+        equipo.entregar("1");
+    }
+    let ociosos: Vec<_> = (0..60).map(|_| servidor.conectar()).collect();
+    let linea = servidor.esperar_linea("conexión rechazada: hay demasiados archivos");
+    assert!(linea.contains("127.0.0.1"), "{linea}");
+    thread::scope(|hilos| {
+        for equipo in &mut antiguos {
+            hilos.spawn(|| (0..20).for_each(|_| equipo.entregar("2")));
+        }
+    });
     drop(ociosos);
-    servidor.conectar().entregar("1");
+    esperar("una plaza libre", || {
+        let mut nuevo = servidor.conectar();
+        nuevo.enviar_mensaje(&mensaje("3"));
+        nuevo.si_acusa().map(|acuse| assert_eq!(acuse.codigo, "AA"))
+    });
 }

@@ -31,6 +31,7 @@ fn servidor_que_llama(puerto: u16) -> Servidor {
     fs::write(carpeta.join("Config.ini"), ini).unwrap();
     let mut orden = orden(&carpeta);
     con_consola_propia(&mut orden);
+    orden.env("RUST_LOG", "debug");
     Servidor::lanzar_sin_puerto(carpeta, orden)
 }
 
@@ -77,6 +78,8 @@ fn a_un_equipo_apagado_se_le_sigue_llamando_y_se_dice_una_sola_vez() {
         linea.contains("BC-6000") && linea.contains("rechaza la conexión"),
         "{linea}"
     );
+    // El segundo intento fallido solo se dice a quien pide detalles.
+    servidor.esperar_linea("DEBUG BC-6000");
     let equipo = EquipoQueEspera(TcpListener::bind((Ipv4Addr::LOCALHOST, puerto)).unwrap());
     equipo.descolgar().entregar("1");
     assert_eq!(servidor.consola().matches("no se pudo llamar").count(), 1);

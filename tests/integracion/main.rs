@@ -40,3 +40,25 @@ mod tramas;
 /// El doble clic, que solo existe en Windows.
 #[cfg(windows)]
 mod ventana;
+
+/// Doscientas muertes súbitas bajo carga. Comparte con `fallos` lo que solo existe en Linux.
+#[cfg(target_os = "linux")]
+mod caidas;
+/// El disco se llena, se protege o desaparece, y vuelve. Los montajes propios son de Linux.
+#[cfg(target_os = "linux")]
+mod disco_lleno;
+/// Cada llamada al sistema falla por turno. strace solo existe en Linux.
+#[cfg(target_os = "linux")]
+mod fallos;
+/// Equipos enfermos y hostiles junto a uno bueno. La memoria se mira en /proc, que es de Linux.
+#[cfg(target_os = "linux")]
+mod hostiles;
+/// El orden de las llamadas al sistema antes de cada AA. strace solo existe en Linux.
+#[cfg(target_os = "linux")]
+mod llamadas;
+/// Lo que ocupa una conexión. La memoria se mira en /proc, que es de Linux.
+#[cfg(target_os = "linux")]
+mod memoria;
+/// strace: el rastro de las llamadas al sistema, y fallos fingidos en ellas.
+#[cfg(target_os = "linux")]
+mod rastreo;

@@ -1,0 +1,358 @@
+//! Cada paso del almacén falla por turno, con strace, mientras los equipos envían. Nunca hay un
+//! AA de algo que no está, ni medio archivo, ni parciales; la conexión sigue y el siguiente
+//! mensaje se guarda.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::analizador_simulado::{Analizador, mensaje, mensaje_de};
+use crate::rastreo::{Inyeccion, hay_strace};
+use crate::servidor_de_prueba::{Servidor, esperar, rutas};
+
+/// Un mensaje y el código con que se acusó.
+pub(crate) struct Enviado {
+    pub(crate) mensaje: Vec<u8>,
+    pub(crate) codigo: Option<String>,
+}
+
+/// Qué debe quedar de un mensaje que no recibió AA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SinAa {
+    NoEsta,
+    PuedeEstar,
+}
+
+/// La promesa, mirada en el disco: todo AA está una vez y entero, nada a medias a la vista.
+pub(crate) fn comprobar_promesa(archivos: &[Vec<u8>], enviados: &[Enviado], sin_aa: SinAa) {
+    let mut veces: HashMap<&[u8], usize> = HashMap::new();
+    for archivo in archivos {
+        *veces.entry(archivo).or_default() += 1;
+    }
+    for Enviado { mensaje, codigo } in enviados {
+        let esta = veces.remove(mensaje.as_slice()).unwrap_or(0);
+        let comienzo = mensaje[..mensaje.len().min(100)].escape_ascii();
+        if codigo.as_deref() == Some("AA") {
+            assert_eq!(esta, 1, "acusado con AA y está {esta} veces: {comienzo}");
+        } else if sin_aa == SinAa::NoEsta {
+            assert_eq!(esta, 0, "acusado con {codigo:?} y está: {comienzo}");
+        } else {
+            assert!(esta <= 1, "está {esta} veces: {comienzo}");
+        }
+    }
+    if let Some(resto) = veces.keys().next() {
+        panic!(
+            "un .res de {} bytes que nadie envió: {}",
+            resto.len(),
+            resto[..resto.len().min(100)].escape_ascii()
+        );
+    }
+}
+
+fn sin_parciales(servidor: &Servidor) {
+    for carpeta in [servidor.mensajes(), servidor.mensajes().join("apartados")] {
+        assert_eq!(rutas(&carpeta, "parcial"), [] as [PathBuf; 0]);
+    }
+}
+
+/// Lo que debe contestarse a cada mensaje, en orden; el último es siempre AA.
+#[derive(Debug, Clone, Copy)]
+enum Fallo {
+    /// El primero recibe AE y de él no queda nada.
+    SeContestaAe,
+    /// El primero recibe AE y su archivo, entero, se queda.
+    SeContestaAeYQueda,
+    /// No se nota: todos reciben AA.
+    NoSeNota,
+}
+
+/// Conexiones que envían a la vez en cada caso, y cuántos mensajes cada una.
+const CONEXIONES: usize = 3;
+const MENSAJES: usize = 4;
+
+#[test]
+fn ningun_fallo_de_una_llamada_al_sistema_da_un_aa_falso_ni_deja_nada_a_medias() {
+    use Fallo::{NoSeNota, SeContestaAe, SeContestaAeYQueda};
+    if !hay_strace() {
+        return;
+    }
+    // Por hilo: la primera apertura es la del parcial y la segunda la de la carpeta; la primera
+    // sincronización, la del archivo y la segunda, la de la carpeta.
+    let mut casos: Vec<(String, Fallo)> = Vec::new();
+    for error in [
+        "ENOSPC", "EDQUOT", "EIO", "EACCES", "EROFS", "EMFILE", "ENFILE", "ENOMEM",
+    ] {
+        casos.push((format!("openat:error={error}:when=1"), SeContestaAe));
+        casos.push((format!("openat:error={error}:when=2"), SeContestaAe));
+        casos.push((format!("write:error={error}:when=1"), SeContestaAe));
+        casos.push((format!("renameat2:error={error}:when=1"), SeContestaAe));
+    }
+    for error in ["EIO", "ENOSPC", "EDQUOT", "EROFS"] {
+        casos.push((
+            format!("fsync,fdatasync:error={error}:when=1"),
+            SeContestaAe,
+        ));
+        casos.push((
+            format!("fsync,fdatasync:error={error}:when=2"),
+            SeContestaAeYQueda,
+        ));
+    }
+    for oculto in [
+        // Una señal interrumpe y se repite; quien no sabe renombrar sin reemplazar, mira antes;
+        // un nombre que otro tomó entretanto se cambia por el siguiente.
+        "openat:error=EINTR:when=1..2",
+        "write:error=EINTR:when=1..3",
+        "fsync,fdatasync:error=EINTR:when=1..2",
+        "renameat2:error=ENOSYS",
+        "renameat2:error=EINVAL",
+        "renameat2:error=EEXIST:when=1..3",
+        "openat:error=EEXIST:when=1",
+        "recvfrom:error=EINTR:when=1..3",
+        "sendto:error=EINTR:when=1..2",
+    ] {
+        casos.push((oculto.to_owned(), NoSeNota));
+    }
+    casos.push(("renameat2:error=EINTR:when=1".to_owned(), SeContestaAe));
+    for (inyeccion, fallo) in [
+        (
+            "renameat2:error=ENOSYS|rename:error=EIO:when=1",
+            SeContestaAe,
+        ),
+        (
+            "renameat2:error=EINVAL|rename:error=EACCES:when=1",
+            SeContestaAe,
+        ),
+    ] {
+        casos.push((inyeccion.to_owned(), fallo));
+    }
+    let casos = Mutex::new(casos.into_iter());
+    thread::scope(|hilos| {
+        for _ in 0..4 {
+            hilos.spawn(|| {
+                loop {
+                    let caso = casos.lock().unwrap().next();
+                    let Some((inyeccion, fallo)) = caso else {
+                        break;
+                    };
+                    fallar(&inyeccion, fallo);
+                }
+            });
+        }
+    });
+}
+
+fn fallar(inyeccion: &str, fallo: Fallo) {
+    let servidor = Servidor::arrancar();
+    let mut enviados = Vec::new();
+    let mut equipos: Vec<_> = (0..CONEXIONES).map(|_| servidor.conectar()).collect();
+    for (numero, equipo) in equipos.iter_mut().enumerate() {
+        enviados.push(enviar(equipo, mensaje(&format!("ANTES{numero}"))));
+    }
+    let inyectado: Vec<_> = inyeccion.split('|').collect();
+    let fallando = Inyeccion::comenzar(servidor.pid(), &inyectado);
+    let tandas = thread::scope(|hilos| {
+        let hilos: Vec<_> = equipos
+            .iter_mut()
+            .enumerate()
+            .map(|(conexion, equipo)| {
+                hilos.spawn(move || {
+                    (0..MENSAJES)
+                        .map(|numero| {
+                            let id = format!("C{conexion}N{numero}");
+                            enviar(equipo, mensaje_de(&id, 100_000 * (numero % 2)))
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let tandas: Vec<_> = hilos.into_iter().map(|hilo| hilo.join().unwrap()).collect();
+        tandas
+    });
+    for tanda in tandas {
+        let codigos: Vec<_> = tanda
+            .iter()
+            .filter_map(|enviado| enviado.codigo.as_deref())
+            .collect();
+        let primero = if matches!(fallo, Fallo::NoSeNota) {
+            "AA"
+        } else {
+            "AE"
+        };
+        assert_eq!(codigos, [primero, "AA", "AA", "AA"], "{inyeccion}");
+        enviados.extend(tanda);
+    }
+    drop(fallando);
+    servidor.conectar().entregar("DESPUES");
+    enviados.push(Enviado {
+        mensaje: mensaje("DESPUES"),
+        codigo: Some("AA".to_owned()),
+    });
+    let archivos = servidor.archivos();
+    let sin_aa = match fallo {
+        Fallo::SeContestaAeYQueda => SinAa::PuedeEstar,
+        _ => SinAa::NoEsta,
+    };
+    comprobar_promesa(&archivos, &enviados, sin_aa);
+    if matches!(fallo, Fallo::SeContestaAeYQueda) {
+        assert_eq!(
+            archivos.len(),
+            enviados.len(),
+            "{inyeccion}: el archivo se queda"
+        );
+    }
+    sin_parciales(&servidor);
+}
+
+fn enviar(equipo: &mut Analizador, mensaje: Vec<u8>) -> Enviado {
+    equipo.enviar_mensaje(&mensaje);
+    let codigo = equipo.si_acusa().map(|acuse| acuse.codigo);
+    Enviado { mensaje, codigo }
+}
+
+/// Todos los fallos a la vez, cada uno a su ritmo, con ocho conexiones.
+#[test]
+fn bajo_una_lluvia_de_fallos_cada_aa_esta_en_el_disco_y_despues_todo_vuelve() {
+    if !hay_strace() {
+        return;
+    }
+    let servidor = Servidor::arrancar();
+    let mut equipos: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
+    for (numero, equipo) in equipos.iter_mut().enumerate() {
+        equipo.entregar(&format!("ANTES{numero}"));
+    }
+    let fallando = Inyeccion::comenzar(
+        servidor.pid(),
+        &[
+            "openat:error=EMFILE:when=3+11",
+            "write:error=ENOSPC:when=2+7",
+            "fsync:error=EIO:when=4+9",
+            "renameat2:error=EACCES:when=3+8",
+            "unlink:error=EINTR:when=50+1",
+        ],
+    );
+    let mut enviados: Vec<_> = thread::scope(|hilos| {
+        let hilos: Vec<_> = equipos
+            .iter_mut()
+            .enumerate()
+            .map(|(conexion, equipo)| {
+                hilos.spawn(move || {
+                    (0..40)
+                        .map(|numero| enviar(equipo, mensaje(&format!("C{conexion}N{numero}"))))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        hilos
+            .into_iter()
+            .flat_map(|hilo| hilo.join().unwrap())
+            .collect()
+    });
+    drop(fallando);
+    for (codigo, minimo) in [("AA", 80), ("AE", 80)] {
+        let cuantos = enviados
+            .iter()
+            .filter(|enviado| enviado.codigo.as_deref() == Some(codigo))
+            .count();
+        assert!(cuantos > minimo, "solo {cuantos} {codigo}");
+    }
+    for (numero, equipo) in equipos.iter_mut().enumerate() {
+        enviados.push(enviar(equipo, mensaje(&format!("DESPUES{numero}"))));
+        assert_eq!(enviados.last().unwrap().codigo.as_deref(), Some("AA"));
+        enviados.push(Enviado {
+            mensaje: mensaje(&format!("ANTES{numero}")),
+            codigo: Some("AA".to_owned()),
+        });
+    }
+    comprobar_promesa(&servidor.archivos(), &enviados, SinAa::PuedeEstar);
+    sin_parciales(&servidor);
+}
+
+/// Lo que falla fuera del almacén: aceptar, abrir el hilo, contestar.
+#[test]
+fn un_fallo_al_aceptar_o_al_abrir_un_hilo_no_acaba_con_el_servidor() {
+    if !hay_strace() {
+        return;
+    }
+    for inyeccion in [
+        "accept4:error=EMFILE:when=1..3",
+        "accept4:error=ENFILE:when=1..3",
+        "accept4:error=ECONNABORTED:when=1..3",
+        "accept4:error=ENOBUFS:when=1..3",
+        "accept4:error=EINTR:when=1..3",
+        "accept4:error=EPROTO:when=1..3",
+        "clone3,clone:error=EAGAIN:when=1..2",
+    ] {
+        let servidor = Servidor::arrancar();
+        let mut abierto = servidor.conectar();
+        abierto.entregar("1");
+        let fallando = Inyeccion::comenzar(servidor.pid(), &[inyeccion]);
+        esperar(&format!("una conexión pese a {inyeccion}"), || {
+            let mut equipo = servidor.conectar();
+            equipo.enviar_mensaje(&mensaje("2"));
+            equipo
+                .si_acusa()
+                .map(|acuse| assert_eq!(acuse.codigo, "AA"))
+        });
+        abierto.entregar("3");
+        drop(fallando);
+        assert_eq!(servidor.archivos().len(), 3, "{inyeccion}");
+    }
+}
+
+/// El acuse no llega a salir: el mensaje está a salvo, sin acuse, y el equipo lo repetirá.
+#[test]
+fn si_el_acuse_no_se_puede_enviar_el_mensaje_esta_y_la_conexion_se_cierra() {
+    if !hay_strace() {
+        return;
+    }
+    let servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    let fallando = Inyeccion::comenzar(servidor.pid(), &["sendto:error=EPIPE:when=1"]);
+    equipo.enviar_mensaje(&mensaje("2"));
+    assert!(equipo.si_acusa().is_none());
+    drop(fallando);
+    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
+    servidor.conectar().entregar("3");
+}
+
+/// Si tampoco se puede borrar, el parcial espera al próximo arranque, que lo lleva a apartados.
+#[test]
+fn un_parcial_que_no_se_pudo_borrar_va_a_apartados_en_el_proximo_arranque() {
+    if !hay_strace() {
+        return;
+    }
+    let mut servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    let fallando = Inyeccion::comenzar(
+        servidor.pid(),
+        &[
+            "fsync,fdatasync:error=EIO:when=1",
+            "unlink,unlinkat:error=EIO",
+        ],
+    );
+    equipo.enviar_mensaje(&mensaje("2"));
+    assert_eq!(equipo.acuse().codigo, "AE");
+    drop(fallando);
+    equipo.entregar("3");
+    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("3")]);
+    let parciales = rutas(&servidor.mensajes(), "parcial");
+    assert_eq!(parciales.len(), 1);
+    envejecer(&parciales);
+    servidor.reiniciar();
+    assert_eq!(servidor.esperar_apartados("parcial", 1), [mensaje("2")]);
+    assert_eq!(rutas(&servidor.mensajes(), "parcial"), [] as [PathBuf; 0]);
+}
+
+/// Como si llevaran ahí dos minutos: los más recientes pueden ser de otro servidor.
+pub(crate) fn envejecer(rutas: &[PathBuf]) {
+    for ruta in rutas {
+        let hace_dos_minutos = SystemTime::now() - Duration::from_mins(2);
+        let archivo = File::options().write(true).open(ruta).unwrap();
+        archivo.set_modified(hace_dos_minutos).unwrap();
+    }
+}

@@ -1,0 +1,271 @@
+//! Equipos enfermos y hostiles. Mientras cada ataque dura, un equipo bueno a su lado recibe cada
+//! acuse con casi la misma demora, y ni la memoria ni la consola crecen.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::memoria::residente_kib;
+use crate::servidor_de_prueba::Servidor;
+
+/// Un ataque: se le da el puerto y cuándo basta.
+type Ataque = fn(u16, &AtomicBool);
+
+const ATAQUES: [(&str, Ataque); 13] = [
+    ("mil conexiones que no dicen nada", conexiones_mudas),
+    ("un byte de vez en cuando", goteo),
+    ("una trama sin fin", trama_sin_fin),
+    ("un mensaje sin trama y sin fin", sin_trama_sin_fin),
+    ("ruido sin fin", ruido_sin_fin),
+    ("quien no lee sus acuses", sordo),
+    ("media conexión cerrada", media_conexion),
+    ("reinicios en cada punto del diálogo", cortes_en_cada_punto),
+    ("una exploración de puertos", exploracion),
+    ("otros protocolos", otros_protocolos),
+    ("MSH-10 hostiles", identificadores_hostiles),
+    ("tramas sin MSH", tramas_sin_msh),
+    ("tramas reiniciadas", tramas_reiniciadas),
+];
+
+/// Entregas del equipo bueno durante cada ataque.
+const ENTREGAS: usize = 40;
+
+#[test]
+fn ningun_ataque_cambia_lo_que_tarda_un_equipo_bueno_ni_llena_la_memoria_o_la_consola() {
+    let mut servidor = Servidor::con("MaxConexiones = 1100\nMaxMensajeMiB = 2");
+    let mut bueno = servidor.conectar();
+    let mut entregados = 0;
+    for (nombre, ataque) in ATAQUES {
+        let en_paz = demoras(&mut bueno, &mut entregados);
+        let basta = AtomicBool::new(false);
+        let atacado = thread::scope(|hilos| {
+            let puerto = servidor.puerto;
+            let basta = &basta;
+            let atacante = hilos.spawn(move || ataque(puerto, basta));
+            let demoras = demoras(&mut bueno, &mut entregados);
+            basta.store(true, Ordering::Relaxed);
+            atacante.join().unwrap();
+            demoras
+        });
+        let (mediana_en_paz, mediana, peor) = (
+            en_paz[ENTREGAS / 2],
+            atacado[ENTREGAS / 2],
+            atacado[ENTREGAS - 1],
+        );
+        eprintln!("{nombre}: mediana {mediana_en_paz:?} -> {mediana:?}, la peor {peor:?}");
+        assert!(
+            mediana < mediana_en_paz * 5 + Duration::from_millis(20),
+            "{nombre}: la mediana pasa de {mediana_en_paz:?} a {mediana:?}"
+        );
+        assert!(peor < Duration::from_secs(2), "{nombre}: {peor:?}");
+    }
+    let memoria = residente_kib(&servidor);
+    eprintln!("{memoria} KiB residentes tras los ataques");
+    assert!(memoria < 64 * 1024, "{memoria} KiB");
+
+    servidor.senal("TERM");
+    servidor.esperar_fin();
+    servidor.esperar_linea("líneas como esta en el último minuto");
+    let consola = servidor.consola();
+    let de_guardados = |linea: &&str| linea.ends_with(" ms") && linea.contains(" AA ");
+    let otras = consola.lines().filter(|linea| !de_guardados(linea)).count();
+    assert!(
+        otras < 600,
+        "{otras} líneas que no son de mensajes guardados"
+    );
+    assert!(!consola.contains('\u{1b}'));
+}
+
+/// Lo que tarda cada acuse, de menos a más.
+fn demoras(bueno: &mut Analizador, entregados: &mut usize) -> Vec<Duration> {
+    let mut demoras: Vec<_> = (0..ENTREGAS)
+        .map(|_| {
+            *entregados += 1;
+            let comienzo = Instant::now();
+            bueno.entregar(&format!("BUENO{entregados}"));
+            comienzo.elapsed()
+        })
+        .collect();
+    demoras.sort();
+    demoras
+}
+
+/// Todos los rechazos están en la consola, dichos o contados, y llevan su IP.
+#[test]
+fn cada_rechazo_se_dice_o_se_cuenta_con_su_ip() {
+    let mut servidor = Servidor::con("MaxConexiones = 1");
+    let mut bueno = servidor.conectar();
+    bueno.entregar("1");
+    for _ in 0..500 {
+        assert_eq!(servidor.conectar().esperar_cierre(), b"");
+    }
+    bueno.entregar("2");
+    servidor.senal("TERM");
+    servidor.esperar_fin();
+    servidor.esperar_linea("líneas como esta");
+    let consola = servidor.consola();
+    let rechazos: Vec<_> = consola
+        .lines()
+        .filter(|linea| linea.contains(" 127.0.0.1:") && linea.contains("conexión rechazada"))
+        .collect();
+    let contados: usize = rechazos
+        .iter()
+        .filter_map(|linea| linea.split_once(" líneas como esta")?.0.rsplit_once('('))
+        .map(|(_, cuantas)| cuantas.parse::<usize>().unwrap())
+        .sum();
+    let resumenes = rechazos
+        .iter()
+        .filter(|linea| linea.contains("líneas como esta"))
+        .count();
+    assert_eq!(rechazos.len() - resumenes + contados, 500, "{consola}");
+    assert!(rechazos.len() < 100);
+}
+
+fn conectar(puerto: u16) -> TcpStream {
+    let canal = TcpStream::connect(("127.0.0.1", puerto)).unwrap();
+    let plazo = Some(Duration::from_secs(5));
+    canal.set_write_timeout(plazo).unwrap();
+    canal.set_read_timeout(plazo).unwrap();
+    canal
+}
+
+/// Repite hasta que baste, a lo sumo mil veces por segundo.
+fn repetir(basta: &AtomicBool, mut paso: impl FnMut(usize)) {
+    for vuelta in 0.. {
+        if basta.load(Ordering::Relaxed) {
+            return;
+        }
+        paso(vuelta);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sin fin a unos 200 Mb/s, que es más que la red de un laboratorio.
+fn sin_fin(puerto: u16, basta: &AtomicBool, comienzo: &[u8], trozo: &[u8]) {
+    let mut canal = conectar(puerto);
+    canal.write_all(comienzo).unwrap();
+    let trozo = trozo.repeat(32 * 1024 / trozo.len());
+    repetir(basta, |_| canal.write_all(&trozo).unwrap());
+}
+
+fn conexiones_mudas(puerto: u16, basta: &AtomicBool) {
+    let mudas: Vec<_> = (0..1000).map(|_| conectar(puerto)).collect();
+    repetir(basta, |_| {});
+    drop(mudas);
+}
+
+fn goteo(puerto: u16, basta: &AtomicBool) {
+    let mut canales: Vec<_> = (0..100).map(|_| conectar(puerto)).collect();
+    let trama = enmarcar(&mensaje("GOTEO"));
+    repetir(basta, |vuelta| {
+        let octeto = trama[vuelta / 100 % trama.len()];
+        canales[vuelta % 100].write_all(&[octeto]).unwrap();
+    });
+}
+
+fn trama_sin_fin(puerto: u16, basta: &AtomicBool) {
+    sin_fin(puerto, basta, b"\x0BMSH|^~\\&|A\r", b"OBX|1|\x0B|\x1C|A\r");
+}
+
+fn sin_trama_sin_fin(puerto: u16, basta: &AtomicBool) {
+    sin_fin(puerto, basta, b"MSH|^~\\&|A\r", b"OBX|1|NM|MSH|A\r");
+}
+
+fn ruido_sin_fin(puerto: u16, basta: &AtomicBool) {
+    sin_fin(puerto, basta, b"", b"ruido\x02\x06\x1C\rMS");
+}
+
+fn sordo(puerto: u16, basta: &AtomicBool) {
+    let mut canal = conectar(puerto);
+    SockRef::from(&canal).set_recv_buffer_size(1024).unwrap();
+    canal
+        .set_write_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let trama = enmarcar(&mensaje("SORDO"));
+    repetir(basta, |_| drop(canal.write_all(&trama)));
+}
+
+fn media_conexion(puerto: u16, basta: &AtomicBool) {
+    let trama = enmarcar(&mensaje("MEDIA"));
+    repetir(basta, |vuelta| {
+        let mut canal = conectar(puerto);
+        canal.write_all(&trama[..vuelta % trama.len()]).unwrap();
+        canal.shutdown(Shutdown::Write).unwrap();
+        let mut resto = Vec::new();
+        canal.read_to_end(&mut resto).unwrap();
+    });
+}
+
+/// Cada conexión se corta con un RST tras un byte más que la anterior.
+fn cortes_en_cada_punto(puerto: u16, basta: &AtomicBool) {
+    let tramas = enmarcar(&mensaje("CORTE")).repeat(2);
+    repetir(basta, |vuelta| {
+        let mut canal = conectar(puerto);
+        let _ = canal.write_all(&tramas[..vuelta % tramas.len()]);
+        cortar(&canal);
+    });
+}
+
+fn exploracion(puerto: u16, basta: &AtomicBool) {
+    repetir(basta, |vuelta| {
+        let canal = conectar(puerto);
+        if vuelta % 2 == 0 {
+            cortar(&canal);
+        }
+    });
+}
+
+/// Al soltarla, esta conexión se cerrará con RST en lugar de FIN.
+fn cortar(canal: &TcpStream) {
+    SockRef::from(canal)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
+
+fn otros_protocolos(puerto: u16, basta: &AtomicBool) {
+    let saludos: [&[u8]; 8] = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03",
+        b"\x05\x021H|\\^&|||EQUIPO\r\x03\x04",
+        b"<?xml version=\"1.0\"?><HEL.R01>",
+        b"M\0S\0H\0|\0",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\xFF\xFB\x01\xFF\xFD\x18",
+        b"\x1b[2J\x1b]0;titulo\x07\r\n",
+    ];
+    repetir(basta, |vuelta| {
+        let _ = conectar(puerto).write_all(saludos[vuelta % saludos.len()]);
+    });
+}
+
+fn identificadores_hostiles(puerto: u16, basta: &AtomicBool) {
+    let largo = "L".repeat(10_000);
+    let ids = [
+        "../../x",
+        "\u{1b}[2J\u{7}",
+        "\0\u{1}\u{2}",
+        "C:\\x:y",
+        "",
+        &largo,
+    ];
+    let mut canal = Analizador::conectar(puerto);
+    repetir(basta, |vuelta| canal.entregar(ids[vuelta % ids.len()]));
+}
+
+fn tramas_sin_msh(puerto: u16, basta: &AtomicBool) {
+    let mut canal = Analizador::conectar(puerto);
+    repetir(basta, |_| {
+        canal.enviar(b"\x0BPID|1||9\r\x1C\r");
+        assert_eq!(canal.acuse().codigo, "AR");
+    });
+}
+
+fn tramas_reiniciadas(puerto: u16, basta: &AtomicBool) {
+    let mut canal = conectar(puerto);
+    repetir(basta, |_| canal.write_all(b"\x0BMSH|^~\\&|A\r").unwrap());
+}

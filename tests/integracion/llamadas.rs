@@ -1,0 +1,161 @@
+//! El orden de las llamadas al sistema es la promesa del programa, y aquí se mira de verdad:
+//! el ejecutable corre bajo strace y su rastro se compara, mensaje por mensaje, con lo prometido.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use crate::analizador_simulado::{enmarcar, mensaje, mensaje_de};
+use crate::rastreo::{Llamada, hay_strace, leer_rastro, orden_rastreada};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, esperar};
+
+/// Arranca un servidor bajo strace, le habla, lo detiene y devuelve su carpeta y su rastro.
+fn rastrear(claves: &str, hablar: impl FnOnce(&Servidor)) -> (PathBuf, Vec<Llamada>) {
+    let carpeta = carpeta_nueva();
+    let ini = format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\n{claves}\n");
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let salida = carpeta.join("rastro");
+    let mut servidor = Servidor::lanzar(carpeta.clone(), orden_rastreada(&carpeta, &salida));
+    hablar(&servidor);
+    servidor.senal("TERM");
+    // strace rellena con blancos los números de proceso cortos.
+    let fin = format!("{:<5} +++ exited with 0 +++", servidor.pid());
+    let completo = || fs::read_to_string(&salida).unwrap().contains(&fin);
+    esperar("el final del rastro", || completo().then_some(()));
+    servidor.esperar_fin();
+    (carpeta.join("mensajes"), leer_rastro(&salida))
+}
+
+/// Lo que debe haber pasado, y en qué orden, antes de acusar con AA un mensaje.
+fn comprobar(rastro: &[Llamada], carpeta: &Path, id: &str, longitud: usize) -> Result<(), String> {
+    let buscar = |que: &str, desde: usize, es: &dyn Fn(&Llamada) -> bool| {
+        rastro
+            .iter()
+            .filter(|llamada| llamada.comienzo > desde && es(llamada))
+            .min_by_key(|llamada| llamada.fin)
+            .ok_or_else(|| format!("«{id}»: falta {que} tras el renglón {desde}"))
+    };
+    let escribe = |llamada: &Llamada| {
+        ["write", "writev", "pwrite64"].contains(&llamada.nombre.as_str()) && llamada.valor >= 0
+    };
+    let sincroniza = |llamada: &Llamada| {
+        ["fsync", "fdatasync"].contains(&llamada.nombre.as_str()) && llamada.valor == 0
+    };
+
+    let primera = buscar("la escritura", 0, &|llamada| {
+        escribe(llamada)
+            && llamada.argumentos.contains(".parcial>")
+            && llamada.argumentos.contains(&format!("|{id}|"))
+    })?;
+    let (_, parcial) = primera.argumentos.split_once('<').unwrap();
+    let (parcial, _) = parcial.split_once('>').unwrap();
+    buscar("crear el parcial en exclusiva", 0, &|llamada| {
+        llamada.argumentos.contains(&format!("\"{parcial}\""))
+            && llamada.argumentos.contains("O_EXCL")
+            && llamada.fin < primera.comienzo
+    })?;
+    let escrituras = rastro
+        .iter()
+        .filter(|llamada| escribe(llamada) && llamada.argumentos.contains(&format!("<{parcial}>")));
+    let escritos: i64 = escrituras.clone().map(|llamada| llamada.valor).sum();
+    if usize::try_from(escritos) != Ok(longitud) {
+        return Err(format!("«{id}»: {escritos} bytes escritos de {longitud}"));
+    }
+    let ultima = escrituras.map(|llamada| llamada.fin).max().unwrap();
+
+    let en_el_disco = buscar("sincronizar el archivo", ultima, &|llamada| {
+        sincroniza(llamada) && llamada.argumentos.contains(&format!("<{parcial}>"))
+    })?;
+    let publicacion = buscar("publicar sin reemplazar", en_el_disco.fin, &|llamada| {
+        llamada.nombre == "renameat2"
+            && llamada.valor == 0
+            && llamada.argumentos.contains(&format!("\"{parcial}\""))
+            && llamada.argumentos.contains(".res\"")
+            && llamada.argumentos.contains("RENAME_NOREPLACE")
+    })?;
+    let nombre = buscar("sincronizar la carpeta", publicacion.fin, &|llamada| {
+        sincroniza(llamada)
+            && llamada
+                .argumentos
+                .contains(&format!("<{}>", carpeta.display()))
+    })?;
+    let acuse = buscar("el acuse", 0, &|llamada| {
+        llamada.argumentos.contains(&format!("MSA|AA|{id}|"))
+    })?;
+    if acuse.comienzo < nombre.fin {
+        return Err(format!("«{id}»: el AA salió antes de estar a salvo"));
+    }
+    Ok(())
+}
+
+#[test]
+fn antes_de_cada_aa_se_escribe_se_sincroniza_se_publica_y_se_sincroniza_la_carpeta() {
+    if !hay_strace() {
+        return;
+    }
+    let grande = mensaje_de("GRANDE", 3_000_000);
+    let (carpeta, rastro) = rastrear("EsperaSinTramaMs = 20", |servidor| {
+        let mut equipo = servidor.conectar();
+        for numero in 0..20 {
+            equipo.entregar(&format!("UNO{numero}"));
+        }
+        equipo.enviar_mensaje(&grande);
+        equipo.esperar_aa("GRANDE");
+        equipo.enviar(&mensaje("SIN"));
+        equipo.esperar_aa("SIN");
+    });
+    for numero in 0..20 {
+        let id = format!("UNO{numero}");
+        comprobar(&rastro, &carpeta, &id, mensaje(&id).len()).unwrap();
+    }
+    comprobar(&rastro, &carpeta, "GRANDE", grande.len()).unwrap();
+    comprobar(&rastro, &carpeta, "SIN", mensaje("SIN").len()).unwrap();
+    // La carpeta se creó al arrancar: la que la contiene también se sincronizó, y antes.
+    let madre = format!("<{}>", carpeta.parent().unwrap().display());
+    let primero = |es: &dyn Fn(&Llamada) -> bool| rastro.iter().find(|llamada| es(llamada));
+    let creada = primero(&|llamada| llamada.nombre == "mkdir").unwrap();
+    let sincronizada = primero(&|l| l.nombre == "fsync" && l.argumentos.contains(&madre)).unwrap();
+    let acusado = primero(&|llamada| llamada.argumentos.contains("MSA|AA|")).unwrap();
+    assert!(creada.fin < sincronizada.comienzo && sincronizada.fin < acusado.comienzo);
+}
+
+#[test]
+fn el_orden_se_cumple_con_dieciseis_conexiones_y_mensajes_encadenados() {
+    if !hay_strace() {
+        return;
+    }
+    let id = |conexion: usize, numero: usize| format!("C{conexion}N{numero}");
+    let (carpeta, rastro) = rastrear("", |servidor| {
+        thread::scope(|hilos| {
+            for conexion in 0..16 {
+                hilos.spawn(move || {
+                    let mut equipo = servidor.conectar();
+                    let tramas: Vec<u8> = (0..20)
+                        .flat_map(|numero| enmarcar(&mensaje(&id(conexion, numero))))
+                        .collect();
+                    equipo.enviar(&tramas);
+                    (0..20).for_each(|numero| equipo.esperar_aa(&id(conexion, numero)));
+                });
+            }
+        });
+    });
+    for conexion in 0..16 {
+        for numero in 0..20 {
+            let id = id(conexion, numero);
+            comprobar(&rastro, &carpeta, &id, mensaje(&id).len()).unwrap();
+        }
+    }
+}
+
+/// Que la comprobación sabe decir que no: sin sincronizar, la promesa no se cumple.
+#[test]
+fn sin_sincronizar_la_comprobacion_del_orden_lo_nota() {
+    if !hay_strace() {
+        return;
+    }
+    let (carpeta, rastro) = rastrear("Sincronizar = no", |servidor| {
+        servidor.conectar().entregar("1");
+    });
+    let queja = comprobar(&rastro, &carpeta, "1", mensaje("1").len()).unwrap_err();
+    assert!(queja.contains("falta sincronizar el archivo"), "{queja}");
+}

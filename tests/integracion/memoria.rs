@@ -1,0 +1,98 @@
+//! Lo que ocupa cada conexión: poco cuando calla, y lo que tomó un mensaje grande se devuelve.
+
+use std::fs;
+
+use crate::analizador_simulado::{enmarcar, mensaje_de};
+use crate::servidor_de_prueba::{Servidor, esperar};
+
+/// Memoria residente del servidor, en KiB.
+pub(crate) fn residente_kib(servidor: &Servidor) -> usize {
+    estado(servidor, "VmRSS:")
+}
+
+/// Un número de `/proc/PID/status`.
+pub(crate) fn estado(servidor: &Servidor, campo: &str) -> usize {
+    let estado = fs::read_to_string(format!("/proc/{}/status", servidor.pid())).unwrap();
+    let linea = estado
+        .lines()
+        .find(|linea| linea.starts_with(campo))
+        .unwrap();
+    linea.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Lo que dice el README de una conexión que calla y, además de su mensaje, de la que recibe uno.
+const OCIOSA_KIB: usize = 48;
+const RECIBIENDO_KIB: usize = 256;
+
+#[test]
+fn doscientas_conexiones_ociosas_ocupan_lo_que_dice_el_readme() {
+    let servidor = Servidor::con("MaxConexiones = 300\nSincronizar = no");
+    servidor.conectar().entregar("0");
+    let antes = residente_kib(&servidor);
+    let _ociosas: Vec<_> = (0..200)
+        .map(|numero| {
+            let mut equipo = servidor.conectar();
+            equipo.entregar(&numero.to_string());
+            equipo
+        })
+        .collect();
+    let cada_una = (residente_kib(&servidor) - antes) / 200;
+    eprintln!("{cada_una} KiB por conexión ociosa, sobre {antes} KiB");
+    assert!(cada_una <= OCIOSA_KIB, "{cada_una} KiB por conexión");
+}
+
+#[test]
+fn lo_que_ocupo_un_mensaje_grande_se_devuelve_aunque_haya_empezado_otro() {
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut equipos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
+    for equipo in &mut equipos {
+        equipo.entregar("0");
+    }
+    let antes = residente_kib(&servidor);
+    let grande = enmarcar(&mensaje_de("G", 60_000_000));
+    for (numero, equipo) in equipos.iter_mut().enumerate() {
+        equipo.enviar(&grande);
+        equipo.esperar_aa("G");
+        // A los impares les sigue, en la misma lectura o no, el comienzo de otro mensaje.
+        if numero % 2 == 1 {
+            equipo.enviar(b"\x0BMSH|^~\\&|");
+        }
+    }
+    esperar("la memoria de los mensajes grandes", || {
+        (residente_kib(&servidor) < antes + 2048).then_some(())
+    });
+    // Y con el comienzo del otro en el mismo envío.
+    for equipo in equipos.iter_mut().step_by(2) {
+        equipo.enviar(&[&grande[..], b"\x0BMSH|^~\\&|"].concat());
+        equipo.esperar_aa("G");
+    }
+    esperar(
+        "la memoria de los mensajes grandes con otro empezado",
+        || (residente_kib(&servidor) < antes + 2048).then_some(()),
+    );
+}
+
+#[test]
+fn muchos_mensajes_grandes_a_la_vez_ocupan_lo_que_miden() {
+    let servidor = Servidor::con("Sincronizar = no\nMaxMensajeMiB = 8");
+    servidor.conectar().entregar("0");
+    let antes = residente_kib(&servidor);
+    // Justo por debajo del límite, y por encima sin acabar nunca.
+    let casi = [b"\x0B".to_vec(), mensaje_de("G", 8_000_000)].concat();
+    let equipos: Vec<_> = (0..16)
+        .map(|numero| {
+            let mut equipo = servidor.conectar();
+            equipo.enviar(&casi);
+            if numero % 2 == 1 {
+                equipo.enviar(&casi);
+            }
+            equipo
+        })
+        .collect();
+    let ocupado = residente_kib(&servidor) - antes;
+    assert!(ocupado <= 16 * (8 * 1024 + RECIBIENDO_KIB), "{ocupado} KiB");
+    drop(equipos);
+    esperar("la memoria de los que se fueron", || {
+        (residente_kib(&servidor) < antes + 2048).then_some(())
+    });
+}
