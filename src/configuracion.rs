@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
         )?,
         directorio: obligatorio(&ini, "Directorio", |valor| match valor {
             "" => Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned()),
-            _ => Ok(carpeta.join(valor.replace('\\', "/"))),
+            _ => Ok(carpeta.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR))),
         })?,
         acceso: Acceso {
             max_conexiones,
