@@ -5,7 +5,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic;
-use std::path::{self, Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -41,7 +41,8 @@ Uso: servidor-hl7 [--config RUTA]
   --version        muestra la versión
 
 Sin --config se lee el Config.ini de la carpeta actual o, si no lo hay, el que está junto al
-programa; si tampoco lo hay, se escribe uno con los valores por omisión.
+programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Windows, junto al
+programa; en otros sistemas, en la carpeta actual.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
 
 const CONFIG: &str = "Config.ini";
@@ -218,14 +219,17 @@ fn leer_argumentos() -> Result<Argumentos, Box<dyn Error>> {
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
 fn configurar(elegida: Option<PathBuf>) -> Result<Configuracion, Box<dyn Error>> {
     let en_la_carpeta_actual = || Some(PathBuf::from(CONFIG)).filter(|ruta| ruta.exists());
-    let junto_al_programa = || {
-        let ruta = env::current_exe().ok()?.with_file_name(CONFIG);
-        ruta.exists().then_some(ruta)
+    let junto_al_programa = env::current_exe()?.with_file_name(CONFIG);
+    let hallada = elegida.or_else(en_la_carpeta_actual);
+    let hallada = hallada.or_else(|| Some(junto_al_programa.clone()).filter(|ruta| ruta.exists()));
+    // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
+    // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
+    let nueva = if cfg!(windows) {
+        junto_al_programa
+    } else {
+        PathBuf::from(CONFIG)
     };
-    let hallada = elegida
-        .or_else(en_la_carpeta_actual)
-        .or_else(junto_al_programa);
-    let ruta = path::absolute(hallada.as_deref().unwrap_or(Path::new(CONFIG)))?;
+    let ruta = path::absolute(hallada.as_ref().unwrap_or(&nueva))?;
     if hallada.is_none() {
         Configuracion::escribir_por_omision(&ruta)?;
         warn!(
