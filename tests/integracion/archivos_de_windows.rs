@@ -166,6 +166,8 @@ fn un_archivo_retenido_mas_de_dos_segundos_es_un_fallo() {
 fn quien_toma_el_nombre_mientras_se_insiste_no_es_reemplazado() {
     let mut retencion = Retencion::nueva();
     let (guardado, _) = retencion.guardar(|archivo, definitivo| {
+        // Para entonces ya se miró que el nombre estaba libre.
+        thread::sleep(Duration::from_millis(500));
         fs::write(definitivo, "de otro").unwrap();
         drop(archivo);
     });

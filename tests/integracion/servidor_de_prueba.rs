@@ -18,6 +18,8 @@ pub(crate) fn carpeta_nueva() -> PathBuf {
     let numero = NUMERO.fetch_add(1, Ordering::Relaxed);
     let carpeta =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{numero}", std::process::id()));
+    // Puede quedar la de una prueba fallida: Wine repite los números de proceso.
+    let _ = fs::remove_dir_all(&carpeta);
     fs::create_dir_all(&carpeta).unwrap();
     carpeta
 }
