@@ -146,7 +146,7 @@ impl Conversacion<'_> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.fallo = Some(error);
-                    lector.cerrar();
+                    lector.cortar();
                 }
             }
         }
