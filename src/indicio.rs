@@ -13,6 +13,19 @@ const FS: u8 = 0x1C;
 /// Cuánto ruido se mira. La firma más larga cabe varias veces.
 const MUESTRA_BYTES: usize = 32;
 
+/// Con lo que empieza una petición HTTP.
+const METODOS: [&[u8]; 9] = [
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"OPTIONS ",
+    b"DELETE ",
+    b"CONNECT ",
+    b"TRACE ",
+    b"PATCH ",
+];
+
 /// Lo que se reconoce en el ruido. Su texto es el consejo para la persona.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Indicio {
@@ -43,17 +56,6 @@ impl Indicio {
     #[must_use]
     pub fn reconocer(bytes: &[u8]) -> Option<Indicio> {
         let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
-        const METODOS: [&[u8]; 9] = [
-            b"GET ",
-            b"POST ",
-            b"HEAD ",
-            b"PUT ",
-            b"OPTIONS ",
-            b"DELETE ",
-            b"CONNECT ",
-            b"TRACE ",
-            b"PATCH ",
-        ];
         let empieza_por = |firma: &[u8]| bytes.starts_with(firma);
         let contiene = |firma: &[u8]| bytes.windows(firma.len()).any(|tramo| tramo == firma);
         if empieza_por(&[0x16, 0x03]) {

@@ -102,6 +102,28 @@ fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
         equipo.esperar_cierre();
         servidor.esperar_linea(linea);
     }
+    // Una consulta, cuya respuesta copia segmentos suyos.
+    for segmentos in [
+        "QRD|2026|R|D|1|||RD|SECRETO^SECRETO\rQRF|A|1|2|SECRETO\r",
+        "QPD|x|SECRETO|SECRETO\r",
+    ] {
+        let tipo = if segmentos.starts_with("QRD") {
+            "QRY^Q01"
+        } else {
+            "QBP^Q11"
+        };
+        let mut equipo = servidor.conectar();
+        equipo.enviar_mensaje(
+            format!("MSH|^~\\&|A|B|C|D|2026||{tipo}|1|P|2.5\r{segmentos}").as_bytes(),
+        );
+        assert!(
+            equipo
+                .acuse()
+                .bytes
+                .windows(7)
+                .any(|trozo| trozo == b"SECRETO")
+        );
+    }
     // La cola de un mensaje sin trama.
     let mut equipo = servidor.conectar();
     equipo.enviar(cabecera.as_bytes());

@@ -391,8 +391,8 @@ fn msh_en_mitad_de_un_texto_solo_abre_si_lleva_caracteres_de_codificacion() {
     use Paso::{Cierre, Llega};
     let texto = Leido::Indicio(Indicio::Desconocido(None));
     for (ruido, esperado) in [
-        (&b"log MSH: hola\r\n"[..], &[texto.clone()][..]),
-        (b"enviando MSH-10=7\r\n", &[texto.clone()]),
+        (&b"log MSH: hola\r\n"[..], std::slice::from_ref(&texto)),
+        (b"enviando MSH-10=7\r\n", std::slice::from_ref(&texto)),
         (
             b"log MSH|^~\\&|A\r",
             &[texto.clone(), sin_trama(b"MSH|^~\\&|A\r")],
