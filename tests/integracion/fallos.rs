@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::analizador_simulado::{Analizador, mensaje, mensaje_de};
 use crate::rastreo::{Inyeccion, hay_strace};
@@ -300,6 +300,25 @@ fn un_fallo_al_aceptar_o_al_abrir_un_hilo_no_acaba_con_el_servidor() {
         drop(fallando);
         assert_eq!(servidor.archivos().len(), 3, "{inyeccion}");
     }
+}
+
+/// En Windows, quien corta antes de que se le acepte hace fallar a accept: una exploración de
+/// puertos no debe hacer esperar a los demás.
+#[test]
+fn quien_corta_antes_de_entrar_no_hace_esperar_a_los_demas() {
+    if !hay_strace() {
+        return;
+    }
+    let servidor = Servidor::arrancar();
+    let fallando = Inyeccion::comenzar(servidor.pid(), &["accept4:error=ECONNABORTED:when=1..100"]);
+    let comienzo = Instant::now();
+    servidor.conectar().entregar("1");
+    assert!(
+        comienzo.elapsed() < Duration::from_secs(5),
+        "cien accept fallidos tardaron {:?}",
+        comienzo.elapsed()
+    );
+    drop(fallando);
 }
 
 /// El acuse no llega a salir: el mensaje está a salvo, sin acuse, y el equipo lo repetirá.

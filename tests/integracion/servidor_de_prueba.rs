@@ -127,7 +127,10 @@ impl Servidor {
             .novedad
             .wait_timeout_while(lineas, PLAZO, |lineas| busca(lineas).is_none())
             .unwrap();
-        busca(&lineas).unwrap_or_else(|| panic!("nadie dijo «{texto}»:\n{}", lineas.join("\n")))
+        let (hallada, dicho) = (busca(&lineas), lineas.join("\n"));
+        // Un pánico con el cerrojo echado abortaría todas las pruebas al soltar el servidor.
+        drop(lineas);
+        hallada.unwrap_or_else(|| panic!("nadie dijo «{texto}»:\n{dicho}"))
     }
 
     /// Todo lo dicho hasta ahora.
