@@ -7,6 +7,9 @@ use chrono::NaiveDateTime;
 
 use crate::mensaje::Cabecera;
 
+/// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
+pub(crate) const ACEPTADO: &str = "Message accepted";
+
 /// Qué se hizo con el mensaje.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Veredicto {
@@ -61,6 +64,8 @@ pub struct Reglas {
     pub aceptado: CodigoAceptado,
     /// Clave `AcuseDeFallo`.
     pub ante_fallo: AnteFallo,
+    /// Clave `Consultas`: si a una consulta se le contesta que no hay nada pendiente.
+    pub negar_consultas: bool,
 }
 
 impl Reglas {
@@ -91,7 +96,7 @@ impl Reglas {
         id_propio: &str,
     ) -> Option<Vec<u8>> {
         let codigo = self.codigo(veredicto)?;
-        let hora = ahora.format("%Y%m%d%H%M%S").to_string();
+        let hora = hora(ahora);
         let es_clasico = match self.forma {
             Forma::Clasica => true,
             Forma::Estandar => false,
@@ -103,6 +108,11 @@ impl Reglas {
             estandar(codigo, veredicto, cabecera, &hora, id_propio)
         })
     }
+}
+
+/// MSH-7: hora local, 14 cifras.
+pub(crate) fn hora(ahora: NaiveDateTime) -> String {
+    ahora.format("%Y%m%d%H%M%S").to_string()
 }
 
 /// El texto de `recibir_archivo` en el programa de Python, con MSH-10 donde aquel ponía MSH-7.
@@ -136,7 +146,7 @@ fn clasico(
 }
 
 /// La forma que cumple a la vez lo que piden los manuales y las capturas de los fabricantes:
-/// separadores del equipo, direcciones cruzadas, MSH escrito hasta el campo 21 y MSA hasta el 6.
+/// MSH escrito hasta el campo 21 y MSA hasta el 6, con los separadores del equipo.
 fn estandar(
     codigo: &str,
     veredicto: Veredicto,
@@ -144,22 +154,33 @@ fn estandar(
     hora: &str,
     id_propio: &str,
 ) -> Vec<u8> {
+    let (texto, condicion) = explicacion(veredicto);
+    let msh = msh(cabecera, &tipo_de_acuse(cabecera), hora, id_propio);
+    let msa = msa(codigo, cabecera, texto, condicion);
+    [&msh[..], b"\r", &msa, b"\r"].concat()
+}
+
+/// El MSH de lo que se contesta, sin su CR: direcciones cruzadas y campos del equipo copiados.
+/// `tipo` es MSH-9.
+pub(crate) fn msh(
+    cabecera: Option<&Cabecera<'_>>,
+    tipo: &[u8],
+    hora: &str,
+    id_propio: &str,
+) -> Vec<u8> {
     let campo = |numero: usize, ausente: &'static str| match cabecera {
         Some(cabecera) => cabecera.campo(numero),
         None => ausente.as_bytes(),
     };
-    let id = campo(10, "");
-    let id_del_acuse = if id.is_empty() {
-        id_propio.as_bytes()
-    } else {
-        id
+    let id = match campo(10, "") {
+        b"" => id_propio.as_bytes(),
+        id => id,
     };
     let tipo_de_resultado = match campo(16, "") {
         valor @ (b"0" | b"1" | b"2") => valor,
         _ => b"",
     };
-    let (texto, condicion) = explicacion(veredicto);
-    let msh: [&[u8]; CAMPOS_DEL_MSH] = [
+    let campos: [&[u8]; CAMPOS_DEL_MSH] = [
         b"MSH",
         campo(2, "^~\\&"),
         campo(5, ""),
@@ -168,8 +189,8 @@ fn estandar(
         campo(4, ""),
         hora.as_bytes(),
         b"",
-        &tipo_de_acuse(cabecera),
-        id_del_acuse,
+        tipo,
+        id,
         campo(11, "P"),
         campo(12, "2.5"),
         b"",
@@ -182,22 +203,27 @@ fn estandar(
         b"",
         campo(21, ""),
     ];
-    let msa: [&[u8]; 8] = [
-        b"MSA",
-        codigo.as_bytes(),
-        id,
-        texto.as_bytes(),
-        b"",
-        b"",
-        condicion.as_bytes(),
-        b"",
-    ];
-    let separador = campo(1, "|");
-    [&msh.join(separador)[..], b"\r", &msa.join(separador), b"\r"].concat()
+    campos.join(campo(1, "|"))
 }
 
 /// El nombre del segmento y los campos del MSH-2 al MSH-21.
 const CAMPOS_DEL_MSH: usize = 21;
+
+/// El MSA hasta su sexto campo, sin su CR.
+pub(crate) fn msa(
+    codigo: &str,
+    cabecera: Option<&Cabecera<'_>>,
+    texto: &str,
+    condicion: &str,
+) -> Vec<u8> {
+    let (id, separador) = match cabecera {
+        Some(cabecera) => (cabecera.campo(10), cabecera.campo(1)),
+        None => (&b""[..], &b"|"[..]),
+    };
+    let (codigo, texto, condicion) = (codigo.as_bytes(), texto.as_bytes(), condicion.as_bytes());
+    let campos: [&[u8]; 8] = [b"MSA", codigo, id, texto, b"", b"", condicion, b""];
+    campos.join(separador)
+}
 
 /// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes.
 fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
@@ -221,7 +247,7 @@ fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
 /// ni qué separadores lee el equipo.
 fn explicacion(veredicto: Veredicto) -> (&'static str, &'static str) {
     match veredicto {
-        Veredicto::Aceptado => ("Message accepted", "0"),
+        Veredicto::Aceptado => (ACEPTADO, "0"),
         Veredicto::Fallido(causa) => (causa, "207"),
         Veredicto::SinMsh => ("No es HL7 porque no tiene MSH", "100"),
         Veredicto::Excesivo => ("El mensaje es demasiado grande", "207"),

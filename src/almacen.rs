@@ -116,6 +116,21 @@ impl Almacen {
             .map_err(ErrorDeAlmacen::en("apartar lo recibido", &carpeta))
     }
 
+    /// Guarda un archivo de prueba como si fuera un mensaje y lo borra; devuelve cuánto tardó en
+    /// guardarlo. Su nombre no acaba en `.res`: nadie lo tomará por un mensaje.
+    pub fn probar(&self, ahora: NaiveDateTime) -> Result<Duration, ErrorDeAlmacen> {
+        let comienzo = Instant::now();
+        self.escribir(&self.carpeta, b"prueba", ahora, "prueba")
+            .and_then(|nombre| {
+                let tiempo = comienzo.elapsed();
+                fs::remove_file(self.carpeta.join(nombre)).map(|()| tiempo)
+            })
+            .map_err(ErrorDeAlmacen::en(
+                "guardar un archivo de prueba",
+                &self.carpeta,
+            ))
+    }
+
     /// Mueve a [`APARTADOS`] los parciales que dejó una caída, sin borrar ninguno.
     #[must_use]
     pub fn rescatar_parciales(&self) -> Rescate {

@@ -28,6 +28,18 @@ pub fn explicar(error: &io::Error) -> String {
         ErrorKind::AddrNotAvailable => {
             "esta dirección no es de este equipo; use 0.0.0.0 para todas"
         }
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
+            "el equipo cortó la conexión; si se repite, revise la red"
+        }
+        ErrorKind::ConnectionRefused => {
+            "el equipo rechaza la conexión; revise que esté listo y que su puerto sea ese"
+        }
+        ErrorKind::TimedOut
+        | ErrorKind::WouldBlock
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable => {
+            "el equipo no responde; revise que esté encendido, su dirección y la red"
+        }
         _ if es_falta_de_descriptores(error) => {
             "hay demasiados archivos y conexiones abiertos; baje MaxConexiones o suba el límite del sistema"
         }

@@ -6,16 +6,19 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
 use log::{debug, error, info, warn};
+use socket2::{SockRef, TcpKeepalive};
 
 use crate::acuse::{Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen};
 use crate::apagado;
+use crate::consulta;
+use crate::equipo::Equipo;
 use crate::indicio::Indicio;
 use crate::mensaje::{Cabecera, leer_cabecera};
 use crate::registro::escapar;
@@ -23,6 +26,9 @@ use crate::trama::{self, Lector, Limites, Motivo, Suceso};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
+/// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
+const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
+const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
 /// Cuánto se muestra de un campo del MSH.
 const CAMPO_VISIBLE_BYTES: usize = 64;
 /// Cuánto se muestra de una cabecera o de un acuse con RUST_LOG=debug…
@@ -51,11 +57,18 @@ pub struct Totales {
     fallidos: AtomicU64,
     rechazados: AtomicU64,
     apartados: AtomicU64,
-    acuses: AtomicU64,
+    contestados: AtomicU64,
 }
 
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
-pub fn atender(canal: &TcpStream, equipo: SocketAddr, recepcion: &Recepcion) -> io::Result<()> {
+///
+/// TCP keep-alive descubre a los equipos apagados
+/// o desconectados: callar no es motivo de cierre.
+pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TRAS)
+        .with_interval(KEEPALIVE_CADA);
+    SockRef::from(canal).set_tcp_keepalive(&keepalive)?;
     canal.set_nodelay(true)?;
     canal.set_write_timeout(Some(ESPERA_DE_ESCRITURA))?;
     let mut conversacion = Conversacion {
@@ -74,9 +87,20 @@ enum Rumbo {
     Terminar,
 }
 
+impl Rumbo {
+    /// Quien no recibe respuesta debe notarlo: se cierra su conexión.
+    fn tras(codigo: Option<&str>) -> Rumbo {
+        if codigo.is_some() {
+            Rumbo::Seguir
+        } else {
+            Rumbo::Terminar
+        }
+    }
+}
+
 struct Conversacion<'a> {
     canal: &'a TcpStream,
-    equipo: SocketAddr,
+    equipo: &'a Equipo,
     recepcion: &'a Recepcion,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
@@ -122,7 +146,7 @@ impl Conversacion<'_> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.fallo = Some(error);
-                    lector.cerrar();
+                    lector.cortar();
                 }
             }
         }
@@ -174,7 +198,7 @@ impl Conversacion<'_> {
             },
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo, &llegada),
             Suceso::Indicio(indicio) => {
-                warn!(equipo:% = self.equipo.ip(); "{}: {indicio}", self.equipo);
+                warn!(equipo:% = self.equipo.ip; "{}: {indicio}", self.equipo);
                 if indicio.cierra_la_conexion() {
                     return Rumbo::Terminar;
                 }
@@ -205,7 +229,7 @@ impl Conversacion<'_> {
             Err(error) => {
                 sumar(&totales.fallidos, 1);
                 error!(
-                    equipo:% = self.equipo.ip();
+                    equipo:% = self.equipo.ip;
                     "{}: {error}; el mensaje no se perdió si el equipo lo repite",
                     self.equipo
                 );
@@ -215,12 +239,16 @@ impl Conversacion<'_> {
                 )
             }
         };
-        let rumbo = self.acusar(veredicto, Some(cabecera), con_trama, llegada);
-        self.anotar(veredicto, Some(cabecera), mensaje.len(), &archivo, llegada);
+        let negada = match veredicto {
+            Veredicto::Aceptado => self.negar_consulta(mensaje, cabecera, con_trama, llegada),
+            _ => None,
+        };
+        let codigo = negada.or_else(|| self.acusar(veredicto, Some(cabecera), con_trama, llegada));
+        self.anotar(codigo, Some(cabecera), mensaje.len(), &archivo, llegada);
         if !con_trama {
             self.ultimo = Some(archivo);
         }
-        rumbo
+        Rumbo::tras(codigo)
     }
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
@@ -239,7 +267,7 @@ impl Conversacion<'_> {
         let cabecera = leer_cabecera(bytes);
         let archivo = if veredicto == Veredicto::Excesivo {
             warn!(
-                equipo:% = self.equipo.ip();
+                equipo:% = self.equipo.ip;
                 "{}: un mensaje de {longitud} bytes pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo",
                 self.equipo
             );
@@ -249,21 +277,21 @@ impl Conversacion<'_> {
                 .map(|indicio| format!("; {indicio}"))
                 .unwrap_or_default();
             warn!(
-                equipo:% = self.equipo.ip();
+                equipo:% = self.equipo.ip;
                 "{}: llegó una trama sin MSH: no es HL7 y se rechaza{habla}",
                 self.equipo
             );
             self.apartar(bytes, "no_hl7", llegada)
         };
-        let rumbo = self.acusar(veredicto, cabecera.as_ref(), con_trama, llegada);
-        self.anotar(veredicto, cabecera.as_ref(), longitud, &archivo, llegada);
-        rumbo
+        let codigo = self.acusar(veredicto, cabecera.as_ref(), con_trama, llegada);
+        self.anotar(codigo, cabecera.as_ref(), longitud, &archivo, llegada);
+        Rumbo::tras(codigo)
     }
 
     fn apartar_respuesta(&self, bytes: &[u8], cabecera: &Cabecera<'_>, llegada: &Llegada) {
         let archivo = self.apartar(bytes, "respuesta", llegada);
         info!(
-            equipo:% = self.equipo.ip();
+            equipo:% = self.equipo.ip;
             "{}: llegó un acuse ({}), que no se contesta; está en {archivo}",
             self.equipo,
             escapar(cabecera.campo(9), CAMPO_VISIBLE_BYTES)
@@ -302,7 +330,7 @@ impl Conversacion<'_> {
             .map(|indicio| format!("; {indicio}"))
             .unwrap_or_default();
         warn!(
-            equipo:% = self.equipo.ip();
+            equipo:% = self.equipo.ip;
             "{}: {que_paso}{de}; {} bytes están en {archivo}; {que_hacer}{habla}",
             self.equipo,
             bytes.len()
@@ -319,51 +347,68 @@ impl Conversacion<'_> {
         {
             Ok(nombre) => format!("{APARTADOS}/{nombre}"),
             Err(error) => {
-                error!(equipo:% = self.equipo.ip(); "{}: {error}", self.equipo);
+                error!(equipo:% = self.equipo.ip; "{}: {error}", self.equipo);
                 "(sin archivo)".to_owned()
             }
         }
     }
 
+    /// Devuelve el código del acuse; `None` si no se contesta y se cierra la conexión.
     fn acusar(
         &mut self,
         veredicto: Veredicto,
         cabecera: Option<&Cabecera<'_>>,
         con_trama: bool,
         llegada: &Llegada,
-    ) -> Rumbo {
-        let numero = self
-            .recepcion
-            .totales
-            .acuses
-            .fetch_add(1, Ordering::Relaxed)
-            % 1000;
-        let id_propio = format!("{}{numero:03}", llegada.hora.format("%Y%m%d%H%M%S%3f"));
-        let ahora = Local::now().naive_local();
-        let Some(acuse) = self
-            .recepcion
-            .reglas
-            .redactar(veredicto, cabecera, con_trama, ahora, &id_propio)
-        else {
-            return Rumbo::Terminar;
-        };
-        debug!("{}: acuse: {}", self.equipo, sin_paciente(&acuse));
+    ) -> Option<&'static str> {
+        let (ahora, id_propio) = (Local::now().naive_local(), self.id_propio(llegada));
+        let reglas = &self.recepcion.reglas;
+        let acuse = reglas.redactar(veredicto, cabecera, con_trama, ahora, &id_propio)?;
+        self.contestar(&acuse, con_trama);
+        reglas.codigo(veredicto)
+    }
+
+    /// La respuesta negativa a una consulta ya guardada; devuelve su tipo.
+    fn negar_consulta(
+        &mut self,
+        mensaje: &[u8],
+        cabecera: &Cabecera<'_>,
+        con_trama: bool,
+        llegada: &Llegada,
+    ) -> Option<&'static str> {
+        if !self.recepcion.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
+            return None;
+        }
+        let (ahora, id_propio) = (Local::now().naive_local(), self.id_propio(llegada));
+        let contestacion = consulta::negar(mensaje, cabecera, ahora, &id_propio)?;
+        self.contestar(&contestacion.bytes, con_trama);
+        Some(contestacion.tipo)
+    }
+
+    /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.
+    fn id_propio(&self, llegada: &Llegada) -> String {
+        let contestados = &self.recepcion.totales.contestados;
+        let numero = contestados.fetch_add(1, Ordering::Relaxed) % 1000;
+        format!("{}{numero:03}", llegada.hora.format("%Y%m%d%H%M%S%3f"))
+    }
+
+    fn contestar(&mut self, contenido: &[u8], con_trama: bool) {
+        debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
         // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
         if self.fallo.is_none() {
             let escrito = if con_trama {
-                self.canal.write_all(&trama::enmarcar(&acuse))
+                self.canal.write_all(&trama::enmarcar(contenido))
             } else {
-                self.canal.write_all(&acuse)
+                self.canal.write_all(contenido)
             };
             self.fallo = escrito.err();
         }
-        Rumbo::Seguir
     }
 
-    /// La línea que se ve por mensaje.
+    /// La línea que se ve por mensaje, con lo que se le contestó.
     fn anotar(
         &self,
-        veredicto: Veredicto,
+        codigo: Option<&'static str>,
         cabecera: Option<&Cabecera<'_>>,
         longitud: usize,
         archivo: &str,
@@ -375,16 +420,12 @@ impl Conversacion<'_> {
             self.equipo,
             escapar(campo(9), CAMPO_VISIBLE_BYTES),
             escapar(campo(10), CAMPO_VISIBLE_BYTES),
-            self.recepcion
-                .reglas
-                .codigo(veredicto)
-                .unwrap_or("sin acuse"),
+            codigo.unwrap_or("sin acuse"),
             llegada.instante.elapsed().as_millis()
         );
-        if veredicto == Veredicto::Aceptado {
-            info!("{linea}");
-        } else {
-            warn!(equipo:% = self.equipo.ip(); "{linea}");
+        match codigo {
+            Some("AE" | "AR") | None => warn!(equipo:% = self.equipo.ip; "{linea}"),
+            Some(_) => info!("{linea}"),
         }
         if let Some(cabecera) = cabecera {
             let campos: Vec<_> = (2..=CAMPOS_VISIBLES)

@@ -16,19 +16,22 @@ use ipnet::IpNet;
 
 use crate::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::causa;
+use crate::llamada::Llamada;
 use crate::servidor::Acceso;
 use crate::trama::Limites;
 
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
 const POR_OMISION: &str = include_str!("../Config.ini");
 const SECCION: &str = "Servidor";
+/// Los equipos a los que se llama, uno por clave.
+const SECCION_LLAMAR: &str = "Llamar";
 /// Donde el configparser de Python busca las claves que faltan en la sección.
 const SECCION_COMUN: &str = "DEFAULT";
 const MIB: usize = 1024 * 1024;
 /// Cuántas veces puede un valor nombrar a otro, como en el configparser de Python.
 const MAX_INTERPOLACIONES: usize = 10;
 
-const CLAVES: [&str; 12] = [
+const CLAVES: [&str; 13] = [
     "Puerto",
     "Directorio",
     "Direccion",
@@ -41,19 +44,22 @@ const CLAVES: [&str; 12] = [
     "CodigoAcuse",
     "AcuseDeFallo",
     "Sincronizar",
+    "Consultas",
 ];
 
 /// Lo que dice Config.ini, completo con los valores por omisión.
 #[derive(Debug, Clone)]
 pub struct Configuracion {
-    /// Puerto TCP; 0 toma uno libre.
-    pub puerto: u16,
+    /// Puerto TCP; 0 toma uno libre. Puede faltar si hay a quien llamar.
+    pub puerto: Option<u16>,
     /// Dirección de este equipo en la que se escucha.
     pub direccion: IpAddr,
     /// Carpeta de los mensajes, ya resuelta desde la de Config.ini.
     pub directorio: PathBuf,
     /// Quién entra y cuántos a la vez.
     pub acceso: Acceso,
+    /// Los equipos a los que se llama.
+    pub llamadas: Vec<Llamada>,
     /// Hasta dónde se lee y cuánto se espera.
     pub limites: Limites,
     /// Cómo se acusa.
@@ -99,11 +105,14 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
     reglas.multiline = true;
     // Una ruta puede contener # o ;.
     reglas.enable_inline_comments = false;
+    // Los nombres de los equipos se muestran como se escribieron.
+    reglas.case_sensitive = true;
     let mut ini = Ini::new_from_defaults(reglas);
     ini.read(texto.to_owned()).map_err(Problema::Malformado)?;
-    if !ini.get_map_ref().contains_key(&SECCION.to_lowercase()) {
+    if claves_de(&ini, SECCION).is_none() {
         return Err(Problema::FaltaSeccion);
     }
+    let llamadas = leer_llamadas(&ini)?;
     let numero = |clave, minimo: usize, maximo: usize, omision: usize| {
         opcional(&ini, clave, omision, |valor| {
             let leido = valor
@@ -118,11 +127,13 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
     let max_mensaje_mib = numero("MaxMensajeMiB", 1, 1024, 64)?;
     let max_conexiones = numero("MaxConexiones", 1, 10_000, 64)?;
     Ok(Configuracion {
-        puerto: obligatorio(&ini, "Puerto", |valor| {
-            valor
-                .parse()
-                .map_err(|_| "un número de puerto entre 0 y 65535 (0 toma uno libre)".to_owned())
-        })?,
+        puerto: match valor(&ini, "Puerto") {
+            None if !llamadas.is_empty() => None,
+            _ => Some(obligatorio(&ini, "Puerto", |valor| {
+                let esperado = "un número de puerto entre 0 y 65535 (0 toma uno libre)";
+                valor.parse().map_err(|_| esperado.to_owned())
+            })?),
+        },
         direccion: opcional(
             &ini,
             "Direccion",
@@ -142,6 +153,7 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
             max_conexiones,
             permitidos: opcional(&ini, "EquiposPermitidos", Vec::new(), leer_redes)?,
         },
+        llamadas,
         limites: Limites {
             mensaje_bytes: max_mensaje_mib * MIB,
             sin_trama: Duration::from_millis(sin_trama_ms as u64),
@@ -171,6 +183,7 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
                     ("ninguno", AnteFallo::Callar),
                 ],
             )?,
+            negar_consultas: opcion(&ini, "Consultas", &[("negar", true), ("acusar", false)])?,
         },
         sincronizar: opcion(&ini, "Sincronizar", &[("si", true), ("no", false)])?,
         sobrantes: sobrantes(&ini),
@@ -180,8 +193,11 @@ fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
 /// El valor de una clave, de la sección o de la común, con sus `%` resueltos.
 fn valor(ini: &Ini, clave: &str) -> Option<String> {
     let directo = |clave: &str| {
-        ini.get(SECCION, clave)
-            .or_else(|| ini.get(SECCION_COMUN, clave))
+        [SECCION, SECCION_COMUN].into_iter().find_map(|seccion| {
+            let (_, valor) =
+                claves_de(ini, seccion)?.find(|(nombre, _)| nombre.eq_ignore_ascii_case(clave))?;
+            valor.clone()
+        })
     };
     let mut texto = directo(clave)?;
     // El configparser de Python sustituye %(Clave)s y lee %% como un solo %.
@@ -205,7 +221,8 @@ fn obligatorio<T>(
 ) -> Result<T, Problema> {
     let valor = valor(ini, clave).ok_or(Problema::FaltaClave(clave))?;
     leer(&valor).map_err(|esperado| Problema::MalValor {
-        clave,
+        seccion: SECCION,
+        clave: clave.to_owned(),
         valor,
         esperado,
     })
@@ -221,7 +238,8 @@ fn opcional<T>(
     match valor(ini, clave).filter(|valor| !valor.is_empty()) {
         None => Ok(omision),
         Some(valor) => leer(&valor).map_err(|esperado| Problema::MalValor {
-            clave,
+            seccion: SECCION,
+            clave: clave.to_owned(),
             valor,
             esperado,
         }),
@@ -266,18 +284,53 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
         })
 }
 
+fn leer_llamadas(ini: &Ini) -> Result<Vec<Llamada>, Problema> {
+    let equipos = claves_de(ini, SECCION_LLAMAR).into_iter().flatten();
+    equipos
+        .map(|(nombre, valor)| {
+            let valor = valor.clone().unwrap_or_default();
+            let direccion = valor.parse().map_err(|_| Problema::MalValor {
+                seccion: SECCION_LLAMAR,
+                clave: nombre.clone(),
+                valor,
+                esperado: "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100"
+                    .to_owned(),
+            })?;
+            Ok(Llamada {
+                nombre: nombre.clone(),
+                direccion,
+            })
+        })
+        .collect()
+}
+
+/// Las claves de una sección y sus valores; `None` si la sección no está.
+fn claves_de<'a>(
+    ini: &'a Ini,
+    seccion: &str,
+) -> Option<impl Iterator<Item = (&'a String, &'a Option<String>)>> {
+    let mapa = ini.get_map_ref();
+    let (_, claves) = mapa
+        .iter()
+        .find(|(nombre, _)| nombre.eq_ignore_ascii_case(seccion))?;
+    Some(claves.iter())
+}
+
 fn sobrantes(ini: &Ini) -> Vec<String> {
     let mut sobrantes = Vec::new();
     for (seccion, claves) in ini.get_map_ref() {
-        if *seccion == SECCION.to_lowercase() {
+        if seccion.eq_ignore_ascii_case(SECCION) {
             let conocida = |clave: &String| {
                 CLAVES
                     .iter()
-                    .any(|conocida| conocida.to_lowercase() == *clave)
+                    .any(|conocida| conocida.eq_ignore_ascii_case(clave))
             };
             let ajenas = claves.keys().filter(|clave| !conocida(clave));
             sobrantes.extend(ajenas.map(|clave| format!("la clave «{clave}» de [{SECCION}]")));
-        } else if *seccion != SECCION_COMUN.to_lowercase() {
+        } else if ![SECCION_COMUN, SECCION_LLAMAR]
+            .iter()
+            .any(|conocida| conocida.eq_ignore_ascii_case(seccion))
+        {
             sobrantes.push(format!("la sección [{seccion}]"));
         }
     }
@@ -316,7 +369,8 @@ enum Problema {
     FaltaSeccion,
     FaltaClave(&'static str),
     MalValor {
-        clave: &'static str,
+        seccion: &'static str,
+        clave: String,
         valor: String,
         esperado: String,
     },
@@ -353,13 +407,14 @@ impl fmt::Display for ErrorDeConfiguracion {
                 )
             }
             Problema::MalValor {
+                seccion,
                 clave,
                 valor,
                 esperado,
             } => {
                 write!(
                     f,
-                    "en «{ruta}», sección [{SECCION}], {clave} = «{valor}» no sirve; se esperaba {esperado}"
+                    "en «{ruta}», sección [{seccion}], {clave} = «{valor}» no sirve; se esperaba {esperado}"
                 )
             }
         }

@@ -13,13 +13,14 @@
 //! ```
 //!
 //! [`conexion`] recorre ese camino, un hilo por equipo; [`servidor`] abre los hilos; `main`
-//! lee la configuración, arranca, espera y detiene.
+//! lee la configuración, arranca, espera y detiene. A los equipos que esperan a que se les llame
+//! los llama [`llamada`], y desde ahí la conversación es la misma.
 //!
 //! # Lo que siempre se cumple
 //!
 //! - Un AA solo nace en `conexion::Conversacion::recibir_archivo`, después del `Ok` del almacén.
 //! - Solo [`almacen`] escribe mensajes en el disco. Los bytes del archivo son los recibidos.
-//! - [`mensaje`], [`indicio`], [`trama`] y [`acuse`] son puros: bytes dentro, valores fuera. No
+//! - [`mensaje`], [`indicio`], [`trama`], [`acuse`] y [`consulta`] son puros: bytes dentro, valores fuera. No
 //!   nombran sockets, archivos, relojes ni registro; la hora es un argumento.
 //! - Nada de la red llega al nombre de un archivo, ni sin escapar a la consola; del paciente no
 //!   llega nada.
@@ -27,9 +28,10 @@
 //! - Lo correcto no depende de [`apagado`]: un proceso muerto a mitad no ha acusado nada que
 //!   no esté a salvo.
 //!
-//! Las flechas van en un sentido: `main` → `configuracion`, `servidor`, `conexion`, `registro`;
-//! `conexion` → `trama`, `mensaje`, `acuse`, `almacen`, `apagado`; `trama` → `mensaje`,
-//! `indicio`.
+//! Las flechas van en un sentido: `main` → `configuracion`, `servidor`, `llamada`, `conexion`,
+//! `registro`; `conexion` → `trama`, `mensaje`, `acuse`, `consulta`, `almacen`, `apagado`;
+//! `trama` → `mensaje`, `indicio`; `consulta` → `acuse`. Aparte quedan [`revision`] y [`envio`], que
+//! no reciben nada: comprueban y ensayan.
 //!
 //! # Palabras
 //!
@@ -43,6 +45,8 @@
 //! | conexión | el canal TCP con un equipo; la conversación es lo que se habla en ella |
 //! | acuse | el ACK que enviamos; el veredicto dice cuál |
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
+//! | consulta | un mensaje con que el equipo pregunta qué debe medir; se le contesta que nada |
+//! | llamada | la conexión que abre el programa hacia un equipo que espera |
 //! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
 //! | apartado | bytes que no llegaron a ser un mensaje, guardados en `apartados/` |
 
@@ -56,6 +60,8 @@ pub mod trama;
 
 pub mod acuse;
 
+pub mod consulta;
+
 pub mod causa;
 
 pub mod almacen;
@@ -64,8 +70,16 @@ pub mod apagado;
 
 pub mod registro;
 
+pub mod equipo;
+
 pub mod conexion;
 
 pub mod servidor;
 
+pub mod llamada;
+
 pub mod configuracion;
+
+pub mod revision;
+
+pub mod envio;

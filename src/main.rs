@@ -2,6 +2,7 @@
 
 use std::env;
 use std::error::Error;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic;
 use std::path::{self, Path, PathBuf};
@@ -15,6 +16,9 @@ use log::{error, info, warn};
 use servidor_hl7::almacen::Almacen;
 use servidor_hl7::conexion::{self, Recepcion, Totales};
 use servidor_hl7::configuracion::Configuracion;
+use servidor_hl7::envio::{Envio, enviar};
+use servidor_hl7::llamada::mantener;
+use servidor_hl7::revision::revisar;
 use servidor_hl7::servidor::iniciar_servidor;
 use servidor_hl7::{apagado, causa, registro};
 
@@ -22,10 +26,19 @@ const AYUDA: &str = "\
 Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un archivo.
 
 Uso: servidor-hl7 [--config RUTA]
+     servidor-hl7 --revisar [--config RUTA]
+     servidor-hl7 --enviar [ARCHIVO...] [--a HOST:PUERTO] [--sin-trama] [--repetir N]
 
-  --config RUTA   lee esa configuración en lugar de Config.ini
-  --help          muestra esta ayuda
-  --version       muestra la versión
+  --config RUTA    lee esa configuración en lugar de Config.ini
+  --revisar        comprueba configuración, carpeta, disco y puerto, dice las direcciones de
+                   este equipo, y acaba: con 0 si todo está bien y con 1 si no
+  --enviar         envía cada archivo como lo haría un analizador y dice qué se contestó; sin
+                   archivos, envía un mensaje de muestra
+  --a HOST:PUERTO  adónde se envía; si no se dice, a este equipo, al puerto de Config.ini
+  --sin-trama      envía sin trama MLLP
+  --repetir N      lo envía todo N veces
+  --help           muestra esta ayuda
+  --version        muestra la versión
 
 Sin --config se lee el Config.ini de la carpeta actual o, si no lo hay, el que está junto al
 programa; si tampoco lo hay, se escribe uno con los valores por omisión.
@@ -39,36 +52,58 @@ const REPASO_DE_PARCIALES: Duration = Duration::from_secs(61);
 
 fn main() -> ExitCode {
     match ejecutar() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            quejarse(error.as_ref());
+            let _ = writeln!(io::stderr(), "servidor-hl7: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn ejecutar() -> Result<(), Box<dyn Error>> {
-    let elegida = match leer_argumentos()? {
-        Orden::Servir { config } => config,
-        Orden::Mostrar(texto) => {
-            decir(texto);
-            return Ok(());
+/// Hace lo que se pide; devuelve si salió bien.
+fn ejecutar() -> Result<bool, Box<dyn Error>> {
+    let Argumentos { orden, config } = leer_argumentos()?;
+    match orden {
+        Orden::Servir => servir(config).map(|()| true),
+        Orden::Revisar => {
+            // Lo que se diga de la configuración sale antes que la revisión.
+            let registro = registro::iniciar()?;
+            let configuracion = configurar(config)?;
+            drop(registro);
+            Ok(revisar(&configuracion, &mut io::stdout()))
         }
-    };
+        Orden::Enviar(mut envio) => {
+            if envio.destino.is_empty() {
+                let puerto = configurar(config)?
+                    .puerto
+                    .ok_or("Config.ini no tiene Puerto; diga adónde enviar con --a HOST:PUERTO")?;
+                envio.destino = format!("127.0.0.1:{puerto}");
+            }
+            Ok(enviar(&envio, &mut io::stdout())?)
+        }
+        Orden::Mostrar(texto) => {
+            // Si nadie lee lo que se dice, no hay a quién decírselo.
+            let _ = writeln!(io::stdout(), "{texto}");
+            Ok(true)
+        }
+    }
+}
+
+fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let _registro = registro::iniciar()?;
     panic::set_hook(Box::new(|panico| {
         error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
     }));
-    let configuracion = configurar(elegida)?;
+    let configuracion = configurar(config)?;
 
-    let direccion = SocketAddr::new(configuracion.direccion, configuracion.puerto);
-    let escucha = TcpListener::bind(direccion).map_err(|error| {
-        format!(
-            "no se pudo abrir el puerto «{direccion}»: {}",
-            causa::explicar(&error)
-        )
-    })?;
-    let puerto = escucha.local_addr()?.port();
+    let escucha = match configuracion.puerto {
+        Some(puerto) => Some(abrir_puerto(SocketAddr::new(
+            configuracion.direccion,
+            puerto,
+        ))?),
+        None => None,
+    };
     let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
     let parada = atender_interrupciones()?;
 
@@ -83,12 +118,19 @@ fn ejecutar() -> Result<(), Box<dyn Error>> {
         totales: Totales::default(),
     });
     let de_las_conexiones = Arc::clone(&recepcion);
-    let atender = move |canal: &_, equipo| conexion::atender(canal, equipo, &de_las_conexiones);
-    let acceso = configuracion.acceso;
-    thread::Builder::new()
-        .name("puerto".to_owned())
-        .spawn(move || iniciar_servidor(&escucha, &acceso, atender))?;
-    info!("Servidor Escuchando el Puerto {puerto}");
+    let atender = move |canal: &_, equipo: &_| conexion::atender(canal, equipo, &de_las_conexiones);
+    for llamada in configuracion.llamadas {
+        let atender = atender.clone();
+        abrir_hilo("llamada", move || mantener(&llamada, atender))?;
+    }
+    if let Some(escucha) = escucha {
+        let puerto = escucha.local_addr()?.port();
+        let acceso = configuracion.acceso;
+        abrir_hilo("puerto", move || {
+            iniciar_servidor(&escucha, &acceso, atender)
+        })?;
+        info!("Servidor Escuchando el Puerto {puerto}");
+    }
 
     esperar_parada(&parada, &recepcion.almacen);
     let pendientes = apagado::esperar(PLAZO_DE_PARADA);
@@ -99,33 +141,71 @@ fn ejecutar() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(direccion).map_err(|error| {
+        format!(
+            "no se pudo abrir el puerto «{direccion}»: {}",
+            causa::explicar(&error)
+        )
+    })
+}
+
+fn abrir_hilo<T: Send + 'static>(
+    nombre: &str,
+    tarea: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<()> {
+    thread::Builder::new()
+        .name(nombre.to_owned())
+        .spawn(tarea)
+        .map(drop)
+}
+
 /// Lo que se pide en la línea de órdenes.
+struct Argumentos {
+    orden: Orden,
+    config: Option<PathBuf>,
+}
+
 enum Orden {
-    Servir { config: Option<PathBuf> },
+    Servir,
+    Revisar,
+    /// Con el destino vacío si no se dijo.
+    Enviar(Envio),
     Mostrar(&'static str),
 }
 
-fn leer_argumentos() -> Result<Orden, Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short};
+fn leer_argumentos() -> Result<Argumentos, Box<dyn Error>> {
+    use lexopt::prelude::{Long, Short, Value, ValueExt};
     let mut config = None;
+    let mut orden = Orden::Servir;
     let mut argumentos = lexopt::Parser::from_env();
     while let Some(argumento) = argumentos.next()? {
-        match argumento {
-            Long("config") => config = Some(PathBuf::from(argumentos.value()?)),
-            Long("help") | Short('h') => return Ok(Orden::Mostrar(AYUDA)),
-            Long("version") | Short('V') => {
-                return Ok(Orden::Mostrar(concat!(
-                    "servidor-hl7 ",
-                    env!("CARGO_PKG_VERSION")
-                )));
+        match (argumento, &mut orden) {
+            (Long("config"), _) => config = Some(PathBuf::from(argumentos.value()?)),
+            (Long("help") | Short('h'), _) => orden = Orden::Mostrar(AYUDA),
+            (Long("version") | Short('V'), _) => {
+                orden = Orden::Mostrar(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
             }
-            otro => {
-                let sobra = otro.unexpected();
-                return Err(format!("{sobra}; use --help para ver los argumentos").into());
+            (Long("revisar"), _) => orden = Orden::Revisar,
+            (Long("enviar"), _) => orden = Orden::Enviar(Envio::de_muestra()),
+            (Value(archivo), Orden::Enviar(envio)) => envio.archivos.push(PathBuf::from(archivo)),
+            (Long("a"), Orden::Enviar(envio)) => envio.destino = argumentos.value()?.string()?,
+            (Long("sin-trama"), Orden::Enviar(envio)) => envio.con_trama = false,
+            (Long("repetir"), Orden::Enviar(envio)) => envio.veces = argumentos.value()?.parse()?,
+            (otro, _) => {
+                let sobra = match otro {
+                    Long(nombre) => format!("--{nombre}"),
+                    Short(letra) => format!("-{letra}"),
+                    Value(valor) => valor.to_string_lossy().into_owned(),
+                };
+                return Err(format!(
+                    "no se entiende «{sobra}»; use --help para ver los argumentos"
+                )
+                .into());
             }
         }
     }
-    Ok(Orden::Servir { config })
+    Ok(Argumentos { orden, config })
 }
 
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
@@ -193,20 +273,4 @@ fn esperar_parada(parada: &Receiver<()>, almacen: &Almacen) {
             return;
         }
     }
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "es lo que se pidió al llamar al programa"
-)]
-fn decir(texto: &str) {
-    println!("{texto}");
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "el programa acaba aquí: ya no hay registro"
-)]
-fn quejarse(error: &dyn Error) {
-    eprintln!("servidor-hl7: {error}");
 }

@@ -3,7 +3,7 @@
 //! Un hilo por conexión. Este módulo no sabe qué se habla en ella.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,19 +11,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use log::{info, warn};
-use socket2::{SockRef, TcpKeepalive};
 
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
+use crate::equipo::Equipo;
 
 /// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
 /// Descriptores que deben quedar libres para que entre una conexión más: con menos, los mensajes
 /// de las que ya están no se podrían guardar.
 const RESERVA_DE_DESCRIPTORES: usize = 16;
-/// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
-const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
-const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -42,20 +39,20 @@ pub struct Acceso {
 /// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
 pub fn iniciar_servidor<F>(escucha: &TcpListener, acceso: &Acceso, atender: F) -> !
 where
-    F: Fn(&TcpStream, SocketAddr) -> io::Result<()> + Clone + Send + 'static,
+    F: Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static,
 {
     let ocupadas = Arc::new(AtomicUsize::new(0));
     loop {
         match escucha.accept() {
             Ok((canal, origen)) => {
-                let equipo = SocketAddr::new(origen.ip().to_canonical(), origen.port());
+                let equipo = Equipo::sin_nombre(origen);
                 if APAGAR_SERVER.load(Ordering::Relaxed) {
                     continue;
                 }
-                match admitir(&ocupadas, &canal, equipo.ip(), acceso) {
+                match admitir(&ocupadas, &canal, equipo.ip, acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
                     Err(motivo) => {
-                        warn!(equipo:% = equipo.ip(); "{equipo}: conexión rechazada: {motivo}");
+                        warn!(equipo:% = equipo.ip; "{equipo}: conexión rechazada: {motivo}");
                     }
                 }
             }
@@ -77,52 +74,31 @@ where
     }
 }
 
-fn abrir_conexion<F>(canal: TcpStream, equipo: SocketAddr, plaza: Plaza, atender: F)
+fn abrir_conexion<F>(canal: TcpStream, equipo: Equipo, plaza: Plaza, atender: F)
 where
-    F: FnOnce(&TcpStream, SocketAddr) -> io::Result<()> + Send + 'static,
+    F: FnOnce(&TcpStream, &Equipo) -> io::Result<()> + Send + 'static,
 {
-    let ip = equipo.ip();
+    let nombre = equipo.to_string();
+    let ip = equipo.ip;
     let conversar = move || {
         let _plaza = plaza;
-        info!(equipo:% = ip; "Conexión Establecida desde {equipo}");
-        let resultado = vigilar(&canal).and_then(|()| atender(&canal, equipo));
-        match resultado {
-            Ok(()) => info!(equipo:% = ip; "Conexion cerrada {equipo}"),
+        info!(equipo:% = equipo.ip; "Conexión Establecida desde {equipo}");
+        match atender(&canal, &equipo) {
+            Ok(()) => info!(equipo:% = equipo.ip; "Conexion cerrada {equipo}"),
             Err(error) => {
-                warn!(equipo:% = ip; "Error en la Conexion: {equipo}: {}", explicar_corte(&error));
+                warn!(equipo:% = equipo.ip; "Error en la Conexion: {equipo}: {}", causa::explicar(&error));
             }
         }
     };
     let hilo = thread::Builder::new()
-        .name(format!("equipo {equipo}"))
+        .name(nombre.clone())
         .stack_size(PILA_BYTES);
     if let Err(error) = hilo.spawn(conversar) {
         warn!(
             equipo:% = ip;
-            "{equipo}: conexión rechazada: no se pudo crear su hilo: {}",
+            "{nombre}: conexión rechazada: no se pudo crear su hilo: {}",
             causa::explicar(&error)
         );
-    }
-}
-
-/// TCP keep-alive descubre a los equipos apagados o desconectados; callar no es motivo de cierre.
-fn vigilar(canal: &TcpStream) -> io::Result<()> {
-    SockRef::from(canal).set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(KEEPALIVE_TRAS)
-            .with_interval(KEEPALIVE_CADA),
-    )
-}
-
-fn explicar_corte(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionAborted => "el equipo cortó la conexión".to_owned(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-            "el equipo no recoge su acuse o dejó de responder; revise su red".to_owned()
-        }
-        _ => causa::explicar(error),
     }
 }
 

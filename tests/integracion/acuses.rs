@@ -1,7 +1,8 @@
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveDateTime};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use servidor_hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
+use servidor_hl7::consulta::negar;
 use servidor_hl7::mensaje::leer_cabecera;
 
 const VEREDICTOS: [Veredicto; 4] = [
@@ -16,19 +17,23 @@ fn reglas(forma: Forma, ante_fallo: AnteFallo) -> Reglas {
         forma,
         aceptado: CodigoAceptado::Aa,
         ante_fallo,
+        negar_consultas: true,
     }
 }
 
-fn redactar(reglas: Reglas, veredicto: Veredicto, mensaje: &[u8]) -> Option<Vec<u8>> {
-    let ahora = NaiveDate::from_ymd_opt(2026, 9, 12)
+fn hora() -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(2026, 9, 12)
         .unwrap()
         .and_hms_opt(9, 45, 1)
-        .unwrap();
+        .unwrap()
+}
+
+fn redactar(reglas: Reglas, veredicto: Veredicto, mensaje: &[u8]) -> Option<Vec<u8>> {
     reglas.redactar(
         veredicto,
         leer_cabecera(mensaje).as_ref(),
         true,
-        ahora,
+        hora(),
         "20260912094501123000",
     )
 }
@@ -95,5 +100,9 @@ proptest! {
                 prop_assert!(acuse.starts_with(b"MSH") && acuse.ends_with(b"\r"));
             }
         }
+        let consulta = [&b"MSH|^~\\&|||||||QBP^Q11|1\r"[..], &mensaje].concat();
+        let cabecera = leer_cabecera(&consulta).unwrap();
+        let respuesta = negar(&consulta, &cabecera, hora(), "1");
+        prop_assert!(respuesta.is_none_or(|respuesta| respuesta.bytes.ends_with(b"\r")));
     }
 }

@@ -203,11 +203,12 @@ fn los_nombres_van_en_orden_de_llegada_aunque_el_reloj_retroceda() {
     let carpeta = carpeta_nueva();
     let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
     let mut nombres = Vec::new();
+    // Más de los que caben en el contador de un milisegundo.
     for numero in 0..12_000 {
         let hora = match numero % 3 {
             0 => instante(),
             1 => instante() - TimeDelta::hours(1),
-            _ => instante() + TimeDelta::milliseconds(numero / 4000),
+            _ => instante() + TimeDelta::milliseconds(numero / 11_000),
         };
         nombres.push(almacen.guardar(b"", hora).unwrap());
     }

@@ -43,7 +43,11 @@ pub(crate) struct Analizador {
 
 impl Analizador {
     pub(crate) fn conectar(puerto: u16) -> Analizador {
-        let canal = TcpStream::connect(("127.0.0.1", puerto)).unwrap();
+        Analizador::con(TcpStream::connect(("127.0.0.1", puerto)).unwrap())
+    }
+
+    /// Un equipo al otro lado de una conexión ya abierta.
+    pub(crate) fn con(canal: TcpStream) -> Analizador {
         canal.set_nodelay(true).unwrap();
         canal.set_read_timeout(Some(PLAZO)).unwrap();
         Analizador {

@@ -77,6 +77,14 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
             &["AcuseDeFallo = «no»", "AE, AR, ninguno"],
         ),
         (
+            "[Llamar]\nBC-20 = 192.168.1.9\n[Servidor]\nDirectorio = x\n",
+            &["[Llamar], BC-20 = «192.168.1.9»", "192.168.1.250:5100"],
+        ),
+        (
+            "[Llamar]\n[Servidor]\nDirectorio = x\n",
+            &["falta la clave Puerto"],
+        ),
+        (
             "Sincronizar = quizás",
             &["Sincronizar = «quizás»", "si, no"],
         ),
@@ -125,11 +133,15 @@ fn el_config_ini_del_programa_de_python_vale_sin_cambios() {
 fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
     let ruta = Path::new(env!("CARGO_MANIFEST_DIR")).join("Config.ini");
     let entregada = Configuracion::leer(&ruta).unwrap();
-    assert_eq!((entregada.puerto, entregada.sobrantes.len()), (2575, 0));
+    assert_eq!(
+        (entregada.puerto, entregada.sobrantes.len()),
+        (Some(2575), 0)
+    );
     assert!(entregada.directorio.ends_with("mensajes"));
     // Con cada clave comentada puesta en vigor, nada cambia.
     let texto = fs::read_to_string(&ruta).unwrap();
-    let en_vigor: Vec<_> = texto
+    let (servidor, _) = texto.split_once("# [Llamar]").unwrap();
+    let en_vigor: Vec<_> = servidor
         .lines()
         .map(|linea| match linea.strip_prefix("# ") {
             Some(clave)
@@ -147,7 +159,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        12
+        13
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();
@@ -168,8 +180,8 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
 #[test]
 fn lo_que_nadie_lee_se_avisa() {
     let servidor = Servidor::con("MaxConexion = 3\n[Registro]\nx = 1");
-    servidor.esperar_linea("sobra la clave «maxconexion» de [Servidor]");
-    servidor.esperar_linea("sobra la sección [registro]");
+    servidor.esperar_linea("sobra la clave «MaxConexion» de [Servidor]");
+    servidor.esperar_linea("sobra la sección [Registro]");
 }
 
 #[test]

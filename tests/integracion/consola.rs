@@ -85,7 +85,7 @@ fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
             format!("\x0B{cabecera}{paciente}").into_bytes(),
             "a mitad de un mensaje",
         ),
-        (paciente.as_bytes().to_vec(), "bytes que no son HL7"),
+        (paciente.as_bytes().to_vec(), "no es HL7 y se descarta"),
         (format!("\x05\x02H|\\^&\r{paciente}").into_bytes(), "ASTM"),
         (
             enmarcar(format!("{cabecera}{paciente}{enorme}").as_bytes()),

@@ -46,8 +46,36 @@ fn cada_mensaje_del_corpus_recibe_el_veredicto_de_su_indice() {
         equipo.enviar_mensaje(&bytes);
         let veredicto = texto(fila, "verdict");
         match veredicto.split(' ').next().unwrap() {
-            // Las consultas se guardan como cualquier mensaje.
-            "ACCEPT" | "QUERY" => {
+            "QUERY" => {
+                let respuesta = equipo.acuse();
+                let nombrada = texto(fila, "reply");
+                let campos: Vec<_> = respuesta.bytes.split(|octeto| *octeto == b'|').collect();
+                let tipo = nombrada.split([' ', ':']).next().unwrap();
+                assert_eq!(campos[8], tipo.as_bytes(), "{fila}");
+                let codigo = if nombrada.contains("MSA|AR") {
+                    "AR"
+                } else {
+                    "AA"
+                };
+                assert_eq!(
+                    (respuesta.codigo.as_str(), respuesta.id),
+                    (codigo, msh10(fila))
+                );
+                let segmentos = [("ERR|0|", "\rERR|0|\r"), ("QAK|SR|NF|", "\rQAK|SR|NF|\r")];
+                for (nombrado, segmento) in segmentos {
+                    if nombrada.contains(nombrado) {
+                        assert!(
+                            respuesta
+                                .bytes
+                                .windows(segmento.len())
+                                .any(|s| s == segmento.as_bytes()),
+                            "{fila}"
+                        );
+                    }
+                }
+                guardados.push(bytes);
+            }
+            "ACCEPT" => {
                 let acuse = equipo.acuse();
                 assert_eq!(acuse.codigo, "AA", "{fila}");
                 assert_eq!(acuse.id, msh10(fila), "{fila}");
@@ -183,7 +211,7 @@ const INDICIOS: [(&str, &str); 7] = [
     ("astm_session.bin", "ASTM"),
     ("astm_keepalive.bin", "ASTM"),
     ("utf16_whole.bin", "UTF-16"),
-    ("junk_text_before_vt.bin", "bytes que no son HL7"),
+    ("junk_text_before_vt.bin", "no es HL7 y se descarta"),
 ];
 
 const APARTADOS: [(&str, &str); 6] = [

@@ -29,6 +29,10 @@ mod consola;
 mod conversaciones;
 /// Los mensajes y los casos de cable de `tests/corpus`, según su índice.
 mod corpus;
+/// Los equipos a los que hay que llamar, y los que preguntan antes de enviar.
+mod equipos_llamados;
+/// Lo que un técnico ejecuta antes de conectar un equipo: --revisar y --enviar.
+mod herramientas;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
 mod parada;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.

@@ -73,7 +73,15 @@ impl Servidor {
     }
 
     /// Lanza esa orden y espera a que escuche.
-    pub(crate) fn lanzar(carpeta: PathBuf, mut orden: Command) -> Servidor {
+    pub(crate) fn lanzar(carpeta: PathBuf, orden: Command) -> Servidor {
+        let mut servidor = Servidor::lanzar_sin_puerto(carpeta, orden);
+        let linea = servidor.esperar_linea("Servidor Escuchando el Puerto ");
+        servidor.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
+        servidor
+    }
+
+    /// Lanza esa orden, que puede no escuchar en ningún puerto.
+    pub(crate) fn lanzar_sin_puerto(carpeta: PathBuf, mut orden: Command) -> Servidor {
         let mut proceso = orden
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,15 +90,12 @@ impl Servidor {
         let consola = Arc::new(Consola::default());
         seguir(proceso.stdout.take().unwrap(), Arc::clone(&consola));
         seguir(proceso.stderr.take().unwrap(), Arc::clone(&consola));
-        let mut servidor = Servidor {
+        Servidor {
             carpeta,
             puerto: 0,
             proceso,
             consola,
-        };
-        let linea = servidor.esperar_linea("Servidor Escuchando el Puerto ");
-        servidor.puerto = linea.rsplit(' ').next().unwrap().parse().unwrap();
-        servidor
+        }
     }
 
     pub(crate) fn conectar(&self) -> Analizador {
@@ -127,10 +132,10 @@ impl Servidor {
             .novedad
             .wait_timeout_while(lineas, PLAZO, |lineas| busca(lineas).is_none())
             .unwrap();
-        let (hallada, dicho) = (busca(&lineas), lineas.join("\n"));
-        // Un pánico con el cerrojo echado abortaría todas las pruebas al soltar el servidor.
+        let hallada = busca(&lineas);
+        // Quien entra en pánico con la consola tomada no deja mostrarla.
         drop(lineas);
-        hallada.unwrap_or_else(|| panic!("nadie dijo «{texto}»:\n{dicho}"))
+        hallada.unwrap_or_else(|| panic!("nadie dijo «{texto}»"))
     }
 
     /// Todo lo dicho hasta ahora.

@@ -1,0 +1,75 @@
+//! Las llamadas: muchos analizadores no llaman, esperan a que se les llame.
+//!
+//! Un hilo por equipo conecta, conversa como con cualquier otro y, si la conexión se pierde,
+//! vuelve a llamar con pausas que crecen. No sabe qué se habla en la conexión.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+
+use crate::apagado::APAGAR_SERVER;
+use crate::causa;
+use crate::equipo::Equipo;
+
+const PAUSA_MINIMA: Duration = Duration::from_secs(1);
+const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
+/// Cuánto se espera a que el equipo descuelgue.
+const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(10);
+
+/// Un equipo al que hay que llamar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Llamada {
+    /// Cómo se le llama en el laboratorio.
+    pub nombre: String,
+    /// Dónde espera.
+    pub direccion: SocketAddr,
+}
+
+/// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
+/// de `atender` solo acaba con esa conexión.
+pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>) {
+    let equipo = Equipo::con_nombre(&llamada.nombre, llamada.direccion);
+    let mut pausa = PAUSA_MINIMA;
+    let mut avisado = false;
+    while !APAGAR_SERVER.load(Ordering::Relaxed) {
+        let comienzo = Instant::now();
+        match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
+            Ok(canal) => {
+                info!("Conexión Establecida con {equipo}");
+                avisado = false;
+                match catch_unwind(AssertUnwindSafe(|| atender(&canal, &equipo))) {
+                    Ok(Ok(())) => {
+                        warn!("{equipo}: el equipo cerró la conexión; se le vuelve a llamar");
+                    }
+                    Ok(Err(error)) => warn!(
+                        "{equipo}: se perdió la conexión: {}; se le vuelve a llamar",
+                        causa::explicar(&error)
+                    ),
+                    // El pánico ya se dijo.
+                    Err(_) => {}
+                }
+            }
+            Err(error) if avisado => debug!("{equipo}: {}", causa::explicar(&error)),
+            Err(error) => {
+                warn!(
+                    "{equipo}: no se pudo llamar al equipo: {}; se seguirá intentando",
+                    causa::explicar(&error)
+                );
+                avisado = true;
+            }
+        }
+        // Una conexión que dura merece otra enseguida; una que se cae al nacer, no.
+        pausa = if comienzo.elapsed() > pausa {
+            PAUSA_MINIMA
+        } else {
+            pausa
+        };
+        thread::sleep(pausa);
+        pausa = PAUSA_MAXIMA.min(pausa * 2);
+    }
+}

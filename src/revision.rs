@@ -1,0 +1,110 @@
+//! La revisión: comprueba, sin recibir nada, que el programa podrá recibir.
+//!
+//! Carpeta, disco, espacio y puerto, y las direcciones que hay que teclear en los equipos. No sabe
+//! de dónde sale la configuración.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use chrono::Local;
+
+use crate::almacen::Almacen;
+use crate::causa;
+use crate::configuracion::Configuracion;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
+pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
+    let mut todo_bien = true;
+    let mut anotar = |que: &str, resultado: Result<String, String>| {
+        todo_bien &= resultado.is_ok();
+        let (bien, detalle) = match resultado {
+            Ok(detalle) => ("bien", detalle),
+            Err(detalle) => ("MAL", detalle),
+        };
+        // Si nadie lee la revisión, queda su código de salida.
+        let _ = writeln!(salida, "{bien:<5} {que:<10} {detalle}");
+    };
+
+    let carpeta = configuracion.directorio.display();
+    anotar("carpeta", probar_carpeta(configuracion));
+    anotar(
+        "espacio",
+        match fs4::available_space(&configuracion.directorio) {
+            Ok(libres) => Ok(format!("{} MiB libres en «{carpeta}»", libres / MIB)),
+            Err(error) => Err(format!(
+                "no se pudo saber el espacio libre en «{carpeta}»: {}",
+                causa::explicar(&error)
+            )),
+        },
+    );
+    if let Some(puerto) = configuracion.puerto {
+        let direccion = SocketAddr::new(configuracion.direccion, puerto);
+        anotar("puerto", probar_puerto(direccion));
+        for ip in direcciones_de_este_equipo(configuracion.direccion) {
+            anotar(
+                "dirección",
+                Ok(format!("{ip}, puerto {puerto}: teclee esto en los equipos")),
+            );
+        }
+    }
+    for llamada in &configuracion.llamadas {
+        anotar(
+            "llamada",
+            Ok(format!(
+                "se llamará a {} en {}",
+                llamada.nombre, llamada.direccion
+            )),
+        );
+    }
+    todo_bien
+}
+
+fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
+    let almacen = Almacen::abrir(configuracion.directorio.clone(), configuracion.sincronizar)
+        .map_err(en_texto)?;
+    let tiempo = almacen
+        .probar(Local::now().naive_local())
+        .map_err(en_texto)?;
+    let milisegundos = tiempo.as_secs_f64() * 1000.0;
+    let sincronizado = if configuracion.sincronizar {
+        "y sincronizar "
+    } else {
+        ""
+    };
+    Ok(format!(
+        "guardar {sincronizado}en «{}» tarda {milisegundos:.0} ms",
+        almacen.carpeta().display()
+    ))
+}
+
+/// Que el puerto esté ocupado por este mismo programa en marcha también se dice.
+fn probar_puerto(direccion: SocketAddr) -> Result<String, String> {
+    match TcpListener::bind(direccion) {
+        Ok(_) => Ok(format!("{direccion} está libre")),
+        Err(error) => Err(format!(
+            "no se pudo abrir el puerto «{direccion}»: {}",
+            causa::explicar(&error)
+        )),
+    }
+}
+
+/// Las direcciones IPv4 que un equipo de la red puede usar para llegar hasta aquí.
+fn direcciones_de_este_equipo(escucha: IpAddr) -> Vec<IpAddr> {
+    if !escucha.is_unspecified() {
+        return vec![escucha];
+    }
+    let tarjetas = if_addrs::get_if_addrs().unwrap_or_default();
+    tarjetas
+        .iter()
+        .filter(|tarjeta| !tarjeta.is_loopback())
+        .map(if_addrs::Interface::ip)
+        .filter(IpAddr::is_ipv4)
+        .collect()
+}
+
+fn en_texto(error: impl Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,136 @@
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, orden};
+
+/// Un analizador que espera a que se le llame.
+struct EquipoQueEspera(TcpListener);
+
+impl EquipoQueEspera {
+    fn nuevo() -> EquipoQueEspera {
+        EquipoQueEspera(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
+    }
+
+    fn puerto(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    fn descolgar(&self) -> Analizador {
+        Analizador::con(self.0.accept().unwrap().0)
+    }
+}
+
+/// Un servidor que solo llama.
+fn servidor_que_llama(puerto: u16) -> Servidor {
+    let carpeta = carpeta_nueva();
+    let ini =
+        format!("[Servidor]\nDirectorio = mensajes\n[Llamar]\nBC-6000 = 127.0.0.1:{puerto}\n");
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut orden = orden(&carpeta);
+    orden.env("RUST_LOG", "debug");
+    Servidor::lanzar_sin_puerto(carpeta, orden)
+}
+
+fn consulta(id: &str) -> Vec<u8> {
+    format!("MSH|^~\\&|A|B|C|D|2026||QRY^Q02|{id}|P|2.3.1\rQRD|2026|R|D|1|||RD|S-1|OTH|||T\r")
+        .into_bytes()
+}
+
+#[test]
+fn a_un_equipo_que_espera_se_le_llama_y_la_conversacion_es_la_misma() {
+    let equipo = EquipoQueEspera::nuevo();
+    let servidor = servidor_que_llama(equipo.puerto());
+    let mut canal = equipo.descolgar();
+    servidor.esperar_linea("Conexión Establecida con BC-6000 (127.0.0.1:");
+    canal.entregar("1");
+    canal.enviar(b"\x02\x02");
+    canal.entregar("2");
+    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
+    assert!(!servidor.consola().contains("Escuchando"));
+}
+
+#[test]
+fn si_la_conexion_con_un_equipo_llamado_se_pierde_se_vuelve_a_llamar() {
+    let equipo = EquipoQueEspera::nuevo();
+    let servidor = servidor_que_llama(equipo.puerto());
+    let mut canal = equipo.descolgar();
+    canal.entregar("1");
+    canal.enviar(b"\x0BMSH|^~\\&|a medias");
+    drop(canal);
+    equipo.descolgar().entregar("2");
+    servidor.esperar_linea("se le vuelve a llamar");
+    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
+    servidor.esperar_apartados("cortado", 1);
+}
+
+#[test]
+fn a_un_equipo_apagado_se_le_sigue_llamando_y_se_dice_una_sola_vez() {
+    let equipo = EquipoQueEspera::nuevo();
+    let puerto = equipo.puerto();
+    drop(equipo);
+    let servidor = servidor_que_llama(puerto);
+    let linea = servidor.esperar_linea("no se pudo llamar al equipo");
+    assert!(
+        linea.contains("BC-6000") && linea.contains("rechaza la conexión"),
+        "{linea}"
+    );
+    // El segundo intento fallido solo se dice a quien pide detalles.
+    servidor.esperar_linea("DEBUG BC-6000");
+    let equipo = EquipoQueEspera(TcpListener::bind((Ipv4Addr::LOCALHOST, puerto)).unwrap());
+    equipo.descolgar().entregar("1");
+    assert_eq!(servidor.consola().matches("no se pudo llamar").count(), 1);
+}
+
+#[test]
+fn un_equipo_que_pregunta_no_espera_aunque_otros_envien_resultados() {
+    let llamado = EquipoQueEspera::nuevo();
+    let servidor = Servidor::con(&format!(
+        "[Llamar]\nBC-6000 = 127.0.0.1:{}",
+        llamado.puerto()
+    ));
+    let que_pregunta = |canal: &mut Analizador, nombre: &str| {
+        let mut peor = Duration::ZERO;
+        for numero in 0..20 {
+            let id = format!("{nombre}{numero}");
+            let comienzo = Instant::now();
+            canal.enviar(&enmarcar(&consulta(&id)));
+            let respuesta = canal.acuse();
+            peor = peor.max(comienzo.elapsed());
+            assert_eq!(
+                (respuesta.codigo.as_str(), respuesta.id),
+                ("AA", id.clone().into_bytes())
+            );
+            assert!(respuesta.bytes.ends_with(b"\rERR|0|\rQAK|SR|NF|\r"));
+            canal.entregar(&id);
+        }
+        // El que menos espera de los equipos conocidos espera 3 s.
+        assert!(peor < Duration::from_secs(3), "esperó {peor:?}");
+    };
+    thread::scope(|hilos| {
+        hilos.spawn(|| que_pregunta(&mut llamado.descolgar(), "L"));
+        hilos.spawn(|| que_pregunta(&mut servidor.conectar(), "E"));
+        hilos.spawn(|| {
+            let mut canal = servidor.conectar();
+            for numero in 0..40 {
+                canal.entregar(&format!("R{numero}"));
+            }
+        });
+    });
+    assert_eq!(servidor.archivos().len(), 2 * 40 + 40);
+}
+
+#[cfg(unix)]
+#[test]
+fn la_parada_no_espera_a_un_equipo_llamado() {
+    let equipo = EquipoQueEspera::nuevo();
+    let mut servidor = servidor_que_llama(equipo.puerto());
+    let mut canal = equipo.descolgar();
+    canal.entregar("1");
+    let comienzo = Instant::now();
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    assert!(comienzo.elapsed() < Duration::from_secs(1));
+}
