@@ -42,7 +42,6 @@ impl Indicio {
     /// Reconoce el protocolo por los primeros bytes que llegaron; el resto no se mira.
     #[must_use]
     pub fn reconocer(bytes: &[u8]) -> Option<Indicio> {
-        let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
         const METODOS: [&[u8]; 9] = [
             b"GET ",
             b"POST ",
@@ -54,6 +53,7 @@ impl Indicio {
             b"TRACE ",
             b"PATCH ",
         ];
+        let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
         let empieza_por = |firma: &[u8]| bytes.starts_with(firma);
         let contiene = |firma: &[u8]| bytes.windows(firma.len()).any(|tramo| tramo == firma);
         if empieza_por(&[0x16, 0x03]) {

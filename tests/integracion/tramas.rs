@@ -1,3 +1,4 @@
+use std::slice;
 use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
@@ -391,8 +392,8 @@ fn msh_en_mitad_de_un_texto_solo_abre_si_lleva_caracteres_de_codificacion() {
     use Paso::{Cierre, Llega};
     let texto = Leido::Indicio(Indicio::Desconocido(None));
     for (ruido, esperado) in [
-        (&b"log MSH: hola\r\n"[..], &[texto.clone()][..]),
-        (b"enviando MSH-10=7\r\n", &[texto.clone()]),
+        (&b"log MSH: hola\r\n"[..], slice::from_ref(&texto)),
+        (b"enviando MSH-10=7\r\n", slice::from_ref(&texto)),
         (
             b"log MSH|^~\\&|A\r",
             &[texto.clone(), sin_trama(b"MSH|^~\\&|A\r")],
