@@ -5,6 +5,7 @@
 use chrono::NaiveDate;
 use libfuzzer_sys::fuzz_target;
 use servidor_hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
+use servidor_hl7::consulta;
 use servidor_hl7::indicio::Indicio;
 use servidor_hl7::mensaje::leer_cabecera;
 
@@ -14,6 +15,16 @@ fuzz_target!(|mensaje: &[u8]| {
         .unwrap_or_default();
     let cabecera = leer_cabecera(mensaje);
     let _ = Indicio::reconocer(mensaje).map(|indicio| indicio.to_string());
+    if let Some(cabecera) = &cabecera
+        && let Some(contestacion) = consulta::negar(mensaje, cabecera, ahora, "PROPIO")
+    {
+        assert!(consulta::es_consulta(cabecera));
+        let bytes = contestacion.bytes;
+        assert!(bytes.starts_with(b"MSH") && bytes.ends_with(b"\r"));
+        let segmentos = bytes.split(|octeto| *octeto == b'\r');
+        assert!((3..=7).contains(&segmentos.count()));
+        assert!(!bytes.contains(&b'\n'));
+    }
     for forma in [Forma::Automatica, Forma::Clasica, Forma::Estandar] {
         for veredicto in [
             Veredicto::Aceptado,
@@ -25,6 +36,7 @@ fuzz_target!(|mensaje: &[u8]| {
                 forma,
                 aceptado: CodigoAceptado::Aa,
                 ante_fallo: AnteFallo::Ae,
+                negar_consultas: true,
             };
             for con_trama in [true, false] {
                 let acuse = reglas
