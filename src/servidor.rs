@@ -81,7 +81,13 @@ where
                     "no se pudo aceptar una conexión: {}; se sigue escuchando",
                     causa::explicar(&error)
                 );
-                thread::sleep(PAUSA_TRAS_ERROR);
+                // Quien se fue antes de entrar no es una falta del sistema: los demás no esperan.
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) {
+                    thread::sleep(PAUSA_TRAS_ERROR);
+                }
             }
         }
     }
