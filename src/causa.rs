@@ -19,14 +19,8 @@ pub fn explicar(error: &io::Error) -> String {
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "ya hay un archivo con el nombre de la carpeta; muévalo o elija otra carpeta"
         }
-        ErrorKind::InvalidFilename => {
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
             "el nombre no es válido o es demasiado largo; elija otra carpeta"
-        }
-        ErrorKind::AddrInUse => {
-            "otro programa ya lo usa; ciérrelo (¿está abierto este mismo programa?) o elija otro puerto"
-        }
-        ErrorKind::AddrNotAvailable => {
-            "esta dirección no es de este equipo; use 0.0.0.0 para todas"
         }
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted => {
             "el equipo cortó la conexión; si se repite, revise la red"

@@ -1,13 +1,12 @@
 //! La conversación con un equipo: mensaje → archivo → acuse.
 //!
-//! El orden de `recibir_archivo` es la promesa del programa: el acuse AA se
-//! redacta después de que el almacén diga que el mensaje está a salvo. Este módulo no sabe
-//! cuántas conexiones hay ni de dónde salen las reglas.
+//! El orden de `recibir_archivo` es la promesa del programa: el acuse AA se redacta después de
+//! que el almacén diga que el mensaje está a salvo. Este módulo no sabe cuántas conexiones hay
+//! ni de dónde salen las reglas.
 
-use std::fmt;
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
@@ -20,8 +19,9 @@ use crate::apagado;
 use crate::consulta;
 use crate::equipo::Equipo;
 use crate::indicio::Indicio;
-use crate::mensaje::{Cabecera, leer_cabecera};
+use crate::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::registro::escapar;
+use crate::totales::Totales;
 use crate::trama::{self, Lector, Limites, Motivo, Suceso};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
@@ -33,8 +33,9 @@ const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
 const CAMPO_VISIBLE_BYTES: usize = 64;
 /// Cuánto se muestra de una cabecera o de un acuse con RUST_LOG=debug…
 const CABECERA_VISIBLE_BYTES: usize = 1024;
-/// …y hasta qué campo: si los segmentos llegan sin separar, más allá está el paciente.
+/// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
 const CAMPOS_VISIBLES: usize = 12;
+const SIN_ARCHIVO: &str = "(sin archivo)";
 
 /// Lo que comparten todas las conversaciones.
 #[derive(Debug)]
@@ -49,21 +50,9 @@ pub struct Recepcion {
     pub totales: Totales,
 }
 
-/// Lo hecho desde el arranque.
-#[derive(Debug, Default)]
-pub struct Totales {
-    guardados: AtomicU64,
-    bytes: AtomicU64,
-    fallidos: AtomicU64,
-    rechazados: AtomicU64,
-    apartados: AtomicU64,
-    contestados: AtomicU64,
-}
-
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
 ///
-/// TCP keep-alive descubre a los equipos apagados
-/// o desconectados: callar no es motivo de cierre.
+/// TCP keep-alive descubre a los equipos apagados o desconectados: callar no es motivo de cierre.
 pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TRAS)
@@ -98,13 +87,46 @@ impl Rumbo {
     }
 }
 
+/// Un mensaje que ha llegado a su fin.
+struct Recibido<'a> {
+    /// El mensaje, o su comienzo si pasa del límite.
+    bytes: &'a [u8],
+    longitud: usize,
+    con_trama: bool,
+    cabecera: Option<Cabecera<'a>>,
+    hora: NaiveDateTime,
+    instante: Instant,
+}
+
+impl<'a> Recibido<'a> {
+    fn ahora(bytes: &'a [u8], longitud: usize, con_trama: bool) -> Recibido<'a> {
+        Recibido {
+            bytes,
+            longitud,
+            con_trama,
+            cabecera: leer_cabecera(bytes),
+            hora: Local::now().naive_local(),
+            instante: Instant::now(),
+        }
+    }
+
+    /// MSH-`numero`, para mostrarlo.
+    fn visible(&self, numero: usize) -> impl Display {
+        let campo = self
+            .cabecera
+            .as_ref()
+            .map(|cabecera| cabecera.campo(numero));
+        escapar(campo.unwrap_or_default(), CAMPO_VISIBLE_BYTES)
+    }
+}
+
 struct Conversacion<'a> {
     canal: &'a TcpStream,
     equipo: &'a Equipo,
     recepcion: &'a Recepcion,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
-    /// El archivo del último mensaje sin trama, por si llega una cola suya.
+    /// Dónde está el último mensaje sin trama, por si llega una cola suya.
     ultimo: Option<String>,
 }
 
@@ -115,6 +137,10 @@ impl Conversacion<'_> {
         let mut cerrada = false;
         loop {
             while let Some(suceso) = lector.siguiente() {
+                // Mientras se atiende un suceso, la parada espera.
+                let Some(_en_curso) = apagado::comenzar() else {
+                    return Ok(());
+                };
                 if let Rumbo::Terminar = self.atender_suceso(suceso) {
                     return Ok(());
                 }
@@ -146,7 +172,7 @@ impl Conversacion<'_> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.fallo = Some(error);
-                    lector.cerrar();
+                    lector.cortar();
                 }
             }
         }
@@ -163,330 +189,268 @@ impl Conversacion<'_> {
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
-        let llegada = Llegada {
-            hora: Local::now().naive_local(),
-            instante: Instant::now(),
-        };
         match suceso {
             Suceso::Mensaje { bytes, con_trama } => {
-                let cabecera = leer_cabecera(bytes);
-                match &cabecera {
-                    Some(cabecera) if cabecera.es_respuesta() => {
-                        self.apartar_respuesta(bytes, cabecera, &llegada);
-                    }
-                    Some(cabecera) => {
-                        return self.recibir_archivo(bytes, cabecera, con_trama, &llegada);
-                    }
-                    None => {
-                        return self.rechazar(
-                            Veredicto::SinMsh,
-                            bytes,
-                            bytes.len(),
-                            con_trama,
-                            &llegada,
-                        );
-                    }
+                let recibido = Recibido::ahora(bytes, bytes.len(), con_trama);
+                match recibido.cabecera {
+                    Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
+                    Some(cabecera) => self.recibir_archivo(&recibido, &cabecera),
+                    None => self.rechazar(&recibido, Veredicto::SinMsh),
                 }
             }
             Suceso::Excedido {
                 comienzo,
                 longitud,
                 con_trama,
-            } => match leer_cabecera(&comienzo) {
-                Some(cabecera) if cabecera.es_respuesta() => {
-                    self.apartar_respuesta(&comienzo, &cabecera, &llegada);
+            } => {
+                let recibido = Recibido::ahora(&comienzo, longitud, con_trama);
+                match recibido.cabecera {
+                    Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
+                    _ => self.rechazar(&recibido, Veredicto::Excesivo),
                 }
-                _ => {
-                    return self.rechazar(
-                        Veredicto::Excesivo,
-                        &comienzo,
-                        longitud,
-                        con_trama,
-                        &llegada,
-                    );
-                }
-            },
-            Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo, &llegada),
+            }
+            Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
             Suceso::Indicio(indicio) => {
                 warn!(equipo:% = self.equipo.ip; "{}: {indicio}", self.equipo);
                 if indicio.cierra_la_conexion() {
-                    return Rumbo::Terminar;
+                    Rumbo::Terminar
+                } else {
+                    Rumbo::Seguir
                 }
             }
         }
-        Rumbo::Seguir
     }
 
-    /// Guarda el mensaje y lo acusa. Es el único sitio donde nace un AA: después del `Ok` del
-    /// almacén. En el programa de Python, `recibir_archivo`.
-    fn recibir_archivo(
-        &mut self,
-        mensaje: &[u8],
-        cabecera: &Cabecera<'_>,
-        con_trama: bool,
-        llegada: &Llegada,
-    ) -> Rumbo {
-        let Some(_en_curso) = apagado::comenzar() else {
-            return Rumbo::Terminar;
-        };
-        let totales = &self.recepcion.totales;
-        let (veredicto, archivo) = match self.recepcion.almacen.guardar(mensaje, llegada.hora) {
+    /// Guarda el mensaje y lo acusa. Es el único sitio de donde sale una aceptación: después del
+    /// `Ok` del almacén. En el programa de Python, `recibir_archivo`.
+    fn recibir_archivo(&mut self, recibido: &Recibido<'_>, cabecera: &Cabecera<'_>) -> Rumbo {
+        let almacen = &self.recepcion.almacen;
+        let (codigo, archivo) = match almacen.guardar(recibido.bytes, recibido.hora) {
             Ok(archivo) => {
-                sumar(&totales.guardados, 1);
-                sumar(&totales.bytes, mensaje.len());
-                (Veredicto::Aceptado, archivo)
+                self.recepcion.totales.guardado(recibido.longitud);
+                let ruta = almacen.carpeta().join(&archivo);
+                debug!("Direccion del Archivo a Guardar: {}", ruta.display());
+                let negada = self.negar_consulta(recibido, cabecera);
+                (
+                    negada.or_else(|| self.acusar(recibido, Veredicto::Aceptado)),
+                    Some(archivo),
+                )
             }
             Err(error) => {
-                sumar(&totales.fallidos, 1);
+                self.recepcion.totales.fallido();
                 error!(
                     equipo:% = self.equipo.ip;
                     "{}: {error}; el mensaje no se perdió si el equipo lo repite",
                     self.equipo
                 );
                 (
-                    Veredicto::Fallido(error.para_el_equipo()),
-                    "(sin archivo)".to_owned(),
+                    self.acusar(recibido, Veredicto::Fallido(error.para_el_equipo())),
+                    None,
                 )
             }
         };
-        let negada = match veredicto {
-            Veredicto::Aceptado => self.negar_consulta(mensaje, cabecera, con_trama, llegada),
-            _ => None,
-        };
-        let codigo = negada.or_else(|| self.acusar(veredicto, Some(cabecera), con_trama, llegada));
-        self.anotar(codigo, Some(cabecera), mensaje.len(), &archivo, llegada);
-        if !con_trama {
-            self.ultimo = Some(archivo);
-        }
+        self.anotar(recibido, codigo, archivo);
         Rumbo::tras(codigo)
     }
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
-    fn rechazar(
-        &mut self,
-        veredicto: Veredicto,
-        bytes: &[u8],
-        longitud: usize,
-        con_trama: bool,
-        llegada: &Llegada,
-    ) -> Rumbo {
-        let Some(_en_curso) = apagado::comenzar() else {
-            return Rumbo::Terminar;
-        };
-        sumar(&self.recepcion.totales.rechazados, 1);
-        let cabecera = leer_cabecera(bytes);
-        let archivo = if veredicto == Veredicto::Excesivo {
-            warn!(
-                equipo:% = self.equipo.ip;
-                "{}: un mensaje de {longitud} bytes pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo",
-                self.equipo
-            );
-            self.apartar(bytes, "excesivo", llegada)
+    fn rechazar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Rumbo {
+        self.recepcion.totales.rechazado();
+        let (extension, motivo) = if veredicto == Veredicto::Excesivo {
+            ("excesivo", "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned())
         } else {
-            let habla = Indicio::reconocer(bytes)
-                .map(|indicio| format!("; {indicio}"))
-                .unwrap_or_default();
-            warn!(
-                equipo:% = self.equipo.ip;
-                "{}: llegó una trama sin MSH: no es HL7 y se rechaza{habla}",
-                self.equipo
-            );
-            self.apartar(bytes, "no_hl7", llegada)
+            (
+                "no_hl7",
+                format!(
+                    "llegó un mensaje sin MSH: no es HL7 y se rechaza{}",
+                    consejo(recibido.bytes)
+                ),
+            )
         };
-        let codigo = self.acusar(veredicto, cabecera.as_ref(), con_trama, llegada);
-        self.anotar(codigo, cabecera.as_ref(), longitud, &archivo, llegada);
+        warn!(equipo:% = self.equipo.ip; "{}: {motivo}", self.equipo);
+        let archivo = self.apartar(recibido.bytes, recibido.hora, extension);
+        let codigo = self.acusar(recibido, veredicto);
+        self.anotar(recibido, codigo, archivo);
         Rumbo::tras(codigo)
     }
 
-    fn apartar_respuesta(&self, bytes: &[u8], cabecera: &Cabecera<'_>, llegada: &Llegada) {
-        let archivo = self.apartar(bytes, "respuesta", llegada);
+    fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
+        let archivo = self.apartar(recibido.bytes, recibido.hora, "respuesta");
         info!(
             equipo:% = self.equipo.ip;
-            "{}: llegó un acuse ({}), que no se contesta; está en {archivo}",
+            "{}: llegó un acuse ({}), que no se contesta; está en {}",
             self.equipo,
-            escapar(cabecera.campo(9), CAMPO_VISIBLE_BYTES)
+            recibido.visible(9),
+            archivo.as_deref().unwrap_or(SIN_ARCHIVO)
         );
+        if !recibido.con_trama {
+            self.ultimo = archivo;
+        }
+        Rumbo::Seguir
     }
 
-    fn apartar_resto(&self, bytes: &[u8], motivo: Motivo, llegada: &Llegada) {
+    fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) -> Rumbo {
         let (extension, que_paso, que_hacer) = match motivo {
             Motivo::Cortado => (
                 "cortado",
-                "cerró la conexión a mitad de un mensaje",
+                "se cerró la conexión a mitad de un mensaje",
                 "el equipo debe enviarlo de nuevo",
             ),
             Motivo::Abandonado => (
                 "abandonado",
-                "calló a mitad de un mensaje",
-                "el equipo debe enviarlo de nuevo; si es un equipo lento, suba EsperaTramaIncompletaS en Config.ini",
+                "el equipo calló a mitad de un mensaje",
+                "debe enviarlo de nuevo; si es un equipo lento, suba EsperaTramaIncompletaS en Config.ini",
             ),
             Motivo::Reiniciado => (
                 "reiniciado",
-                "empezó un mensaje sin terminar el anterior",
+                "el equipo empezó un mensaje sin terminar el anterior",
                 "se recibe el nuevo",
             ),
             Motivo::Cola => (
                 "cola",
-                "siguió un mensaje sin trama que ya se había cerrado",
-                "suba EsperaSinTramaMs en Config.ini o configure el equipo en HL7/MLLP",
+                "llegó el resto de un mensaje sin trama que ya se había cerrado",
+                "suba EsperaSinTramaMs en Config.ini",
             ),
         };
-        let archivo = self.apartar(bytes, extension, llegada);
+        let archivo = self.apartar(bytes, Local::now().naive_local(), extension);
         let de = match (motivo, &self.ultimo) {
             (Motivo::Cola, Some(ultimo)) => format!(" ({ultimo})"),
             _ => String::new(),
         };
-        let habla = Indicio::reconocer(bytes)
-            .map(|indicio| format!("; {indicio}"))
-            .unwrap_or_default();
         warn!(
             equipo:% = self.equipo.ip;
-            "{}: {que_paso}{de}; {} bytes están en {archivo}; {que_hacer}{habla}",
+            "{}: {que_paso}{de}; {} bytes apartados en {}; {que_hacer}{}",
             self.equipo,
-            bytes.len()
+            bytes.len(),
+            archivo.as_deref().unwrap_or(SIN_ARCHIVO),
+            consejo(bytes)
         );
+        Rumbo::Seguir
     }
 
-    /// Devuelve dónde quedaron los bytes, para decirlo.
-    fn apartar(&self, bytes: &[u8], extension: &str, llegada: &Llegada) -> String {
-        sumar(&self.recepcion.totales.apartados, 1);
-        match self
-            .recepcion
-            .almacen
-            .apartar(bytes, llegada.hora, extension)
-        {
-            Ok(nombre) => format!("{APARTADOS}/{nombre}"),
+    /// Devuelve dónde quedaron los bytes, si se pudieron apartar.
+    fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, extension: &str) -> Option<String> {
+        match self.recepcion.almacen.apartar(bytes, hora, extension) {
+            Ok(nombre) => {
+                self.recepcion.totales.apartado();
+                Some(format!("{APARTADOS}/{nombre}"))
+            }
             Err(error) => {
                 error!(equipo:% = self.equipo.ip; "{}: {error}", self.equipo);
-                "(sin archivo)".to_owned()
+                None
             }
         }
     }
 
     /// Devuelve el código del acuse; `None` si no se contesta y se cierra la conexión.
-    fn acusar(
-        &mut self,
-        veredicto: Veredicto,
-        cabecera: Option<&Cabecera<'_>>,
-        con_trama: bool,
-        llegada: &Llegada,
-    ) -> Option<&'static str> {
-        let (ahora, id_propio) = (Local::now().naive_local(), self.id_propio(llegada));
+    fn acusar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Option<&'static str> {
         let reglas = &self.recepcion.reglas;
-        let acuse = reglas.redactar(veredicto, cabecera, con_trama, ahora, &id_propio)?;
-        self.contestar(&acuse, con_trama);
+        let acuse = reglas.redactar(
+            veredicto,
+            recibido.cabecera.as_ref(),
+            recibido.con_trama,
+            Local::now().naive_local(),
+            &self.id_propio(recibido),
+        )?;
+        self.contestar(&acuse, recibido.con_trama);
         reglas.codigo(veredicto)
     }
 
     /// La respuesta negativa a una consulta ya guardada; devuelve su tipo.
     fn negar_consulta(
         &mut self,
-        mensaje: &[u8],
+        recibido: &Recibido<'_>,
         cabecera: &Cabecera<'_>,
-        con_trama: bool,
-        llegada: &Llegada,
     ) -> Option<&'static str> {
         if !self.recepcion.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
             return None;
         }
-        let (ahora, id_propio) = (Local::now().naive_local(), self.id_propio(llegada));
-        let contestacion = consulta::negar(mensaje, cabecera, ahora, &id_propio)?;
-        self.contestar(&contestacion.bytes, con_trama);
+        let ahora = Local::now().naive_local();
+        let contestacion =
+            consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
+        self.contestar(&contestacion.bytes, recibido.con_trama);
         Some(contestacion.tipo)
     }
 
     /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.
-    fn id_propio(&self, llegada: &Llegada) -> String {
-        let contestados = &self.recepcion.totales.contestados;
-        let numero = contestados.fetch_add(1, Ordering::Relaxed) % 1000;
-        format!("{}{numero:03}", llegada.hora.format("%Y%m%d%H%M%S%3f"))
+    fn id_propio(&self, recibido: &Recibido<'_>) -> String {
+        let numero = self.recepcion.totales.numerar() % 1000;
+        format!("{}{numero:03}", recibido.hora.format("%Y%m%d%H%M%S%3f"))
     }
 
     fn contestar(&mut self, contenido: &[u8], con_trama: bool) {
-        debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
         // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
-        if self.fallo.is_none() {
-            let escrito = if con_trama {
-                self.canal.write_all(&trama::enmarcar(contenido))
-            } else {
-                self.canal.write_all(contenido)
-            };
-            self.fallo = escrito.err();
+        if self.fallo.is_some() {
+            return;
         }
+        debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
+        let escrito = if con_trama {
+            self.canal.write_all(&trama::enmarcar(contenido))
+        } else {
+            self.canal.write_all(contenido)
+        };
+        self.fallo = escrito.err();
     }
 
     /// La línea que se ve por mensaje, con lo que se le contestó.
     fn anotar(
-        &self,
+        &mut self,
+        recibido: &Recibido<'_>,
         codigo: Option<&'static str>,
-        cabecera: Option<&Cabecera<'_>>,
-        longitud: usize,
-        archivo: &str,
-        llegada: &Llegada,
+        archivo: Option<String>,
     ) {
-        let campo = |numero| cabecera.map_or(&b""[..], |cabecera| cabecera.campo(numero));
+        let codigo = codigo.filter(|_| self.fallo.is_none());
+        let tipo = recibido.visible(9).to_string();
         let linea = format!(
-            "{} {} MSH-10 «{}» {longitud} bytes. Archivo en Transmision: {archivo} {} {} ms",
+            "{} {} MSH-10 «{}» {} bytes. Archivo en Transmision: {} {} {} ms",
             self.equipo,
-            escapar(campo(9), CAMPO_VISIBLE_BYTES),
-            escapar(campo(10), CAMPO_VISIBLE_BYTES),
+            if tipo.is_empty() { "(sin tipo)" } else { &tipo },
+            recibido.visible(10),
+            recibido.longitud,
+            archivo.as_deref().unwrap_or(SIN_ARCHIVO),
             codigo.unwrap_or("sin acuse"),
-            llegada.instante.elapsed().as_millis()
+            recibido.instante.elapsed().as_millis()
         );
         match codigo {
             Some("AE" | "AR") | None => warn!(equipo:% = self.equipo.ip; "{linea}"),
             Some(_) => info!("{linea}"),
         }
-        if let Some(cabecera) = cabecera {
+        if let Some(cabecera) = &recibido.cabecera {
+            let separador = cabecera.campo(1);
             let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
                 .map(|numero| cabecera.campo(numero))
                 .collect();
-            let visible = campos.join(cabecera.campo(1));
+            let visibles = [b"MSH", separador, &campos.join(separador)].concat();
             debug!(
-                "{}: cabecera: MSH{}{}",
+                "{}: cabecera: {}",
                 self.equipo,
-                escapar(cabecera.campo(1), 1),
-                escapar(&visible, CABECERA_VISIBLE_BYTES)
+                escapar(&visibles, CABECERA_VISIBLE_BYTES)
             );
+        }
+        if !recibido.con_trama {
+            self.ultimo = archivo;
         }
     }
 }
 
-/// Cuándo se tuvo entero lo que llegó.
-struct Llegada {
-    hora: NaiveDateTime,
-    instante: Instant,
+/// Qué hacer, si los bytes delatan qué habla el equipo.
+fn consejo(bytes: &[u8]) -> String {
+    Indicio::reconocer(bytes)
+        .map(|indicio| format!("; {indicio}"))
+        .unwrap_or_default()
 }
 
-impl fmt::Display for Totales {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = |contador: &AtomicU64| contador.load(Ordering::Relaxed);
-        write!(
-            f,
-            "{} mensajes guardados ({} bytes), {} sin guardar, {} rechazados, {} apartados",
-            total(&self.guardados),
-            total(&self.bytes),
-            total(&self.fallidos),
-            total(&self.rechazados),
-            total(&self.apartados)
-        )
-    }
-}
-
-fn sumar(contador: &AtomicU64, cuanto: usize) {
-    contador.fetch_add(cuanto as u64, Ordering::Relaxed);
-}
-
-/// Un acuse para mostrar: su MSH hasta MSH-12 y su MSA, sin los campos que copia del equipo.
+/// Un acuse para mostrar: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al equipo.
 fn sin_paciente(acuse: &[u8]) -> String {
     let Some(separador) = acuse.get(3) else {
         return String::new();
     };
     let visibles: Vec<_> = acuse
         .split(|octeto| *octeto == b'\r')
+        .filter(|segmento| se_llama(segmento, b"MSH") || se_llama(segmento, b"MSA"))
         .map(|segmento| {
             segmento
-                .splitn(CAMPOS_VISIBLES + 1, |octeto| octeto == separador)
+                .split(|octeto| octeto == separador)
                 .take(CAMPOS_VISIBLES)
         })
         .map(|campos| campos.collect::<Vec<_>>().join(separador))

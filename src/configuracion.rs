@@ -1,21 +1,19 @@
-//! Config.ini: del texto a valores con tipo.
+//! Config.ini: de claves y textos a valores con tipo.
 //!
-//! Lee lo que leía el programa de Python, con las reglas de su configparser, y las claves
-//! nuevas. Único módulo que conoce el formato y los nombres de las claves.
+//! Único módulo que conoce los nombres de las claves y lo que vale en cada una.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use configparser::ini::{Ini, IniDefault};
 use ipnet::IpNet;
 
 use crate::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::causa;
+use crate::ini::{ErrorDeIni, Secciones};
 use crate::llamada::Llamada;
 use crate::servidor::Acceso;
 use crate::trama::Limites;
@@ -25,11 +23,7 @@ const POR_OMISION: &str = include_str!("../Config.ini");
 const SECCION: &str = "Servidor";
 /// Los equipos a los que se llama, uno por clave.
 const SECCION_LLAMAR: &str = "Llamar";
-/// Donde el configparser de Python busca las claves que faltan en la sección.
-const SECCION_COMUN: &str = "DEFAULT";
 const MIB: usize = 1024 * 1024;
-/// Cuántas veces puede un valor nombrar a otro, como en el configparser de Python.
-const MAX_INTERPOLACIONES: usize = 10;
 
 const CLAVES: [&str; 13] = [
     "Puerto",
@@ -52,7 +46,7 @@ const CLAVES: [&str; 13] = [
 pub struct Configuracion {
     /// Puerto TCP; 0 toma uno libre. Puede faltar si hay a quien llamar.
     pub puerto: Option<u16>,
-    /// Dirección de este equipo en la que se escucha.
+    /// Dirección de este PC en la que se escucha.
     pub direccion: IpAddr,
     /// Carpeta de los mensajes, ya resuelta desde la de Config.ini.
     pub directorio: PathBuf,
@@ -78,17 +72,20 @@ impl Configuracion {
             problema,
         };
         let bytes = fs::read(ruta).map_err(|causa| error(Problema::Ilegible(causa)))?;
+        let secciones =
+            Secciones::leer(&bytes).map_err(|causa| error(Problema::Malformado(causa)))?;
         let carpeta = ruta.parent().unwrap_or(Path::new(""));
-        interpretar(&decodificar(&bytes), carpeta).map_err(error)
+        interpretar(&secciones, carpeta).map_err(error)
     }
 
     /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.
     pub fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDeConfiguracion> {
-        let texto = if cfg!(windows) {
-            POR_OMISION.replace('\n', "\r\n")
-        } else {
-            POR_OMISION.to_owned()
-        };
+        // El Bloc de notas de un Windows antiguo solo entiende CR LF.
+        let fin_de_linea = if cfg!(windows) { "\r\n" } else { "\n" };
+        let texto: String = POR_OMISION
+            .lines()
+            .flat_map(|linea| [linea, fin_de_linea])
+            .collect();
         fs::File::create_new(ruta)
             .and_then(|mut archivo| io::Write::write_all(&mut archivo, texto.as_bytes()))
             .map_err(|causa| ErrorDeConfiguracion {
@@ -98,260 +95,210 @@ impl Configuracion {
     }
 }
 
-fn interpretar(texto: &str, carpeta: &Path) -> Result<Configuracion, Problema> {
-    let mut reglas = IniDefault::default();
-    reglas.comment_symbols = vec!['#', ';'];
-    reglas.delimiters = vec!['=', ':'];
-    reglas.multiline = true;
-    // Una ruta puede contener # o ;.
-    reglas.enable_inline_comments = false;
-    // Los nombres de los equipos se muestran como se escribieron.
-    reglas.case_sensitive = true;
-    let mut ini = Ini::new_from_defaults(reglas);
-    ini.read(texto.to_owned()).map_err(Problema::Malformado)?;
-    if claves_de(&ini, SECCION).is_none() {
+fn interpretar(secciones: &Secciones, carpeta: &Path) -> Result<Configuracion, Problema> {
+    if !secciones
+        .nombres()
+        .any(|nombre| nombre.eq_ignore_ascii_case(SECCION))
+    {
         return Err(Problema::FaltaSeccion);
     }
-    let llamadas = leer_llamadas(&ini)?;
-    let numero = |clave, minimo: usize, maximo: usize, omision: usize| {
-        opcional(&ini, clave, omision, |valor| {
+    let claves = Claves(secciones);
+    let llamadas = leer_llamadas(secciones)?;
+    Ok(Configuracion {
+        puerto: leer_puerto(&claves, llamadas.is_empty())?,
+        direccion: claves.opcional("Direccion", IpAddr::V4(Ipv4Addr::UNSPECIFIED), |valor| {
+            let esperado = "una dirección IP de este PC, p. ej. 192.168.1.10, o 0.0.0.0 para todas";
+            valor.parse().map_err(|_| esperado.to_owned())
+        })?,
+        directorio: claves.obligatorio("Directorio", |valor| match valor {
+            "" => Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned()),
+            // En el programa de Python, \ y / valían lo mismo.
+            _ => Ok(carpeta.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR))),
+        })?,
+        acceso: Acceso {
+            max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
+            permitidos: claves.opcional("EquiposPermitidos", Vec::new(), leer_redes)?,
+        },
+        llamadas,
+        limites: Limites {
+            mensaje_bytes: claves.numero("MaxMensajeMiB", 1, 1024, 64)? * MIB,
+            sin_trama: Duration::from_millis(
+                claves.numero("EsperaSinTramaMs", 10, 60_000, 500)? as u64
+            ),
+            incompleta: Duration::from_secs(claves.numero(
+                "EsperaTramaIncompletaS",
+                1,
+                86_400,
+                60,
+            )? as u64),
+        },
+        reglas: leer_reglas(&claves)?,
+        sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
+        sobrantes: sobrantes(secciones),
+    })
+}
+
+/// Puerto solo puede faltar si hay a quien llamar.
+fn leer_puerto(claves: &Claves<'_>, sin_llamadas: bool) -> Result<Option<u16>, Problema> {
+    if !sin_llamadas && claves.valor("Puerto").is_none() {
+        return Ok(None);
+    }
+    let puerto = claves.obligatorio("Puerto", |valor| {
+        let esperado = "un número de puerto entre 0 y 65535 (0 toma uno libre)";
+        valor.parse().map_err(|_| esperado.to_owned())
+    })?;
+    Ok(Some(puerto))
+}
+
+fn leer_reglas(claves: &Claves<'_>) -> Result<Reglas, Problema> {
+    let formas = [
+        ("automatico", Forma::Automatica),
+        ("clasico", Forma::Clasica),
+        ("estandar", Forma::Estandar),
+    ];
+    let codigos = [("AA", CodigoAceptado::Aa), ("CA", CodigoAceptado::Ca)];
+    let ante_fallo = [
+        ("AE", AnteFallo::Ae),
+        ("AR", AnteFallo::Ar),
+        ("ninguno", AnteFallo::Callar),
+    ];
+    Ok(Reglas {
+        forma: claves.opcion("Acuse", &formas)?,
+        aceptado: claves.opcion("CodigoAcuse", &codigos)?,
+        ante_fallo: claves.opcion("AcuseDeFallo", &ante_fallo)?,
+        negar_consultas: claves.opcion("Consultas", &[("negar", true), ("acusar", false)])?,
+    })
+}
+
+/// Las claves de `[Servidor]`.
+struct Claves<'a>(&'a Secciones);
+
+impl Claves<'_> {
+    fn valor(&self, clave: &str) -> Option<String> {
+        self.0.valor(SECCION, clave)
+    }
+
+    fn obligatorio<T>(
+        &self,
+        clave: &'static str,
+        leer: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, Problema> {
+        let valor = self.valor(clave).ok_or(Problema::FaltaClave(clave))?;
+        leer(&valor).map_err(|esperado| Problema::mal_valor(SECCION, clave, valor, esperado))
+    }
+
+    /// Una clave presente pero vacía vale lo mismo que una ausente.
+    fn opcional<T>(
+        &self,
+        clave: &'static str,
+        omision: T,
+        leer: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, Problema> {
+        match self.valor(clave).filter(|valor| !valor.is_empty()) {
+            None => Ok(omision),
+            Some(valor) => leer(&valor)
+                .map_err(|esperado| Problema::mal_valor(SECCION, clave, valor, esperado)),
+        }
+    }
+
+    fn numero(
+        &self,
+        clave: &'static str,
+        minimo: usize,
+        maximo: usize,
+        omision: usize,
+    ) -> Result<usize, Problema> {
+        self.opcional(clave, omision, |valor| {
             let leido = valor
                 .parse()
                 .ok()
                 .filter(|numero| (minimo..=maximo).contains(numero));
             leido.ok_or_else(|| format!("un número entero entre {minimo} y {maximo}"))
         })
-    };
-    let sin_trama_ms = numero("EsperaSinTramaMs", 10, 60_000, 500)?;
-    let incompleta_s = numero("EsperaTramaIncompletaS", 1, 86_400, 60)?;
-    let max_mensaje_mib = numero("MaxMensajeMiB", 1, 1024, 64)?;
-    let max_conexiones = numero("MaxConexiones", 1, 10_000, 64)?;
-    Ok(Configuracion {
-        puerto: match valor(&ini, "Puerto") {
-            None if !llamadas.is_empty() => None,
-            _ => Some(obligatorio(&ini, "Puerto", |valor| {
-                let esperado = "un número de puerto entre 0 y 65535 (0 toma uno libre)";
-                valor.parse().map_err(|_| esperado.to_owned())
-            })?),
-        },
-        direccion: opcional(
-            &ini,
-            "Direccion",
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            |valor| {
-                valor.parse().map_err(|_| {
-                    "una dirección IP de este equipo, p. ej. 192.168.1.10, o 0.0.0.0 para todas"
-                        .to_owned()
-                })
-            },
-        )?,
-        directorio: obligatorio(&ini, "Directorio", |valor| match valor {
-            "" => Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned()),
-            _ => Ok(carpeta.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR))),
-        })?,
-        acceso: Acceso {
-            max_conexiones,
-            permitidos: opcional(&ini, "EquiposPermitidos", Vec::new(), leer_redes)?,
-        },
-        llamadas,
-        limites: Limites {
-            mensaje_bytes: max_mensaje_mib * MIB,
-            sin_trama: Duration::from_millis(sin_trama_ms as u64),
-            incompleta: Duration::from_secs(incompleta_s as u64),
-        },
-        reglas: Reglas {
-            forma: opcion(
-                &ini,
-                "Acuse",
-                &[
-                    ("automatico", Forma::Automatica),
-                    ("clasico", Forma::Clasica),
-                    ("estandar", Forma::Estandar),
-                ],
-            )?,
-            aceptado: opcion(
-                &ini,
-                "CodigoAcuse",
-                &[("AA", CodigoAceptado::Aa), ("CA", CodigoAceptado::Ca)],
-            )?,
-            ante_fallo: opcion(
-                &ini,
-                "AcuseDeFallo",
-                &[
-                    ("AE", AnteFallo::Ae),
-                    ("AR", AnteFallo::Ar),
-                    ("ninguno", AnteFallo::Callar),
-                ],
-            )?,
-            negar_consultas: opcion(&ini, "Consultas", &[("negar", true), ("acusar", false)])?,
-        },
-        sincronizar: opcion(&ini, "Sincronizar", &[("si", true), ("no", false)])?,
-        sobrantes: sobrantes(&ini),
-    })
-}
-
-/// El valor de una clave, de la sección o de la común, con sus `%` resueltos.
-fn valor(ini: &Ini, clave: &str) -> Option<String> {
-    let directo = |clave: &str| {
-        [SECCION, SECCION_COMUN].into_iter().find_map(|seccion| {
-            let (_, valor) =
-                claves_de(ini, seccion)?.find(|(nombre, _)| nombre.eq_ignore_ascii_case(clave))?;
-            valor.clone()
-        })
-    };
-    let mut texto = directo(clave)?;
-    // El configparser de Python sustituye %(Clave)s y lee %% como un solo %.
-    for _ in 0..MAX_INTERPOLACIONES {
-        let Some((antes, resto)) = texto.split_once("%(") else {
-            break;
-        };
-        let Some((nombre, despues)) = resto.split_once(")s") else {
-            break;
-        };
-        let Some(citado) = directo(nombre) else { break };
-        texto = format!("{antes}{citado}{despues}");
     }
-    Some(texto.replace("%%", "%"))
-}
 
-fn obligatorio<T>(
-    ini: &Ini,
-    clave: &'static str,
-    leer: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, Problema> {
-    let valor = valor(ini, clave).ok_or(Problema::FaltaClave(clave))?;
-    leer(&valor).map_err(|esperado| Problema::MalValor {
-        seccion: SECCION,
-        clave: clave.to_owned(),
-        valor,
-        esperado,
-    })
-}
-
-/// Una clave presente pero vacía vale lo mismo que una ausente.
-fn opcional<T>(
-    ini: &Ini,
-    clave: &'static str,
-    omision: T,
-    leer: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, Problema> {
-    match valor(ini, clave).filter(|valor| !valor.is_empty()) {
-        None => Ok(omision),
-        Some(valor) => leer(&valor).map_err(|esperado| Problema::MalValor {
-            seccion: SECCION,
-            clave: clave.to_owned(),
-            valor,
-            esperado,
-        }),
-    }
-}
-
-/// Una clave que elige entre nombres; el primero es el valor por omisión.
-fn opcion<T: Copy>(ini: &Ini, clave: &'static str, opciones: &[(&str, T)]) -> Result<T, Problema> {
-    opcional(ini, clave, opciones[0].1, |valor| {
-        let elegido = sin_acentos(valor);
-        let hallada = opciones
-            .iter()
-            .find(|(nombre, _)| nombre.eq_ignore_ascii_case(&elegido));
-        hallada.map(|(_, opcion)| *opcion).ok_or_else(|| {
-            let nombres: Vec<_> = opciones.iter().map(|(nombre, _)| *nombre).collect();
-            format!("uno de estos: {}", nombres.join(", "))
+    /// Una clave que elige entre nombres; el primero es el valor por omisión.
+    fn opcion<T: Copy>(&self, clave: &'static str, opciones: &[(&str, T)]) -> Result<T, Problema> {
+        self.opcional(clave, opciones[0].1, |valor| {
+            let elegido = sin_acentos(valor);
+            let hallada = opciones
+                .iter()
+                .find(|(nombre, _)| nombre.eq_ignore_ascii_case(&elegido));
+            hallada.map(|(_, opcion)| *opcion).ok_or_else(|| {
+                let nombres: Vec<_> = opciones.iter().map(|(nombre, _)| *nombre).collect();
+                format!("uno de estos: {}", nombres.join(", "))
+            })
         })
-    })
+    }
 }
 
 /// `sí`, `automático`, `clásico` y `estándar` valen como sin acento.
 fn sin_acentos(texto: &str) -> String {
-    texto
-        .chars()
-        .map(|letra| match letra {
-            'á' | 'Á' => 'a',
-            'í' | 'Í' => 'i',
-            _ => letra,
-        })
-        .collect()
+    let sin_acento = |letra| match letra {
+        'á' | 'Á' => 'a',
+        'í' | 'Í' => 'i',
+        _ => letra,
+    };
+    texto.chars().map(sin_acento).collect()
 }
 
 fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
-    valor
+    let una = |trozo: &str| match trozo.parse::<IpAddr>() {
+        Ok(ip) => Some(IpNet::from(ip.to_canonical())),
+        Err(_) => trozo.parse().ok(),
+    };
+    let trozos = valor
         .split([',', ';', ' ', '\t', '\r', '\n'])
-        .filter(|trozo| !trozo.is_empty())
-        .map(|trozo| IpNet::from_str(trozo).or_else(|_| IpAddr::from_str(trozo).map(IpNet::from)))
-        .collect::<Result<_, _>>()
-        .map_err(|_| {
+        .filter(|trozo| !trozo.is_empty());
+    trozos
+        .map(una)
+        .collect::<Option<Vec<_>>>()
+        .filter(|redes| !redes.is_empty())
+        .ok_or_else(|| {
             "direcciones IP o rangos separados por comas, p. ej. 192.168.1.20, 10.0.0.0/24"
                 .to_owned()
         })
 }
 
-fn leer_llamadas(ini: &Ini) -> Result<Vec<Llamada>, Problema> {
-    let equipos = claves_de(ini, SECCION_LLAMAR).into_iter().flatten();
+fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
+    let equipos = secciones.claves(SECCION_LLAMAR).into_iter();
     equipos
         .map(|(nombre, valor)| {
-            let valor = valor.clone().unwrap_or_default();
-            let direccion = valor.parse().map_err(|_| Problema::MalValor {
-                seccion: SECCION_LLAMAR,
-                clave: nombre.clone(),
-                valor,
-                esperado: "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100"
-                    .to_owned(),
+            let direccion = valor.parse().map_err(|_| {
+                let esperado = "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100";
+                Problema::mal_valor(
+                    SECCION_LLAMAR,
+                    nombre,
+                    valor.to_owned(),
+                    esperado.to_owned(),
+                )
             })?;
             Ok(Llamada {
-                nombre: nombre.clone(),
+                nombre: nombre.to_owned(),
                 direccion,
             })
         })
         .collect()
 }
 
-/// Las claves de una sección y sus valores; `None` si la sección no está.
-fn claves_de<'a>(
-    ini: &'a Ini,
-    seccion: &str,
-) -> Option<impl Iterator<Item = (&'a String, &'a Option<String>)>> {
-    let mapa = ini.get_map_ref();
-    let (_, claves) = mapa
-        .iter()
-        .find(|(nombre, _)| nombre.eq_ignore_ascii_case(seccion))?;
-    Some(claves.iter())
-}
-
-fn sobrantes(ini: &Ini) -> Vec<String> {
-    let mut sobrantes = Vec::new();
-    for (seccion, claves) in ini.get_map_ref() {
-        if seccion.eq_ignore_ascii_case(SECCION) {
-            let conocida = |clave: &String| {
-                CLAVES
-                    .iter()
-                    .any(|conocida| conocida.eq_ignore_ascii_case(clave))
-            };
-            let ajenas = claves.keys().filter(|clave| !conocida(clave));
-            sobrantes.extend(ajenas.map(|clave| format!("la clave «{clave}» de [{SECCION}]")));
-        } else if ![SECCION_COMUN, SECCION_LLAMAR]
+fn sobrantes(secciones: &Secciones) -> Vec<String> {
+    let es_una_de = |nombre: &str, conocidas: &[&str]| {
+        conocidas
             .iter()
-            .any(|conocida| conocida.eq_ignore_ascii_case(seccion))
-        {
-            sobrantes.push(format!("la sección [{seccion}]"));
-        }
-    }
+            .any(|conocida| conocida.eq_ignore_ascii_case(nombre))
+    };
+    let claves = secciones
+        .claves(SECCION)
+        .into_iter()
+        .filter(|(clave, _)| !es_una_de(clave, &CLAVES));
+    let ajenas = secciones
+        .nombres()
+        .filter(|nombre| !es_una_de(nombre, &[SECCION, SECCION_LLAMAR]));
+    let mut sobrantes: Vec<_> = claves
+        .map(|(clave, _)| format!("la clave «{clave}» de [{SECCION}]"))
+        .collect();
+    sobrantes.extend(ajenas.map(|nombre| format!("la sección [{nombre}]")));
     sobrantes
-}
-
-/// El Bloc de notas escribe UTF-8 con o sin BOM, UTF-16 con BOM («Unicode») o ANSI, que en
-/// nuestras letras coincide con Latin-1.
-fn decodificar(bytes: &[u8]) -> String {
-    if let Some(utf16) = bytes.strip_prefix(b"\xFF\xFE") {
-        let unidades: Vec<_> = utf16
-            .chunks_exact(2)
-            .map(|par| u16::from_le_bytes([par[0], par[1]]))
-            .collect();
-        return String::from_utf16_lossy(&unidades);
-    }
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    match str::from_utf8(bytes) {
-        Ok(texto) => texto.to_owned(),
-        Err(_) => bytes.iter().copied().map(char::from).collect(),
-    }
 }
 
 /// Config.ini no sirve: qué archivo, qué sección, qué clave, qué decía y qué se esperaba.
@@ -365,7 +312,7 @@ pub struct ErrorDeConfiguracion {
 enum Problema {
     Ilegible(io::Error),
     NoEscribible(io::Error),
-    Malformado(String),
+    Malformado(ErrorDeIni),
     FaltaSeccion,
     FaltaClave(&'static str),
     MalValor {
@@ -374,6 +321,17 @@ enum Problema {
         valor: String,
         esperado: String,
     },
+}
+
+impl Problema {
+    fn mal_valor(seccion: &'static str, clave: &str, valor: String, esperado: String) -> Problema {
+        Problema::MalValor {
+            seccion,
+            clave: clave.to_owned(),
+            valor,
+            esperado,
+        }
+    }
 }
 
 impl fmt::Display for ErrorDeConfiguracion {
@@ -390,10 +348,13 @@ impl fmt::Display for ErrorDeConfiguracion {
                     causa::explicar(causa)
                 )
             }
-            Problema::Malformado(detalle) => write!(
+            Problema::Malformado(ErrorDeIni::Malformado(detalle)) => write!(
                 f,
                 "no se entiende «{ruta}» ({detalle}); cada línea debe ser [Sección], Clave = valor, o un comentario que empiece por # o ;"
             ),
+            Problema::Malformado(ErrorDeIni::Repetido(nombre)) => {
+                write!(f, "en «{ruta}» está dos veces «{nombre}»; deje solo una")
+            }
             Problema::FaltaSeccion => {
                 write!(
                     f,
@@ -414,7 +375,7 @@ impl fmt::Display for ErrorDeConfiguracion {
             } => {
                 write!(
                     f,
-                    "en «{ruta}», sección [{seccion}], {clave} = «{valor}» no sirve; se esperaba {esperado}"
+                    "en «{ruta}», sección [{seccion}], {clave} = «{valor}» no sirve; se esperaba: {esperado}"
                 )
             }
         }

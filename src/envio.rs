@@ -280,6 +280,14 @@ impl fmt::Display for ErrorDeEnvio {
                     causa::explicar(causa)
                 )
             }
+            ErrorDeEnvio::SinConexion { destino, causa }
+                if causa.kind() == ErrorKind::InvalidInput =>
+            {
+                write!(
+                    f,
+                    "«{destino}» no es un destino; escriba HOST:PUERTO, p. ej. 127.0.0.1:2575"
+                )
+            }
             ErrorDeEnvio::SinConexion { destino, causa } => write!(
                 f,
                 "no se pudo conectar con «{destino}»: {}; compruebe que el servidor está en marcha y su cortafuegos",

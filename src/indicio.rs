@@ -5,10 +5,26 @@
 
 use std::fmt;
 
+use crate::mensaje;
+
 const STX: u8 = 0x02;
 const ENQ: u8 = 0x05;
+const FS: u8 = 0x1C;
 /// Cuánto ruido se mira. La firma más larga cabe varias veces.
 const MUESTRA_BYTES: usize = 32;
+
+/// Con lo que empieza una petición HTTP.
+const METODOS: [&[u8]; 9] = [
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"OPTIONS ",
+    b"DELETE ",
+    b"CONNECT ",
+    b"TRACE ",
+    b"PATCH ",
+];
 
 /// Lo que se reconoce en el ruido. Su texto es el consejo para la persona.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +41,8 @@ pub enum Indicio {
     Poct1A,
     /// Registros que empiezan por SOH (0x01).
     Soh,
-    /// Nada conocido; los cuatro primeros bytes, que no alcanzan a decir nada de un paciente.
-    Desconocido([u8; 4]),
+    /// Nada conocido. El primer byte, si es de control: más podría ser de un paciente.
+    Desconocido(Option<u8>),
 }
 
 impl Indicio {
@@ -36,20 +52,10 @@ impl Indicio {
         matches!(self, Indicio::Http | Indicio::Tls)
     }
 
-    /// Reconoce el protocolo por los primeros bytes que llegaron.
+    /// Reconoce el protocolo por los primeros bytes que llegaron; el resto no se mira.
     #[must_use]
     pub fn reconocer(bytes: &[u8]) -> Option<Indicio> {
-        const METODOS: [&[u8]; 9] = [
-            b"GET ",
-            b"POST ",
-            b"HEAD ",
-            b"PUT ",
-            b"OPTIONS ",
-            b"DELETE ",
-            b"CONNECT ",
-            b"TRACE ",
-            b"PATCH ",
-        ];
+        let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
         let empieza_por = |firma: &[u8]| bytes.starts_with(firma);
         let contiene = |firma: &[u8]| bytes.windows(firma.len()).any(|tramo| tramo == firma);
         if empieza_por(&[0x16, 0x03]) {
@@ -63,7 +69,7 @@ impl Indicio {
         } else if empieza_por(&[0x01]) {
             Some(Indicio::Soh)
         } else if empieza_por(&[ENQ])
-            || contiene(b"H|\\^&")
+            || tiene_registro_h(bytes)
             || matches!(bytes, [STX, octeto, ..] if octeto.is_ascii_alphanumeric())
         {
             Some(Indicio::Astm)
@@ -90,9 +96,12 @@ impl fmt::Display for Indicio {
             Indicio::Soh => f.write_str(
                 "el equipo envía registros propios que empiezan por <SOH>; configure el equipo en HL7/MLLP",
             ),
-            Indicio::Desconocido(comienzo) => write!(
+            Indicio::Desconocido(None) => f.write_str(
+                "llegó un texto que no es HL7 y se descarta; configure el equipo en HL7/MLLP",
+            ),
+            Indicio::Desconocido(Some(primero)) => write!(
                 f,
-                "llegaron bytes que no son HL7 (empiezan por {comienzo:02X?}) y se descartan; configure el equipo en HL7/MLLP"
+                "llegaron bytes que no son HL7 (empiezan por {primero:#04X}) y se descartan; configure el equipo en HL7/MLLP"
             ),
         }
     }
@@ -133,11 +142,9 @@ impl Muestra {
             self.bytes.clear();
             return None;
         }
-        let mut comienzo = [0; 4];
-        for (destino, origen) in comienzo.iter_mut().zip(&self.bytes) {
-            *destino = *origen;
-        }
-        Some(self.resolver(Indicio::Desconocido(comienzo)))
+        let primero = self.bytes.first().copied();
+        let de_control = primero.filter(|octeto| octeto.is_ascii_control() || !octeto.is_ascii());
+        Some(self.resolver(Indicio::Desconocido(de_control)))
     }
 
     /// Si hay ruido anotado del que todavía no se ha dicho nada.
@@ -152,13 +159,16 @@ impl Muestra {
     }
 }
 
-/// Los bytes que los equipos envían entre mensajes sin querer decir nada: el latido 0x02 de
-/// Mindray, CR LF de sobra, rellenos con NUL, los acuses ACK y NAK de MLLP 2, un FS suelto.
+/// El comienzo de una sesión ASTM, que no es el de un MSH con esos separadores.
+fn tiene_registro_h(bytes: &[u8]) -> bool {
+    const REGISTRO_H: &[u8] = b"H|\\^&";
+    let empieza = |desde: usize| bytes[desde..].starts_with(REGISTRO_H);
+    (0..bytes.len()).any(|i| empieza(i) && !(i > 0 && bytes[i - 1].is_ascii_alphabetic()))
+}
+
+/// Lo que llega entre mensajes sin querer decir nada. Un ENQ, en cambio, abre una sesión ASTM.
 fn es_latido(octeto: u8) -> bool {
-    matches!(
-        octeto,
-        0 | STX | 0x06 | 0x15 | 0x1C | b'\t' | b'\r' | b'\n' | b' ' | 0xEF | 0xBB | 0xBF
-    )
+    octeto == FS || (mensaje::es_relleno(octeto) && octeto != ENQ)
 }
 
 #[cfg(test)]
@@ -191,8 +201,10 @@ mod tests {
             (b"<?xml version", Indicio::Poct1A),
             (b"<HEL.R01>", Indicio::Poct1A),
             (b"\x01ID", Indicio::Soh),
-            (b"<TRANSMIT>", Indicio::Desconocido(*b"<TRA")),
-            (b"{c", Indicio::Desconocido([b'{', b'c', 0, 0])),
+            (b"<TRANSMIT>", Indicio::Desconocido(None)),
+            (b"\xFF\xFD\x03", Indicio::Desconocido(Some(0xFF))),
+            (b"MSH|\\^&|", Indicio::Desconocido(None)),
+            (b"{c", Indicio::Desconocido(None)),
         ] {
             assert_eq!(indicios(ruido), [esperado], "{}", ruido.escape_ascii());
         }

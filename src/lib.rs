@@ -1,4 +1,4 @@
-//! Servidor de recepción de mensajes HL7 v2 para el equipo de un laboratorio.
+//! Servidor de recepción de mensajes HL7 v2 para el PC de un laboratorio.
 //!
 //! Un analizador se conecta por TCP y envía mensajes; cada mensaje pasa a ser un archivo
 //! `.res` entero en `Directorio`, y solo entonces se contesta con un acuse. **AA significa: el
@@ -28,10 +28,17 @@
 //! - Lo correcto no depende de [`apagado`]: un proceso muerto a mitad no ha acusado nada que
 //!   no esté a salvo.
 //!
-//! Las flechas van en un sentido: `main` → `configuracion`, `servidor`, `llamada`, `conexion`,
-//! `registro`; `conexion` → `trama`, `mensaje`, `acuse`, `consulta`, `almacen`, `apagado`;
-//! `trama` → `mensaje`, `indicio`; `consulta` → `acuse`. Aparte quedan [`revision`] y [`envio`], que
-//! no reciben nada: comprueban y ensayan.
+//! Las flechas van en un sentido, de arriba abajo:
+//!
+//! ```text
+//! main
+//! configuracion, revision            Config.ini → valores; la comprobación
+//! servidor, llamada, envio           quién entra, a quién se llama; el ensayo
+//! conexion                           la conversación
+//! trama, consulta, almacen, acuse    el cable, el disco, la contestación
+//! mensaje, indicio, equipo, ini, registro, apagado, totales, causa
+//! ventana                            lo que un doble clic abre en Windows
+//! ```
 //!
 //! # Palabras
 //!
@@ -52,36 +59,22 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod mensaje;
-
-pub mod indicio;
-
-pub mod trama;
-
 pub mod acuse;
-
-pub mod consulta;
-
-pub mod causa;
-
 pub mod almacen;
-
 pub mod apagado;
-
-pub mod ventana;
-
-pub mod registro;
-
-pub mod equipo;
-
+pub mod causa;
 pub mod conexion;
-
-pub mod servidor;
-
-pub mod llamada;
-
 pub mod configuracion;
-
-pub mod revision;
-
+pub mod consulta;
 pub mod envio;
+pub mod equipo;
+pub mod indicio;
+mod ini;
+pub mod llamada;
+pub mod mensaje;
+pub mod registro;
+pub mod revision;
+pub mod servidor;
+pub mod totales;
+pub mod trama;
+pub mod ventana;

@@ -37,38 +37,34 @@ pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::
     let mut pausa = PAUSA_MINIMA;
     let mut avisado = false;
     while !APAGAR_SERVER.load(Ordering::Relaxed) {
-        let comienzo = Instant::now();
         match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
             Ok(canal) => {
                 info!("Conexión Establecida con {equipo}");
                 avisado = false;
+                let comienzo = Instant::now();
                 match catch_unwind(AssertUnwindSafe(|| atender(&canal, &equipo))) {
                     Ok(Ok(())) => {
-                        warn!("{equipo}: el equipo cerró la conexión; se le vuelve a llamar");
+                        warn!(equipo:% = equipo.ip; "{equipo}: se cerró la conexión; se le vuelve a llamar");
                     }
-                    Ok(Err(error)) => warn!(
-                        "{equipo}: se perdió la conexión: {}; se le vuelve a llamar",
-                        causa::explicar(&error)
-                    ),
+                    Ok(Err(error)) => {
+                        let causa = causa::explicar(&error);
+                        warn!(equipo:% = equipo.ip; "{equipo}: se perdió la conexión: {causa}; se le vuelve a llamar");
+                    }
                     // El pánico ya se dijo.
                     Err(_) => {}
+                }
+                // Una conexión que dura merece otra enseguida; una que se cae al nacer, no.
+                if comienzo.elapsed() > pausa {
+                    pausa = PAUSA_MINIMA;
                 }
             }
             Err(error) if avisado => debug!("{equipo}: {}", causa::explicar(&error)),
             Err(error) => {
-                warn!(
-                    "{equipo}: no se pudo llamar al equipo: {}; se seguirá intentando",
-                    causa::explicar(&error)
-                );
+                let causa = causa::explicar(&error);
+                warn!(equipo:% = equipo.ip; "{equipo}: no se pudo llamar al equipo: {causa}; se seguirá intentando");
                 avisado = true;
             }
         }
-        // Una conexión que dura merece otra enseguida; una que se cae al nacer, no.
-        pausa = if comienzo.elapsed() > pausa {
-            PAUSA_MINIMA
-        } else {
-            pausa
-        };
         thread::sleep(pausa);
         pausa = PAUSA_MAXIMA.min(pausa * 2);
     }

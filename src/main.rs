@@ -1,9 +1,11 @@
 //! El programa: lee Config.ini, arranca, espera la parada y detiene.
 
+mod argumentos;
+
 use std::env;
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic;
 use std::path::{self, PathBuf};
 use std::process::{self, ExitCode};
@@ -14,36 +16,16 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 use servidor_hl7::almacen::Almacen;
-use servidor_hl7::conexion::{self, Recepcion, Totales};
+use servidor_hl7::conexion::{self, Recepcion};
 use servidor_hl7::configuracion::Configuracion;
-use servidor_hl7::envio::{Envio, enviar};
+use servidor_hl7::envio::enviar;
 use servidor_hl7::llamada::mantener;
 use servidor_hl7::revision::revisar;
-use servidor_hl7::servidor::iniciar_servidor;
-use servidor_hl7::{apagado, causa, registro, ventana};
+use servidor_hl7::servidor::{abrir_puerto, iniciar_servidor};
+use servidor_hl7::totales::Totales;
+use servidor_hl7::{apagado, registro, ventana};
 
-const AYUDA: &str = "\
-Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un archivo.
-
-Uso: servidor-hl7 [--config RUTA]
-     servidor-hl7 --revisar [--config RUTA]
-     servidor-hl7 --enviar [ARCHIVO...] [--a HOST:PUERTO] [--sin-trama] [--repetir N]
-
-  --config RUTA    lee esa configuración en lugar de Config.ini
-  --revisar        comprueba configuración, carpeta, disco y puerto, dice las direcciones de
-                   este equipo, y acaba: con 0 si todo está bien y con 1 si no
-  --enviar         envía cada archivo como lo haría un analizador y dice qué se contestó; sin
-                   archivos, envía un mensaje de muestra
-  --a HOST:PUERTO  adónde se envía; si no se dice, a este equipo, al puerto de Config.ini
-  --sin-trama      envía sin trama MLLP
-  --repetir N      lo envía todo N veces
-  --help           muestra esta ayuda
-  --version        muestra la versión
-
-Sin --config se lee el Config.ini de la carpeta actual o, si no lo hay, el que está junto al
-programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Windows, junto al
-programa; en otros sistemas, en la carpeta actual.
-Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
+use crate::argumentos::{Argumentos, Orden};
 
 const CONFIG: &str = "Config.ini";
 /// Cuánto espera la parada a los mensajes en curso.
@@ -65,7 +47,7 @@ fn main() -> ExitCode {
 
 /// Hace lo que se pide; devuelve si salió bien.
 fn ejecutar() -> Result<bool, Box<dyn Error>> {
-    let Argumentos { orden, config } = leer_argumentos()?;
+    let Argumentos { orden, config } = argumentos::leer()?;
     match orden {
         Orden::Servir => servir(config).map(|()| true),
         Orden::Revisar => {
@@ -143,19 +125,10 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     esperar_parada(&parada, &recepcion.almacen);
     let pendientes = apagado::esperar(PLAZO_DE_PARADA);
     if pendientes > 0 {
-        warn!("{pendientes} mensajes quedaron sin acusar; sus equipos los enviarán de nuevo");
+        warn!("mensajes sin acusar al parar: {pendientes}; sus equipos los enviarán de nuevo");
     }
     info!("Servidor detenido: {}", recepcion.totales);
     Ok(())
-}
-
-fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(direccion).map_err(|error| {
-        format!(
-            "no se pudo abrir el puerto «{direccion}»: {}",
-            causa::explicar(&error)
-        )
-    })
 }
 
 fn abrir_hilo<T: Send + 'static>(
@@ -166,54 +139,6 @@ fn abrir_hilo<T: Send + 'static>(
         .name(nombre.to_owned())
         .spawn(tarea)
         .map(drop)
-}
-
-/// Lo que se pide en la línea de órdenes.
-struct Argumentos {
-    orden: Orden,
-    config: Option<PathBuf>,
-}
-
-enum Orden {
-    Servir,
-    Revisar,
-    /// Con el destino vacío si no se dijo.
-    Enviar(Envio),
-    Mostrar(&'static str),
-}
-
-fn leer_argumentos() -> Result<Argumentos, Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
-    let mut config = None;
-    let mut orden = Orden::Servir;
-    let mut argumentos = lexopt::Parser::from_env();
-    while let Some(argumento) = argumentos.next()? {
-        match (argumento, &mut orden) {
-            (Long("config"), _) => config = Some(PathBuf::from(argumentos.value()?)),
-            (Long("help") | Short('h'), _) => orden = Orden::Mostrar(AYUDA),
-            (Long("version") | Short('V'), _) => {
-                orden = Orden::Mostrar(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
-            }
-            (Long("revisar"), _) => orden = Orden::Revisar,
-            (Long("enviar"), _) => orden = Orden::Enviar(Envio::de_muestra()),
-            (Value(archivo), Orden::Enviar(envio)) => envio.archivos.push(PathBuf::from(archivo)),
-            (Long("a"), Orden::Enviar(envio)) => envio.destino = argumentos.value()?.string()?,
-            (Long("sin-trama"), Orden::Enviar(envio)) => envio.con_trama = false,
-            (Long("repetir"), Orden::Enviar(envio)) => envio.veces = argumentos.value()?.parse()?,
-            (otro, _) => {
-                let sobra = match otro {
-                    Long(nombre) => format!("--{nombre}"),
-                    Short(letra) => format!("-{letra}"),
-                    Value(valor) => valor.to_string_lossy().into_owned(),
-                };
-                return Err(format!(
-                    "no se entiende «{sobra}»; use --help para ver los argumentos"
-                )
-                .into());
-            }
-        }
-    }
-    Ok(Argumentos { orden, config })
 }
 
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.

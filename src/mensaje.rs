@@ -90,8 +90,8 @@ pub fn segmento<'a>(mensaje: &'a [u8], nombre: &[u8; 3], separador: &[u8]) -> Op
 }
 
 /// Si `bytes` comienza un mensaje o un lote: MSH, FHS o BHS y su separador de campos, que
-/// puede ser cualquier byte que no sea letra, cifra ni blanco. `None`: faltan bytes para
-/// saberlo. Las minúsculas valen: hay equipos que envían `msh`.
+/// puede ser cualquier byte que no sea letra, cifra, blanco ni parte de una trama. `None`: faltan
+/// bytes para saberlo. Las minúsculas valen: hay equipos que envían `msh`.
 #[must_use]
 pub fn abre(bytes: &[u8]) -> Option<bool> {
     let nombre = &bytes[..bytes.len().min(3)];
@@ -101,14 +101,26 @@ pub fn abre(bytes: &[u8]) -> Option<bool> {
     if !conocido {
         return Some(false);
     }
-    let separador = bytes.get(3)?;
-    Some(!separador.is_ascii_alphanumeric() && !es_preambulo(*separador))
+    let separador = *bytes.get(3)?;
+    let es_de_trama = matches!(separador, 0x0B | 0x1C);
+    Some(!separador.is_ascii_alphanumeric() && !es_relleno(separador) && !es_de_trama)
 }
 
-/// Si el byte puede preceder al MSH sin estorbar: blancos, fines de línea, NUL y BOM.
+/// Como [`abre`], en mitad de una línea de texto, donde MSH puede ser una palabra más: pide
+/// también un carácter de codificación tras el separador.
 #[must_use]
-pub fn es_preambulo(octeto: u8) -> bool {
-    matches!(octeto, b' ' | b'\t' | CR | LF | 0 | 0xEF | 0xBB | 0xBF)
+pub fn abre_en_texto(bytes: &[u8]) -> Option<bool> {
+    Some(abre(bytes)? && bytes.get(4)?.is_ascii_punctuation())
+}
+
+/// Si el byte no significa nada delante de un segmento: blancos, fines de línea, NUL, BOM, y lo
+/// que los equipos envían entre mensajes (latidos STX, ENQ, los acuses ACK y NAK de MLLP 2).
+#[must_use]
+pub fn es_relleno(octeto: u8) -> bool {
+    matches!(
+        octeto,
+        0 | 0x02 | 0x05 | 0x06 | b'\t' | LF | CR | 0x15 | b' ' | 0xBB | 0xBF | 0xEF
+    )
 }
 
 /// Si el segmento lleva ese nombre de tres letras, en mayúsculas o en minúsculas.
@@ -123,12 +135,12 @@ pub fn se_llama(segmento: &[u8], nombre: &[u8; 3]) -> bool {
 fn segmentos(mensaje: &[u8]) -> impl Iterator<Item = &[u8]> {
     mensaje
         .split(|&octeto| octeto == CR || octeto == LF)
-        .map(sin_preambulo)
+        .map(sin_relleno)
         .filter(|segmento| !segmento.is_empty())
 }
 
-fn sin_preambulo(segmento: &[u8]) -> &[u8] {
-    let primero = segmento.iter().position(|&octeto| !es_preambulo(octeto));
+fn sin_relleno(segmento: &[u8]) -> &[u8] {
+    let primero = segmento.iter().position(|&octeto| !es_relleno(octeto));
     &segmento[primero.unwrap_or(segmento.len())..]
 }
 

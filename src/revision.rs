@@ -5,13 +5,14 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 
 use chrono::Local;
 
 use crate::almacen::Almacen;
 use crate::causa;
 use crate::configuracion::Configuracion;
+use crate::servidor::abrir_puerto;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -42,7 +43,10 @@ pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
     );
     if let Some(puerto) = configuracion.puerto {
         let direccion = SocketAddr::new(configuracion.direccion, puerto);
-        anotar("puerto", probar_puerto(direccion));
+        anotar(
+            "puerto",
+            abrir_puerto(direccion).map(|_| format!("{direccion} está libre")),
+        );
         for ip in direcciones_de_este_equipo(configuracion.direccion) {
             anotar(
                 "dirección",
@@ -78,17 +82,6 @@ fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
         "guardar {sincronizado}en «{}» tarda {milisegundos:.0} ms",
         almacen.carpeta().display()
     ))
-}
-
-/// Que el puerto esté ocupado por este mismo programa en marcha también se dice.
-fn probar_puerto(direccion: SocketAddr) -> Result<String, String> {
-    match TcpListener::bind(direccion) {
-        Ok(_) => Ok(format!("{direccion} está libre")),
-        Err(error) => Err(format!(
-            "no se pudo abrir el puerto «{direccion}»: {}",
-            causa::explicar(&error)
-        )),
-    }
 }
 
 /// Las direcciones IPv4 que un equipo de la red puede usar para llegar hasta aquí.

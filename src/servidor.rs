@@ -2,8 +2,8 @@
 //!
 //! Un hilo por conexión. Este módulo no sabe qué se habla en ella.
 
-use std::io;
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -31,6 +31,25 @@ pub struct Acceso {
     pub max_conexiones: usize,
     /// Direcciones y rangos admitidos; vacío, todos.
     pub permitidos: Vec<IpNet>,
+}
+
+/// Abre el puerto. El error dice cuál, por qué y qué hacer.
+pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(direccion).map_err(|error| {
+        let causa = match error.kind() {
+            ErrorKind::AddrInUse => {
+                "otro programa ya lo usa; ciérrelo (¿está abierto este mismo programa?) o cambie Puerto en Config.ini".to_owned()
+            }
+            ErrorKind::AddrNotAvailable => {
+                "esta dirección no es de este PC; corrija Direccion en Config.ini, o quítela para usar todas".to_owned()
+            }
+            ErrorKind::PermissionDenied => {
+                "no hay permiso; los puertos menores que 1024 piden ser administrador: cambie Puerto en Config.ini".to_owned()
+            }
+            _ => causa::explicar(&error),
+        };
+        format!("no se pudo abrir el puerto «{direccion}»: {causa}")
+    })
 }
 
 /// Acepta conexiones para siempre y atiende cada una en su hilo. No vuelve: acaba con el
@@ -62,7 +81,13 @@ where
                     "no se pudo aceptar una conexión: {}; se sigue escuchando",
                     causa::explicar(&error)
                 );
-                thread::sleep(PAUSA_TRAS_ERROR);
+                // Quien se fue antes de entrar no es una falta del sistema: los demás no esperan.
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) {
+                    thread::sleep(PAUSA_TRAS_ERROR);
+                }
             }
         }
     }

@@ -28,8 +28,8 @@ const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
 const GRACIA_EN_CAMPO: Duration = Duration::from_secs(1);
 /// Silencio tras el cual un ruido corto y desconocido ya se comenta.
 const ESPERA_DE_RUIDO: Duration = Duration::from_secs(1);
-/// Cuánto puede preceder al MSH tras un VT: BOM, blancos, líneas vacías.
-const PREAMBULO_BYTES: usize = 8;
+/// Cuánto relleno se admite entre un VT o un FS y el MSH que le sigue.
+const RELLENO_BYTES: usize = 8;
 /// Tamaño del búfer de una conexión ociosa; casi todo mensaje de un analizador cabe.
 const BUFER_BYTES: usize = 8 * 1024;
 
@@ -104,6 +104,7 @@ enum Estado {
 enum Pausa {
     Silencio,
     Cierre,
+    Corte,
 }
 
 /// Dónde acaba lo que se estaba leyendo.
@@ -153,6 +154,10 @@ pub struct Lector {
     exceso: Option<Exceso>,
     muestra: Muestra,
     tras_sin_trama: bool,
+    /// Desde el último fin de segmento no ha llegado nada, o solo relleno.
+    tras_segmento: bool,
+    /// El ruido de esta línea ya trajo texto.
+    linea_con_texto: bool,
 }
 
 impl Lector {
@@ -171,6 +176,8 @@ impl Lector {
             exceso: None,
             muestra: Muestra::default(),
             tras_sin_trama: false,
+            tras_segmento: false,
+            linea_con_texto: false,
         }
     }
 
@@ -219,7 +226,6 @@ impl Lector {
     /// mensajes los analizadores callan durante horas.
     #[must_use]
     pub fn espera(&self) -> Option<Duration> {
-        let pendiente = &self.bufer[self.inicio..self.fin];
         if self.estado == Estado::Ruido {
             return self.muestra.hay_texto().then_some(ESPERA_DE_RUIDO);
         }
@@ -234,8 +240,13 @@ impl Lector {
         if self.estado == Estado::Trama {
             return Some(self.limites.incompleta);
         }
-        let ultimo = pendiente.last().copied().unwrap_or(self.anterior);
-        Some(self.limites.sin_trama * if es_fin_de_segmento(ultimo) { 1 } else { 4 })
+        let segmento_entero = self.tras_segmento && self.revisado == self.fin;
+        Some(self.limites.sin_trama * if segmento_entero { 1 } else { 4 })
+    }
+
+    /// La conexión se rompió: lo último que llegó puede no ser todo lo que se envió.
+    pub fn cortar(&mut self) {
+        self.pausa = Some(Pausa::Corte);
     }
 
     /// El próximo suceso; `None` cuando hay que leer más.
@@ -311,29 +322,35 @@ impl Lector {
     /// Deja atrás el ruido hasta el comienzo de un mensaje, y cambia entonces de estado.
     fn pasar_ruido(&mut self) -> Option<Indicio> {
         while self.inicio < self.fin {
-            let octeto = self.bufer[self.inicio];
+            let pendiente = &self.bufer[self.inicio..self.fin];
+            let octeto = pendiente[0];
             if octeto == VT {
-                self.abrir(Estado::Trama, 1);
+                self.inicio += 1;
+                self.abrir(Estado::Trama);
                 return self.muestra.concluir();
             }
-            match mensaje::abre(&self.bufer[self.inicio..self.fin]) {
+            let abre = if self.linea_con_texto {
+                mensaje::abre_en_texto(pendiente)
+            } else {
+                mensaje::abre(pendiente)
+            };
+            match abre {
                 Some(true) => {
-                    let fin_de_lote = match octeto.to_ascii_uppercase() {
-                        b'F' => Some(b"FTS"),
-                        b'B' => Some(b"BTS"),
-                        _ => None,
-                    };
-                    self.abrir(Estado::SinTrama { fin_de_lote }, 0);
+                    self.abrir(Estado::SinTrama {
+                        fin_de_lote: fin_de_lote(octeto),
+                    });
                     return self.muestra.concluir();
                 }
-                None if self.pausa != Some(Pausa::Cierre) => break,
+                None if matches!(self.pausa, None | Some(Pausa::Silencio)) => break,
                 _ => {}
             }
             if self.tras_sin_trama && es_texto(octeto) {
-                self.abrir(Estado::Cola, 0);
+                self.abrir(Estado::Cola);
                 return None;
             }
             self.inicio += 1;
+            self.linea_con_texto =
+                !es_fin_de_segmento(octeto) && (self.linea_con_texto || es_texto(octeto));
             if let Some(indicio) = self.muestra.anotar(octeto) {
                 return Some(indicio);
             }
@@ -342,12 +359,13 @@ impl Lector {
         self.pausa.take().and_then(|_| self.muestra.concluir())
     }
 
-    fn abrir(&mut self, estado: Estado, saltar: usize) {
+    fn abrir(&mut self, estado: Estado) {
         self.estado = estado;
-        self.inicio += saltar;
         self.revisado = self.inicio;
         self.anterior = 0;
         self.tras_sin_trama = false;
+        self.tras_segmento = false;
+        self.linea_con_texto = false;
     }
 
     /// Dónde acaba lo que se está leyendo, si ya se puede saber.
@@ -365,7 +383,8 @@ impl Lector {
         }
         let motivo = match (self.estado, pausa) {
             (Estado::Trama, Pausa::Silencio) => Some(Motivo::Abandonado),
-            (Estado::Trama, Pausa::Cierre) => Some(Motivo::Cortado),
+            (Estado::Trama, Pausa::Cierre | Pausa::Corte) => Some(Motivo::Cortado),
+            (_, Pausa::Corte) if !self.tras_segmento => Some(Motivo::Cortado),
             _ => None,
         };
         Some(Final {
@@ -388,7 +407,7 @@ impl Lector {
             } else if p == self.inicio && self.exceso.is_none() {
                 // VT VT al comienzo es un solo comienzo.
                 self.inicio = p + 1;
-            } else if abre_tras_vt(resto)? {
+            } else if abre_tras_relleno(resto)? {
                 return Some(Final {
                     hasta: p,
                     sigue: p + 1,
@@ -401,53 +420,53 @@ impl Lector {
     }
 
     fn final_sin_trama(&mut self) -> Option<Final> {
-        while let Some(p) = self.buscar(|octeto| matches!(octeto, FS | VT | CR | LF)) {
+        loop {
+            if self.tras_segmento {
+                self.buscar(|octeto| !mensaje::es_relleno(octeto))?;
+                if self.empieza_otro()? {
+                    return Some(Final::entero(self.revisado, self.revisado));
+                }
+                self.tras_segmento = false;
+            }
+            let p = self.buscar(|octeto| matches!(octeto, FS | VT | CR | LF))?;
             let resto = &self.bufer[p + 1..self.fin];
             match self.bufer[p] {
                 FS => match resto.first() {
                     None => return None,
                     Some(&(CR | LF)) => return Some(Final::entero(p, p + 2)),
                     Some(&VT) => return Some(Final::entero(p, p + 1)),
-                    Some(_) if mensaje::abre(resto)? => return Some(Final::entero(p, p + 1)),
+                    Some(_) if abre_tras_relleno(resto)? => return Some(Final::entero(p, p + 1)),
                     Some(_) => {}
                 },
-                VT if es_fin_de_segmento(self.octeto_antes_de(p)) || abre_tras_vt(resto)? => {
-                    return Some(Final::entero(p, p));
-                }
+                VT if abre_tras_relleno(resto)? => return Some(Final::entero(p, p)),
                 VT => {}
-                _ if mensaje::abre(resto)? => {
-                    if !matches!(
-                        self.estado,
-                        Estado::SinTrama {
-                            fin_de_lote: Some(_)
-                        }
-                    ) {
-                        return Some(Final::entero(p + 1, p + 1));
-                    }
-                }
-                _ => self.cerrar_lote(p + 1)?,
+                _ => self.tras_segmento = true,
             }
             self.revisado = p + 1;
         }
-        None
     }
 
-    /// Si en `comienzo` está el segmento que cierra el lote, lo que siga ya es otra cosa.
-    /// `None`: faltan bytes para saberlo.
-    fn cerrar_lote(&mut self, comienzo: usize) -> Option<()> {
+    /// Si el segmento que comienza en `revisado` es ya de otro mensaje. `None`: faltan bytes.
+    fn empieza_otro(&mut self) -> Option<bool> {
+        let segmento = &self.bufer[self.revisado..self.fin];
+        if segmento[0] == VT {
+            return Some(true);
+        }
         let Estado::SinTrama {
             fin_de_lote: Some(nombre),
         } = self.estado
         else {
-            return Some(());
+            return mensaje::abre(segmento);
         };
-        let resto = &self.bufer[comienzo..self.fin];
-        if mensaje::se_llama(resto, nombre) {
+        // Dentro de un lote un MSH no empieza otro; tras su último segmento, sí.
+        let comienzo = &segmento[..segmento.len().min(nombre.len())];
+        if nombre[..comienzo.len()].eq_ignore_ascii_case(comienzo) {
+            if comienzo.len() < nombre.len() {
+                return None;
+            }
             self.estado = Estado::SinTrama { fin_de_lote: None };
-        } else if resto.len() < nombre.len() && nombre[..resto.len()].eq_ignore_ascii_case(resto) {
-            return None;
         }
-        Some(())
+        Some(false)
     }
 
     /// La posición del próximo byte que importa; `revisado` queda en él, o al final.
@@ -508,12 +527,12 @@ pub fn enmarcar(contenido: &[u8]) -> Vec<u8> {
     [&[VT], contenido, &[FS, CR]].concat()
 }
 
-fn abre_tras_vt(resto: &[u8]) -> Option<bool> {
-    let preambulo = resto
+fn abre_tras_relleno(resto: &[u8]) -> Option<bool> {
+    let relleno = resto
         .iter()
-        .take(PREAMBULO_BYTES)
-        .take_while(|octeto| mensaje::es_preambulo(**octeto));
-    mensaje::abre(&resto[preambulo.count()..])
+        .take(RELLENO_BYTES)
+        .take_while(|octeto| mensaje::es_relleno(**octeto));
+    mensaje::abre(&resto[relleno.count()..])
 }
 
 /// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.
@@ -524,10 +543,19 @@ fn es_trama_vacia(contenido: &[u8]) -> bool {
     octetos.next().is_none_or(u8::is_ascii_control) && octetos.next().is_none()
 }
 
+/// El segmento que cierra un lote, por la primera letra del que lo abre.
+fn fin_de_lote(primera: u8) -> Option<&'static [u8; 3]> {
+    match primera.to_ascii_uppercase() {
+        b'F' => Some(b"FTS"),
+        b'B' => Some(b"BTS"),
+        _ => None,
+    }
+}
+
 fn es_fin_de_segmento(octeto: u8) -> bool {
     octeto == CR || octeto == LF
 }
 
 fn es_texto(octeto: u8) -> bool {
-    (octeto.is_ascii_graphic() || !octeto.is_ascii()) && !mensaje::es_preambulo(octeto)
+    (octeto.is_ascii_graphic() || !octeto.is_ascii()) && !mensaje::es_relleno(octeto)
 }

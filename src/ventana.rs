@@ -1,18 +1,14 @@
 //! La ventana que abre un doble clic en Windows: su título, y que no se cierre antes de que
 //! alguien lea por qué el programa no arrancó. En otros sistemas no hace nada.
 
-use std::io;
+use std::io::{self, Write};
 
 /// Si la ventana se va a cerrar con el programa, espera a que se pulse Intro. Desde una consola,
 /// un servicio o una tarea programada no espera.
-#[expect(
-    clippy::print_stderr,
-    reason = "el programa acaba aquí: ya no hay registro"
-)]
 pub fn esperar_lectura() {
     if la_abrio_el_explorador() {
-        eprintln!("Pulse Intro para cerrar esta ventana.");
-        // Sin teclado de donde leer no hay a quién esperar.
+        // Sin dónde escribir o de dónde leer no hay a quién esperar.
+        let _ = writeln!(io::stderr(), "Pulse Intro para cerrar esta ventana.");
         let _ = io::stdin().read_line(&mut String::new());
     }
 }

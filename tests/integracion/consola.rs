@@ -85,7 +85,7 @@ fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
             format!("\x0B{cabecera}{paciente}").into_bytes(),
             "a mitad de un mensaje",
         ),
-        (paciente.as_bytes().to_vec(), "bytes que no son HL7"),
+        (paciente.as_bytes().to_vec(), "no es HL7 y se descarta"),
         (format!("\x05\x02H|\\^&\r{paciente}").into_bytes(), "ASTM"),
         (
             enmarcar(format!("{cabecera}{paciente}{enorme}").as_bytes()),
@@ -101,6 +101,28 @@ fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
         equipo.dejar_de_enviar();
         equipo.esperar_cierre();
         servidor.esperar_linea(linea);
+    }
+    // Una consulta, cuya respuesta copia segmentos suyos.
+    for segmentos in [
+        "QRD|2026|R|D|1|||RD|SECRETO^SECRETO\rQRF|A|1|2|SECRETO\r",
+        "QPD|x|SECRETO|SECRETO\r",
+    ] {
+        let tipo = if segmentos.starts_with("QRD") {
+            "QRY^Q01"
+        } else {
+            "QBP^Q11"
+        };
+        let mut equipo = servidor.conectar();
+        equipo.enviar_mensaje(
+            format!("MSH|^~\\&|A|B|C|D|2026||{tipo}|1|P|2.5\r{segmentos}").as_bytes(),
+        );
+        assert!(
+            equipo
+                .acuse()
+                .bytes
+                .windows(7)
+                .any(|trozo| trozo == b"SECRETO")
+        );
     }
     // La cola de un mensaje sin trama.
     let mut equipo = servidor.conectar();

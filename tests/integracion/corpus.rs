@@ -211,7 +211,7 @@ const INDICIOS: [(&str, &str); 7] = [
     ("astm_session.bin", "ASTM"),
     ("astm_keepalive.bin", "ASTM"),
     ("utf16_whole.bin", "UTF-16"),
-    ("junk_text_before_vt.bin", "bytes que no son HL7"),
+    ("junk_text_before_vt.bin", "no es HL7 y se descarta"),
 ];
 
 const APARTADOS: [(&str, &str); 6] = [

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::analizador_simulado::{Analizador, mensaje, mensaje_de};
 use crate::rastreo::{Inyeccion, hay_strace};
@@ -289,17 +289,41 @@ fn un_fallo_al_aceptar_o_al_abrir_un_hilo_no_acaba_con_el_servidor() {
         let mut abierto = servidor.conectar();
         abierto.entregar("1");
         let fallando = Inyeccion::comenzar(servidor.pid(), &[inyeccion]);
-        esperar(&format!("una conexión pese a {inyeccion}"), || {
-            let mut equipo = servidor.conectar();
-            equipo.enviar_mensaje(&mensaje("2"));
-            equipo
-                .si_acusa()
-                .map(|acuse| assert_eq!(acuse.codigo, "AA"))
-        });
+        // La primera conexión la toma el accept que ya estaba esperando; la segunda, los que fallan.
+        for id in ["2", "4"] {
+            esperar(&format!("una conexión pese a {inyeccion}"), || {
+                let mut equipo = servidor.conectar();
+                equipo.enviar_mensaje(&mensaje(id));
+                equipo
+                    .si_acusa()
+                    .map(|acuse| assert_eq!(acuse.codigo, "AA"))
+            });
+        }
         abierto.entregar("3");
         drop(fallando);
-        assert_eq!(servidor.archivos().len(), 3, "{inyeccion}");
+        assert_eq!(servidor.archivos().len(), 4, "{inyeccion}");
     }
+}
+
+/// En Windows, quien corta antes de que se le acepte hace fallar a accept: una exploración de
+/// puertos no debe hacer esperar a los demás.
+#[test]
+fn quien_corta_antes_de_entrar_no_hace_esperar_a_los_demas() {
+    if !hay_strace() {
+        return;
+    }
+    let servidor = Servidor::arrancar();
+    let fallando = Inyeccion::comenzar(servidor.pid(), &["accept4:error=ECONNABORTED:when=1..100"]);
+    // La primera conexión la toma el accept que ya estaba esperando.
+    servidor.conectar().entregar("1");
+    let comienzo = Instant::now();
+    servidor.conectar().entregar("2");
+    assert!(
+        comienzo.elapsed() < Duration::from_secs(5),
+        "cien accept fallidos tardaron {:?}",
+        comienzo.elapsed()
+    );
+    drop(fallando);
 }
 
 /// El acuse no llega a salir: el mensaje está a salvo, sin acuse, y el equipo lo repetirá.

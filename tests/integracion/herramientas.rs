@@ -77,8 +77,14 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
             &["--enviar", "--a", "127.0.0.1:1"],
             "no se pudo conectar con «127.0.0.1:1»",
         ),
-        (&["--enviar", "--repetir", "muchas"], "muchas"),
+        (
+            &["--enviar", "--repetir", "muchas"],
+            "--repetir «muchas» no sirve; se esperaba un número",
+        ),
         (&["--sin-trama"], "no se entiende «--sin-trama»"),
+        (&["--enviar", "--a"], "a «--a» le falta su valor"),
+        (&["--enviar", "--a", "aqui"], "«aqui» no es un destino"),
+        (&["--version=3"], "«--version» no lleva valor"),
     ] {
         let (dicho, bien) = ejecutar(&carpeta, argumentos);
         assert!(!bien, "{dicho}");

@@ -65,3 +65,6 @@ mod memoria;
 /// strace: el rastro de las llamadas al sistema, y fallos fingidos en ellas.
 #[cfg(target_os = "linux")]
 mod rastreo;
+/// Un millón de mensajes. Se pide aparte; los descriptores y los hilos se miran en /proc, de Linux.
+#[cfg(target_os = "linux")]
+mod resistencia;

@@ -39,7 +39,7 @@ fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiert
             comienzo.elapsed()
         );
         servidor.esperar_linea("Recibida Señal de Detención. Deteniendo el Servidor...");
-        servidor.esperar_linea("Servidor detenido: 1 mensajes guardados");
+        servidor.esperar_linea("Servidor detenido: mensajes guardados: 1 ");
         assert_eq!(servidor.archivos(), [mensaje("1")]);
     }
 }

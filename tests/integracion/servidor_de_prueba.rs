@@ -144,7 +144,10 @@ impl Servidor {
             .novedad
             .wait_timeout_while(lineas, PLAZO, |lineas| busca(lineas).is_none())
             .unwrap();
-        busca(&lineas).unwrap_or_else(|| panic!("nadie dijo «{texto}»:\n{}", lineas.join("\n")))
+        let hallada = busca(&lineas);
+        // Quien entra en pánico con la consola tomada no deja mostrarla.
+        drop(lineas);
+        hallada.unwrap_or_else(|| panic!("nadie dijo «{texto}»"))
     }
 
     /// Todo lo dicho hasta ahora.

@@ -28,6 +28,8 @@ enum Paso<'a> {
     /// El silencio que el lector dice esperar.
     Silencio,
     Cierre,
+    /// La conexión se rompe.
+    Corte,
 }
 
 fn sacar(lector: &mut Lector, leidos: &mut Vec<Leido>) {
@@ -75,6 +77,7 @@ fn leer_con(limites: Limites, pasos: &[Paso<'_>], trozo: usize) -> Vec<Leido> {
                 lector.vencer();
             }
             Paso::Cierre => lector.cerrar(),
+            Paso::Corte => lector.cortar(),
         }
         sacar(&mut lector, &mut leidos);
     }
@@ -350,6 +353,78 @@ fn un_mensaje_sin_trama_acaba_en_fs_en_el_siguiente_en_silencio_o_en_el_cierre()
 }
 
 #[test]
+fn el_relleno_entre_mensajes_sin_trama_no_los_pega() {
+    use Paso::{Llega, Silencio};
+    for relleno in [
+        &b"\0"[..],
+        b"\0\0\0",
+        b"\x02",
+        b"\x06",
+        b"\t",
+        b" ",
+        b"\xEF\xBB\xBF",
+        b"\n\x02\n",
+        &[0; 70],
+    ] {
+        let primero = [b"MSH|1\rPID|1\r", relleno].concat();
+        let pasos = [Llega(&primero), Llega(b"MSH|2\r"), Silencio];
+        comprobar(
+            "pegados",
+            &pasos,
+            &[sin_trama(&primero), sin_trama(b"MSH|2\r")],
+        );
+        let pasos = [Llega(&primero), Silencio, Llega(b"MSH|2\r"), Silencio];
+        comprobar(
+            "con pausa",
+            &pasos,
+            &[sin_trama(&primero), sin_trama(b"MSH|2\r")],
+        );
+        let con_fs = [b"MSH|1\r\x1C", &relleno[..relleno.len().min(7)]].concat();
+        let pasos = [Llega(&con_fs), Llega(b"MSH|2\r"), Silencio];
+        let cuantos = leer_con(LIMITES, &pasos, 3).len();
+        assert_eq!(cuantos, 2, "FS y {}", relleno.escape_ascii());
+    }
+}
+
+#[test]
+fn msh_en_mitad_de_un_texto_solo_abre_si_lleva_caracteres_de_codificacion() {
+    use Paso::{Cierre, Llega};
+    let texto = Leido::Indicio(Indicio::Desconocido(None));
+    for (ruido, esperado) in [
+        (&b"log MSH: hola\r\n"[..], std::slice::from_ref(&texto)),
+        (b"enviando MSH-10=7\r\n", std::slice::from_ref(&texto)),
+        (
+            b"log MSH|^~\\&|A\r",
+            &[texto.clone(), sin_trama(b"MSH|^~\\&|A\r")],
+        ),
+        (b"hola\r\nMSH|1\r", &[texto.clone(), sin_trama(b"MSH|1\r")]),
+        (b"\x02 MSH|1\r", &[sin_trama(b"MSH|1\r")]),
+    ] {
+        comprobar("texto", &[Llega(ruido), Cierre], esperado);
+    }
+}
+
+#[test]
+fn una_conexion_rota_en_mitad_de_un_segmento_aparta_lo_que_no_se_sabe_entero() {
+    use Paso::{Corte, Llega};
+    comprobar(
+        "entero",
+        &[Llega(b"MSH|1\rPID|1\r"), Corte],
+        &[sin_trama(b"MSH|1\rPID|1\r")],
+    );
+    comprobar(
+        "cortado",
+        &[Llega(b"MSH|1\rPID|"), Corte],
+        &[apartado(b"MSH|1\rPID|", Motivo::Cortado)],
+    );
+    comprobar(
+        "con trama",
+        &[Llega(b"\x0BMSH|1\r"), Corte],
+        &[apartado(b"MSH|1\r", Motivo::Cortado)],
+    );
+}
+
+#[test]
 fn el_texto_que_sigue_a_un_mensaje_sin_trama_cerrado_es_su_cola() {
     use Paso::{Cierre, Llega, Silencio};
     comprobar(
@@ -373,7 +448,7 @@ fn el_texto_que_sigue_a_un_mensaje_sin_trama_cerrado_es_su_cola() {
         &[Llega(b"\x0BMSH|1\r\x1C\ry|z\r\x1C\r"), Cierre],
         &[
             con_trama(b"MSH|1\r"),
-            Leido::Indicio(Indicio::Desconocido(*b"y|z\r")),
+            Leido::Indicio(Indicio::Desconocido(None)),
         ],
     );
 }
@@ -415,7 +490,7 @@ fn el_ruido_antes_de_un_mensaje_se_descarta() {
             b"hola\r\n\x0BMSH|1\r\x1C\rotra vez\r\n\x0BMSH|2\r\x1C\r",
         )],
         &[
-            Leido::Indicio(Indicio::Desconocido(*b"hola")),
+            Leido::Indicio(Indicio::Desconocido(None)),
             con_trama(b"MSH|1\r"),
             con_trama(b"MSH|2\r"),
         ],
@@ -476,6 +551,9 @@ fn el_silencio_que_se_espera_depende_de_lo_que_falta() {
         (b"\x0BMSH|1\r\x1C\r", None),
         (b"MSH|1\r", Some(500)),
         (b"MSH|1\n", Some(500)),
+        (b"MSH|1\r\x02", Some(500)),
+        (b"MSH|1\rM", Some(2000)),
+        (b"MSH|1\rPID", Some(2000)),
         (b"MSH|1", Some(2000)),
         (b"MSH|1\r\x1C", Some(300)),
     ] {
