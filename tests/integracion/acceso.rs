@@ -105,7 +105,8 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 }
 
 /// Sin descriptores libres no entra nadie más, pero quien ya está sigue guardando; cuando vuelven,
-/// se sigue aceptando. Un accept que falla está entre los `fallos`.
+/// se sigue aceptando. Un accept que falla está entre los `fallos`. Windows no
+/// limita los descriptores de un proceso: allí no hay con qué provocarlo.
 #[cfg(unix)]
 #[test]
 fn sin_descriptores_no_entra_nadie_mas_y_los_que_estan_siguen_guardando() {
