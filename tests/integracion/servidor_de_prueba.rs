@@ -82,6 +82,20 @@ impl Servidor {
         Servidor::lanzar(carpeta, orden)
     }
 
+    /// Arranca bajo esos límites de la shell, p. ej. `ulimit -n 40`.
+    #[cfg(unix)]
+    pub(crate) fn limitado(limites: &str) -> Servidor {
+        let carpeta = carpeta_nueva();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let mut limitada = Command::new("sh");
+        limitada
+            .current_dir(&carpeta)
+            .args(["-c", &format!("{limites}; exec \"$0\"")])
+            .arg(orden(&carpeta).get_program());
+        Servidor::lanzar(carpeta, limitada)
+    }
+
     /// Lanza esa orden y espera a que escuche.
     pub(crate) fn lanzar(carpeta: PathBuf, orden: Command) -> Servidor {
         let mut servidor = Servidor::lanzar_sin_puerto(carpeta, orden);
