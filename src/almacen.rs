@@ -314,7 +314,8 @@ impl Drop for Parcial {
     fn drop(&mut self) {
         if !self.publicado {
             // Si ni siquiera se puede borrar, el próximo arranque lo llevará a apartados.
-            let _ = con_paciencia(|| fs::remove_file(&self.ruta));
+            // No se insiste: el equipo espera su AE.
+            let _ = fs::remove_file(&self.ruta);
         }
     }
 }
@@ -361,7 +362,35 @@ fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
     }
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+/// Con WRITE_THROUGH no vuelve hasta que el nombre nuevo está en el disco.
+#[cfg(windows)]
+fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
+    use winsafe::MoveFileEx;
+    use winsafe::co::MOVEFILE;
+    let (Some(de), Some(a)) = (actual.to_str(), nuevo.to_str()) else {
+        return mirar_y_renombrar(actual, nuevo);
+    };
+    let mover = || MoveFileEx(de, Some(a), MOVEFILE::WRITE_THROUGH);
+    match con_paciencia(|| mover().map_err(|error| error_de_windows(error.raw()))) {
+        // No admite rutas de más de 260 letras; la biblioteca estándar, sí.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::InvalidFilename
+            ) =>
+        {
+            mirar_y_renombrar(actual, nuevo)
+        }
+        otro => otro,
+    }
+}
+
+#[cfg(windows)]
+fn error_de_windows(codigo: u32) -> io::Error {
+    io::Error::from_raw_os_error(codigo.cast_signed())
+}
+
+#[cfg(not(any(windows, all(target_os = "linux", target_env = "gnu"))))]
 fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
     mirar_y_renombrar(actual, nuevo)
 }
@@ -377,7 +406,6 @@ fn mirar_y_renombrar(actual: &Path, nuevo: &Path) -> io::Result<()> {
 
 /// En Windows, un antivirus o el LIS pueden retener un archivo un instante: se insiste.
 fn con_paciencia<T>(mut operacion: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    const ERROR_SHARING_VIOLATION: i32 = 32;
     let comienzo = Instant::now();
     loop {
         match operacion() {
@@ -385,7 +413,7 @@ fn con_paciencia<T>(mut operacion: impl FnMut() -> io::Result<T>) -> io::Result<
                 if cfg!(windows)
                     && comienzo.elapsed() < PACIENCIA
                     && (error.kind() == ErrorKind::PermissionDenied
-                        || error.raw_os_error() == Some(ERROR_SHARING_VIOLATION)) =>
+                        || causa::es_archivo_retenido(&error)) =>
             {
                 thread::sleep(PAUSA_ENTRE_INTENTOS);
             }

@@ -24,7 +24,8 @@ Uso: servidor-hl7 [--config RUTA]
   --version        muestra la versión
 
 Sin --config se lee el Config.ini de la carpeta actual o, si no lo hay, el que está junto al
-programa; si tampoco lo hay, se escribe uno con los valores por omisión.
+programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Windows, junto al
+programa; en otros sistemas, en la carpeta actual.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
 
 /// Lo que se pide.

@@ -34,6 +34,9 @@ pub fn explicar(error: &io::Error) -> String {
         | ErrorKind::NetworkUnreachable => {
             "el equipo no responde; revise que esté encendido, su dirección y la red"
         }
+        _ if es_archivo_retenido(error) => {
+            "otro programa lo tiene abierto; ciérrelo, o excluya la carpeta en el antivirus"
+        }
         _ if es_falta_de_descriptores(error) => {
             "hay demasiados archivos y conexiones abiertos; baje MaxConexiones o suba el límite del sistema"
         }
@@ -59,6 +62,12 @@ pub fn explicar_al_equipo(error: &io::Error) -> &'static str {
         }
         _ => "No se pudo guardar el mensaje",
     }
+}
+
+/// ERROR_SHARING_VIOLATION y ERROR_LOCK_VIOLATION (Windows): otro programa tiene el archivo.
+#[must_use]
+pub fn es_archivo_retenido(error: &io::Error) -> bool {
+    cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33))
 }
 
 /// EMFILE y ENFILE (Unix), WSAEMFILE (Windows): la biblioteca estándar no les da nombre.

@@ -156,7 +156,7 @@ impl Conversacion<'_> {
                 self.canal.set_read_timeout(espera)?;
                 espera_puesta = espera;
             }
-            match self.canal.read(lector.hueco()) {
+            match self.leer(lector.hueco(), espera) {
                 Ok(0) => {
                     cerrada = true;
                     lector.cerrar();
@@ -176,6 +176,16 @@ impl Conversacion<'_> {
                 }
             }
         }
+    }
+
+    /// En Windows, una lectura que vence puede llevarse los bytes que llegan en ese instante
+    /// (setsockopt, SO_RCVTIMEO): si hay plazo, antes se espera mirando, que no consume nada.
+    fn leer(&self, hueco: &mut [u8], plazo: Option<Duration>) -> io::Result<usize> {
+        let mut canal = self.canal;
+        if cfg!(windows) && plazo.is_some() {
+            canal.peek(&mut [0])?;
+        }
+        canal.read(hueco)
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -113,7 +113,7 @@ fn interpretar(secciones: &Secciones, carpeta: &Path) -> Result<Configuracion, P
         directorio: claves.obligatorio("Directorio", |valor| match valor {
             "" => Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned()),
             // En el programa de Python, \ y / valían lo mismo.
-            _ => Ok(carpeta.join(valor.replace('\\', "/"))),
+            _ => Ok(carpeta.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR))),
         })?,
         acceso: Acceso {
             max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,

@@ -36,7 +36,7 @@
 //! servidor, llamada, envio           quién entra, a quién se llama; el ensayo
 //! conexion                           la conversación
 //! trama, consulta, almacen, acuse    el cable, el disco, la contestación
-//! mensaje, indicio, equipo, ini, registro, apagado, totales, causa
+//! mensaje, indicio, equipo, ini, registro, ventana, apagado, totales, causa
 //! ```
 //!
 //! # Palabras
@@ -76,3 +76,4 @@ pub mod revision;
 pub mod servidor;
 pub mod totales;
 pub mod trama;
+pub mod ventana;

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic;
-use std::path::{self, Path, PathBuf};
+use std::path::{self, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -23,7 +23,7 @@ use servidor_hl7::llamada::mantener;
 use servidor_hl7::revision::revisar;
 use servidor_hl7::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::totales::Totales;
-use servidor_hl7::{apagado, registro};
+use servidor_hl7::{apagado, registro, ventana};
 
 use crate::argumentos::{Argumentos, Orden};
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             let _ = writeln!(io::stderr(), "servidor-hl7: {error}");
+            ventana::esperar_lectura();
             ExitCode::FAILURE
         }
     }
@@ -54,7 +55,9 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             let registro = registro::iniciar()?;
             let configuracion = configurar(config)?;
             drop(registro);
-            Ok(revisar(&configuracion, &mut io::stdout()))
+            let bien = revisar(&configuracion, &mut io::stdout());
+            ventana::esperar_lectura();
+            Ok(bien)
         }
         Orden::Enviar(mut envio) => {
             if envio.destino.is_empty() {
@@ -74,7 +77,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 }
 
 fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
-    let _registro = registro::iniciar()?;
+    let registro = registro::iniciar()?;
     panic::set_hook(Box::new(|panico| {
         error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
     }));
@@ -90,7 +93,8 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
     let parada = atender_interrupciones()?;
 
-    info!("Archivo por Guardar en: {}", almacen.carpeta().display());
+    let carpeta = almacen.carpeta().display().to_string();
+    info!("Archivo por Guardar en: {carpeta}");
     if !configuracion.sincronizar {
         warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
     }
@@ -106,6 +110,7 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
         let atender = atender.clone();
         abrir_hilo("llamada", move || mantener(&llamada, atender))?;
     }
+    let mut titulo = format!("servidor-hl7: {carpeta}");
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
         let acceso = configuracion.acceso;
@@ -113,7 +118,9 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
             iniciar_servidor(&escucha, &acceso, atender)
         })?;
         info!("Servidor Escuchando el Puerto {puerto}");
+        titulo = format!("servidor-hl7: puerto {puerto}, {carpeta}");
     }
+    registro.titular(&titulo);
 
     esperar_parada(&parada, &recepcion.almacen);
     let pendientes = apagado::esperar(PLAZO_DE_PARADA);
@@ -137,14 +144,17 @@ fn abrir_hilo<T: Send + 'static>(
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
 fn configurar(elegida: Option<PathBuf>) -> Result<Configuracion, Box<dyn Error>> {
     let en_la_carpeta_actual = || Some(PathBuf::from(CONFIG)).filter(|ruta| ruta.exists());
-    let junto_al_programa = || {
-        let ruta = env::current_exe().ok()?.with_file_name(CONFIG);
-        ruta.exists().then_some(ruta)
+    let junto_al_programa = env::current_exe()?.with_file_name(CONFIG);
+    let hallada = elegida.or_else(en_la_carpeta_actual);
+    let hallada = hallada.or_else(|| Some(junto_al_programa.clone()).filter(|ruta| ruta.exists()));
+    // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
+    // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
+    let nueva = if cfg!(windows) {
+        junto_al_programa
+    } else {
+        PathBuf::from(CONFIG)
     };
-    let hallada = elegida
-        .or_else(en_la_carpeta_actual)
-        .or_else(junto_al_programa);
-    let ruta = path::absolute(hallada.as_deref().unwrap_or(Path::new(CONFIG)))?;
+    let ruta = path::absolute(hallada.as_ref().unwrap_or(&nueva))?;
     if hallada.is_none() {
         Configuracion::escribir_por_omision(&ruta)?;
         warn!(

@@ -22,6 +22,8 @@ use chrono::Local;
 use env_logger::{Builder, Env, Target};
 use log::{Level, Record};
 
+use crate::ventana;
+
 /// Cuántas líneas esperan a que la consola lea; después se pierden.
 const COLA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
@@ -79,6 +81,15 @@ pub fn iniciar() -> io::Result<Registro> {
         .try_init()
         .map_err(io::Error::other)?;
     Ok(Registro { cola })
+}
+
+impl Registro {
+    /// Pone título a la ventana en la que se ve la consola, si la hay. Tampoco espera.
+    pub fn titular(&self, titulo: &str) {
+        if let Some(secuencia) = ventana::secuencia_de_titulo(titulo) {
+            let _ = self.cola.try_send(Entrada::Linea(secuencia.into_bytes()));
+        }
+    }
 }
 
 impl Drop for Registro {

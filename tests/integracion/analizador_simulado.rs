@@ -96,7 +96,7 @@ impl Analizador {
             match self.canal.read(&mut trozo) {
                 Ok(0) => return None,
                 Ok(n) => self.recibido.extend_from_slice(&trozo[..n]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if es_corte(&error) => return None,
                 Err(error) => panic!(
                     "sin acuse: {error}; recibido: {}",
                     self.recibido.escape_ascii()
@@ -110,7 +110,7 @@ impl Analizador {
         let mut resto = std::mem::take(&mut self.recibido);
         match self.canal.read_to_end(&mut resto) {
             Ok(_) => resto,
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => resto,
+            Err(error) if es_corte(&error) => resto,
             Err(error) => panic!("no cerró: {error}"),
         }
     }
@@ -132,6 +132,14 @@ impl Analizador {
         }
         bytes
     }
+}
+
+/// El servidor cerró sin leer todo lo enviado: según el sistema, un corte de uno u otro nombre.
+fn es_corte(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
 }
 
 fn separar_acuse(recibido: &[u8]) -> Option<(Acuse, Vec<u8>)> {

@@ -1,5 +1,6 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use servidor_hl7::configuracion::Configuracion;
 
@@ -13,6 +14,20 @@ fn fallo(carpeta: &Path, argumentos: &[&str]) -> (String, Option<i32>) {
         String::from_utf8(salida.stderr).unwrap(),
         salida.status.code(),
     )
+}
+
+/// El ejecutable, también en esa carpeta.
+fn poner_programa(carpeta: &Path) -> PathBuf {
+    let original = Path::new(env!("CARGO_BIN_EXE_servidor-hl7"));
+    let programa = carpeta.join(original.file_name().unwrap());
+    // Windows no borra ningún nombre de un programa en marcha; en Linux, una copia abierta para
+    // escribir cuando otra prueba se bifurca no se puede ejecutar.
+    if cfg!(windows) {
+        fs::copy(original, &programa).unwrap();
+    } else {
+        fs::hard_link(original, &programa).unwrap();
+    }
+    programa
 }
 
 #[test]
@@ -187,8 +202,12 @@ fn lo_que_nadie_lee_se_avisa() {
 #[test]
 fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
     let carpeta = carpeta_nueva();
+    let actual = carpeta.join("actual");
+    fs::create_dir(&actual).unwrap();
+    let programa = poner_programa(&carpeta);
     // El puerto por omisión puede estar ocupado; escribir el archivo no depende de él.
-    let mut proceso = orden(&carpeta)
+    let mut proceso = Command::new(programa)
+        .current_dir(&actual)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -202,7 +221,13 @@ fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
             .unwrap()
             .contains("no había Config.ini: se escribió «")
     );
-    let escrito = fs::read_to_string(carpeta.join("Config.ini"))
+    let (con, sin) = if cfg!(windows) {
+        (&carpeta, &actual)
+    } else {
+        (&actual, &carpeta)
+    };
+    assert!(!sin.join("Config.ini").exists());
+    let escrito = fs::read_to_string(con.join("Config.ini"))
         .unwrap()
         .replace("\r\n", "\n");
     assert_eq!(escrito, include_str!("../../Config.ini"));
@@ -232,24 +257,21 @@ fn config_elige_el_archivo_y_directorio_cuenta_desde_su_carpeta() {
 #[test]
 fn sin_config_ini_en_la_carpeta_actual_se_lee_el_que_esta_junto_al_programa() {
     let carpeta = carpeta_nueva();
-    let programa = carpeta.join(
-        Path::new(env!("CARGO_BIN_EXE_servidor-hl7"))
-            .file_name()
-            .unwrap(),
-    );
-    fs::hard_link(env!("CARGO_BIN_EXE_servidor-hl7"), &programa).unwrap();
+    let programa = poner_programa(&carpeta);
     fs::write(
         carpeta.join("Config.ini"),
         "[Servidor]\nPuerto = 0\nDirectorio = men\n",
     )
     .unwrap();
     let otra = carpeta_nueva();
-    let mut orden = std::process::Command::new(programa);
+    let mut orden = Command::new(programa);
     orden.current_dir(&otra);
     let servidor = Servidor::lanzar(carpeta.clone(), orden);
     servidor.conectar().entregar("1");
     assert_eq!(contenidos(&carpeta.join("men"), "res"), [mensaje("1")]);
     assert_eq!(fs::read_dir(&otra).unwrap().count(), 0);
+    // Windows no borra la carpeta actual de un proceso.
+    drop(servidor);
     fs::remove_dir_all(otra).unwrap();
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, orden};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, con_consola_propia, orden};
 
 /// Un analizador que espera a que se le llame.
 struct EquipoQueEspera(TcpListener);
@@ -30,6 +30,7 @@ fn servidor_que_llama(puerto: u16) -> Servidor {
         format!("[Servidor]\nDirectorio = mensajes\n[Llamar]\nBC-6000 = 127.0.0.1:{puerto}\n");
     fs::write(carpeta.join("Config.ini"), ini).unwrap();
     let mut orden = orden(&carpeta);
+    con_consola_propia(&mut orden);
     orden.env("RUST_LOG", "debug");
     Servidor::lanzar_sin_puerto(carpeta, orden)
 }
@@ -122,7 +123,6 @@ fn un_equipo_que_pregunta_no_espera_aunque_otros_envien_resultados() {
     assert_eq!(servidor.archivos().len(), 2 * 40 + 40);
 }
 
-#[cfg(unix)]
 #[test]
 fn la_parada_no_espera_a_un_equipo_llamado() {
     let equipo = EquipoQueEspera::nuevo();

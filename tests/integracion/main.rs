@@ -21,6 +21,9 @@ mod acceso;
 mod acuses;
 /// Lo que se guarda: entero, una vez, en orden, aunque el disco falle o el proceso muera.
 mod almacenamiento;
+/// Las rutas y los archivos retenidos de Windows.
+#[cfg(windows)]
+mod archivos_de_windows;
 /// Config.ini: lo que vale, lo que no, y qué se dice entonces.
 mod config_ini;
 /// La consola: las frases de siempre y nada del paciente.
@@ -37,6 +40,9 @@ mod herramientas;
 mod parada;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
 mod tramas;
+/// El doble clic, que solo existe en Windows.
+#[cfg(windows)]
+mod ventana;
 
 /// Doscientas muertes súbitas bajo carga. Comparte con `fallos` lo que solo existe en Linux.
 #[cfg(target_os = "linux")]

@@ -1,23 +1,37 @@
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use servidor_hl7::apagado;
 
-#[cfg(unix)]
 use crate::analizador_simulado::mensaje;
-#[cfg(unix)]
-use crate::servidor_de_prueba::{Servidor, orden};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, con_consola_propia, orden};
 
+/// Cómo se le puede pedir desde fuera que pare.
 #[cfg(unix)]
+const PARADAS: [fn(&Servidor); 2] = [Servidor::interrumpir, |servidor| servidor.senal("TERM")];
+#[cfg(windows)]
+const PARADAS: [fn(&Servidor); 1] = [Servidor::interrumpir];
+
+/// Un servidor al que se le puede pedir la parada.
+fn arrancar(carpeta: PathBuf, puerto: u16) -> Servidor {
+    let ini = format!("[Servidor]\nPuerto = {puerto}\nDirectorio = mensajes\n");
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut orden = orden(&carpeta);
+    con_consola_propia(&mut orden);
+    Servidor::lanzar(carpeta, orden)
+}
+
 #[test]
 fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiertas() {
-    for senal in ["INT", "TERM"] {
-        let mut servidor = Servidor::arrancar();
+    for parar in PARADAS {
+        let mut servidor = arrancar(carpeta_nueva(), 0);
         let mut ocioso = servidor.conectar();
         ocioso.entregar("1");
         let mut a_medias = servidor.conectar();
         a_medias.enviar(&[b"\x0B".to_vec(), mensaje("2")].concat());
         let comienzo = Instant::now();
-        servidor.senal(senal);
+        parar(&servidor);
         assert!(servidor.esperar_fin().success());
         assert!(
             comienzo.elapsed() < Duration::from_secs(1),
@@ -30,10 +44,9 @@ fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiert
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
-    let mut servidor = Servidor::arrancar();
+    let mut servidor = arrancar(carpeta_nueva(), 0);
     let puerto = servidor.puerto;
     for vuelta in 0..4 {
         // Quien cierra primero deja el puerto en TIME_WAIT: que sea el servidor.
@@ -46,11 +59,8 @@ fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
             servidor.matar();
         }
         let carpeta = servidor.carpeta.clone();
-        let ini = format!("[Servidor]\nPuerto = {puerto}\nDirectorio = mensajes\n");
-        std::fs::create_dir_all(&carpeta).unwrap();
-        std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let orden = orden(&carpeta);
-        servidor = Servidor::lanzar(carpeta, orden);
+        fs::create_dir_all(&carpeta).unwrap();
+        servidor = arrancar(carpeta, puerto);
         assert_eq!(servidor.puerto, puerto);
     }
 }

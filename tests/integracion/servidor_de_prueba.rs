@@ -1,6 +1,5 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,6 +31,17 @@ pub(crate) fn orden(carpeta: &Path) -> Command {
         .stdin(Stdio::null());
     orden
 }
+
+/// En Windows, Ctrl+C es para toda la consola: quien lo vaya a recibir necesita la suya.
+#[cfg(windows)]
+pub(crate) fn con_consola_propia(orden: &mut Command) {
+    use std::os::windows::process::CommandExt;
+    const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+    orden.creation_flags(CREATE_NO_WINDOW);
+}
+
+#[cfg(not(windows))]
+pub(crate) fn con_consola_propia(_: &mut Command) {}
 
 /// Un servidor en marcha. Muere al soltarlo, y su carpeta se borra si la prueba pasó.
 pub(crate) struct Servidor {
@@ -70,6 +80,20 @@ impl Servidor {
         fs::write(carpeta.join("Config.ini"), ini).unwrap();
         let orden = orden(&carpeta);
         Servidor::lanzar(carpeta, orden)
+    }
+
+    /// Arranca bajo esos límites de la shell, p. ej. `ulimit -n 40`.
+    #[cfg(unix)]
+    pub(crate) fn limitado(limites: &str) -> Servidor {
+        let carpeta = carpeta_nueva();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let mut limitada = Command::new("sh");
+        limitada
+            .current_dir(&carpeta)
+            .args(["-c", &format!("{limites}; exec \"$0\"")])
+            .arg(orden(&carpeta).get_program());
+        Servidor::lanzar(carpeta, limitada)
     }
 
     /// Lanza esa orden y espera a que escuche.
@@ -153,34 +177,31 @@ impl Servidor {
         self.proceso.wait().unwrap();
     }
 
-    /// Muere de golpe y arranca otra vez en su carpeta y en el mismo puerto.
+    /// Muere de golpe y arranca otra vez en su carpeta y en el mismo puerto. Lo piden las pruebas
+    /// que solo existen en Linux.
+    #[cfg(target_os = "linux")]
     pub(crate) fn reiniciar(&mut self) {
         self.matar();
         let ini = fs::read_to_string(self.carpeta.join("Config.ini")).unwrap();
         let mismo_puerto = ini.replace("Puerto = 0\n", &format!("Puerto = {}\n", self.puerto));
         fs::write(self.carpeta.join("Config.ini"), mismo_puerto).unwrap();
         let nuevo = Servidor::lanzar(self.carpeta.clone(), orden(&self.carpeta));
-        let mut muerto = mem::replace(self, nuevo);
+        let mut muerto = std::mem::replace(self, nuevo);
         // La carpeta ya no es del que murió.
         muerto.carpeta = PathBuf::new();
     }
 
-    /// Ctrl+C.
-    #[cfg(unix)]
+    /// Ctrl+C. En Windows, arrancado [`con_consola_propia`].
     pub(crate) fn interrumpir(&self) {
+        #[cfg(unix)]
         self.senal("INT");
+        #[cfg(windows)]
+        ejecutar(Command::new(ayudante()).args(["ctrl_c", &self.pid().to_string()]));
     }
 
     #[cfg(unix)]
     pub(crate) fn senal(&self, senal: &str) {
-        let pid = self.pid().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", senal, &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        ejecutar(Command::new("kill").args(["-s", senal, &self.pid().to_string()]));
     }
 
     /// Espera a que el proceso acabe por sí mismo.
@@ -203,6 +224,31 @@ impl Drop for Servidor {
             let _ = fs::remove_dir_all(&self.carpeta);
         }
     }
+}
+
+fn ejecutar(orden: &mut Command) {
+    assert!(orden.status().unwrap().success(), "{orden:?}");
+}
+
+/// El programa de `tests/windows`. Si no viene ya compilado, se compila.
+#[cfg(windows)]
+pub(crate) fn ayudante() -> &'static Path {
+    static PROGRAMA: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
+        if let Some(compilado) = std::env::var_os("AYUDANTE") {
+            return PathBuf::from(compilado);
+        }
+        let programa = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ayudante.exe");
+        let fuente = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/windows/ayudante.rs");
+        ejecutar(
+            Command::new("rustc")
+                .arg("--edition=2024")
+                .arg(fuente)
+                .arg("-o")
+                .arg(&programa),
+        );
+        programa
+    });
+    &PROGRAMA
 }
 
 /// Repite la pregunta hasta que tenga respuesta.

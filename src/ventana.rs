@@ -1,0 +1,71 @@
+//! La ventana que abre un doble clic en Windows: su título, y que no se cierre antes de que
+//! alguien lea por qué el programa no arrancó. En otros sistemas no hace nada.
+
+use std::io;
+
+/// Si la ventana se va a cerrar con el programa, espera a que se pulse Intro. Desde una consola,
+/// un servicio o una tarea programada no espera.
+#[expect(
+    clippy::print_stderr,
+    reason = "el programa acaba aquí: ya no hay registro"
+)]
+pub fn esperar_lectura() {
+    if la_abrio_el_explorador() {
+        eprintln!("Pulse Intro para cerrar esta ventana.");
+        // Sin teclado de donde leer no hay a quién esperar.
+        let _ = io::stdin().read_line(&mut String::new());
+    }
+}
+
+/// Lo que hay que escribir en la salida para que la ventana lleve ese título; `None` si la salida
+/// no es una ventana que lo admita.
+#[must_use]
+pub fn secuencia_de_titulo(titulo: &str) -> Option<String> {
+    admite_secuencias().then(|| {
+        let visible = titulo.replace(char::is_control, "");
+        format!("\x1b]0;{visible}\x07")
+    })
+}
+
+/// Un doble clic, en el programa o en un acceso directo, deja al Explorador como proceso padre.
+#[cfg(windows)]
+fn la_abrio_el_explorador() -> bool {
+    use winsafe::co::TH32CS;
+    use winsafe::{GetCurrentProcessId, HPROCESSLIST};
+    let Ok(mut foto) = HPROCESSLIST::CreateToolhelp32Snapshot(TH32CS::SNAPPROCESS, None) else {
+        return false;
+    };
+    let procesos: Vec<_> = foto
+        .iter_processes()
+        .map_while(Result::ok)
+        .map(|p| (p.th32ProcessID, p.th32ParentProcessID, p.szExeFile()))
+        .collect();
+    let de = |buscado| procesos.iter().find(|(pid, _, _)| *pid == buscado);
+    de(GetCurrentProcessId())
+        .and_then(|(_, padre, _)| de(*padre))
+        .is_some_and(|(_, _, programa)| programa.eq_ignore_ascii_case("explorer.exe"))
+}
+
+#[cfg(not(windows))]
+fn la_abrio_el_explorador() -> bool {
+    false
+}
+
+/// Una consola de Windows entiende secuencias de escape desde que se le pide.
+#[cfg(windows)]
+fn admite_secuencias() -> bool {
+    use winsafe::co::{CONSOLE, STD_HANDLE};
+    use winsafe::{HSTD, SysResult};
+    let pedirlo = || -> SysResult<()> {
+        // El descriptor es de todo el programa: no se cierra al acabar aquí con él.
+        let salida = HSTD::GetStdHandle(STD_HANDLE::OUTPUT)?.leak();
+        let modo = salida.GetConsoleMode()?;
+        salida.SetConsoleMode(modo | CONSOLE::ENABLE_VIRTUAL_TERMINAL_PROCESSING)
+    };
+    pedirlo().is_ok()
+}
+
+#[cfg(not(windows))]
+fn admite_secuencias() -> bool {
+    false
+}
