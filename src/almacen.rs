@@ -18,6 +18,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,8 @@ pub struct Almacen {
     carpeta: PathBuf,
     sincronizar: bool,
     ultimo: Mutex<(NaiveDateTime, u16)>,
+    /// Carpetas creadas cuyo nombre quizá no está aún en el disco.
+    carpetas_nuevas: AtomicUsize,
 }
 
 /// Lo que se hizo al arrancar con los parciales de una caída anterior.
@@ -78,6 +81,7 @@ impl Almacen {
             carpeta,
             sincronizar,
             ultimo: Mutex::new((NaiveDateTime::MIN, 0)),
+            carpetas_nuevas: AtomicUsize::new(0),
         };
         almacen
             .crear_carpeta(&almacen.carpeta)
@@ -184,6 +188,10 @@ impl Almacen {
             if let Some(quien_lleva_el_nombre) = quien_lleva_el_nombre {
                 quien_lleva_el_nombre.sync_all()?;
             }
+            // Otra conexión acaba de crear la carpeta, o no pudo sincronizarla: no se espera por ella.
+            if self.carpetas_nuevas.load(Ordering::SeqCst) > 0 {
+                self.sincronizar_madre(carpeta)?;
+            }
             return Ok(std::mem::take(&mut parcial.definitivo));
         }
     }
@@ -245,19 +253,29 @@ impl Almacen {
         }
         let madre = carpeta.parent().unwrap_or(Path::new(""));
         self.crear_carpeta(madre)?;
+        self.carpetas_nuevas.fetch_add(1, Ordering::SeqCst);
         match fs::create_dir(carpeta) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && carpeta.is_dir() => {}
-            otro => otro?,
+            Err(error) => {
+                self.carpetas_nuevas.fetch_sub(1, Ordering::SeqCst);
+                return Err(error);
+            }
+            Ok(()) => {}
         }
-        if self.sincronizar && !cfg!(windows) {
-            File::open(if madre.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                madre
-            })?
-            .sync_all()?;
-        }
+        self.sincronizar_madre(carpeta)?;
+        self.carpetas_nuevas.fetch_sub(1, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// El nombre de la carpeta pasa al disco. En Windows una carpeta no se puede sincronizar.
+    fn sincronizar_madre(&self, carpeta: &Path) -> io::Result<()> {
+        if !self.sincronizar || cfg!(windows) {
+            return Ok(());
+        }
+        let madre = carpeta
+            .parent()
+            .filter(|madre| !madre.as_os_str().is_empty());
+        File::open(madre.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// Adónde fue el parcial; `None` si es demasiado reciente.

@@ -36,8 +36,7 @@
 //! servidor, llamada, envio           quién entra, a quién se llama; el ensayo
 //! conexion                           la conversación
 //! trama, consulta, almacen, acuse    el cable, el disco, la contestación
-//! mensaje, indicio, equipo, ini, registro, apagado, totales, causa
-//! ventana                            lo que un doble clic abre en Windows
+//! mensaje, indicio, equipo, ini, registro, ventana, apagado, totales, causa
 //! ```
 //!
 //! # Palabras

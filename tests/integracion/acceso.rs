@@ -110,20 +110,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 #[cfg(unix)]
 #[test]
 fn sin_descriptores_no_entra_nadie_mas_y_los_que_estan_siguen_guardando() {
-    use crate::servidor_de_prueba::{carpeta_nueva, orden};
-    use std::process::Command;
-    let carpeta = carpeta_nueva();
-    std::fs::write(
-        carpeta.join("Config.ini"),
-        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
-    )
-    .unwrap();
-    let mut limitada = Command::new("sh");
-    limitada
-        .current_dir(&carpeta)
-        .args(["-c", "ulimit -n 40; exec \"$0\""])
-        .arg(orden(&carpeta).get_program());
-    let servidor = Servidor::lanzar(carpeta, limitada);
+    let servidor = Servidor::limitado("ulimit -n 40");
     let mut antiguos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
     for equipo in &mut antiguos {
         equipo.entregar("1");

@@ -85,20 +85,7 @@ fn si_no_se_puede_guardar_se_contesta_ae_no_queda_nada_y_el_siguiente_se_guarda(
 #[cfg(unix)]
 #[test]
 fn un_disco_lleno_no_deja_medio_archivo() {
-    use crate::servidor_de_prueba::orden;
-    use std::process::Command;
-    let carpeta = carpeta_nueva();
-    fs::write(
-        carpeta.join("Config.ini"),
-        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
-    )
-    .unwrap();
-    let mut limitada = Command::new("sh");
-    limitada
-        .current_dir(&carpeta)
-        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\""])
-        .arg(orden(&carpeta).get_program());
-    let servidor = Servidor::lanzar(carpeta, limitada);
+    let servidor = Servidor::limitado("trap '' XFSZ; ulimit -f 64");
     let mut equipo = servidor.conectar();
     equipo.enviar_mensaje(&mensaje_de("G", 1_000_000));
     assert_eq!(equipo.acuse().codigo, "AE");

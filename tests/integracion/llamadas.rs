@@ -9,13 +9,19 @@ use crate::analizador_simulado::{enmarcar, mensaje, mensaje_de};
 use crate::rastreo::{Llamada, hay_strace, leer_rastro, orden_rastreada};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, esperar};
 
-/// Arranca un servidor bajo strace, le habla, lo detiene y devuelve su carpeta y su rastro.
+const CREAR_DESPACIO: &str = "mkdir:delay_exit=100000";
+
+/// Arranca un servidor bajo strace, le habla, lo detiene y devuelve su carpeta y su rastro. Quien
+/// crea una carpeta tarda en seguir, por si otro se le adelanta.
 fn rastrear(claves: &str, hablar: impl FnOnce(&Servidor)) -> (PathBuf, Vec<Llamada>) {
     let carpeta = carpeta_nueva();
     let ini = format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\n{claves}\n");
     fs::write(carpeta.join("Config.ini"), ini).unwrap();
     let salida = carpeta.join("rastro");
-    let mut servidor = Servidor::lanzar(carpeta.clone(), orden_rastreada(&carpeta, &salida));
+    let mut servidor = Servidor::lanzar(
+        carpeta.clone(),
+        orden_rastreada(&carpeta, &salida, CREAR_DESPACIO),
+    );
     hablar(&servidor);
     servidor.senal("TERM");
     // strace rellena con blancos los números de proceso cortos.
@@ -144,6 +150,46 @@ fn el_orden_se_cumple_con_dieciseis_conexiones_y_mensajes_encadenados() {
             let id = id(conexion, numero);
             comprobar(&rastro, &carpeta, &id, mensaje(&id).len()).unwrap();
         }
+    }
+}
+
+/// La carpeta desaparece y una conexión la crea otra vez: ninguna otra acusa antes de que el
+/// nombre de la carpeta esté también en el disco.
+#[test]
+fn una_carpeta_creada_en_marcha_esta_en_el_disco_antes_de_cualquier_aa_en_ella() {
+    if !hay_strace() {
+        return;
+    }
+    let (carpeta, rastro) = rastrear("", |servidor| {
+        let mut equipos: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
+        for equipo in &mut equipos {
+            equipo.entregar("ANTES");
+        }
+        fs::remove_dir_all(servidor.mensajes()).unwrap();
+        thread::scope(|hilos| {
+            for (numero, equipo) in equipos.iter_mut().enumerate() {
+                hilos.spawn(move || equipo.entregar(&format!("DESPUES{numero}")));
+            }
+        });
+    });
+    let madre = format!("<{}>", carpeta.parent().unwrap().display());
+    let creada = rastro
+        .iter()
+        .filter(|llamada| llamada.nombre == "mkdir" && llamada.valor == 0)
+        .max_by_key(|llamada| llamada.comienzo)
+        .unwrap();
+    let en_el_disco = rastro
+        .iter()
+        .filter(|llamada| llamada.nombre == "fsync" && llamada.argumentos.contains(&madre))
+        .filter(|llamada| llamada.comienzo > creada.comienzo && llamada.valor == 0)
+        .map(|llamada| llamada.fin)
+        .min()
+        .unwrap();
+    for acuse in rastro
+        .iter()
+        .filter(|llamada| llamada.argumentos.contains("MSA|AA|DESPUES"))
+    {
+        assert!(acuse.comienzo > en_el_disco, "{acuse:?}");
     }
 }
 

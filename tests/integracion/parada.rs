@@ -1,11 +1,15 @@
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use servidor_hl7::apagado;
 
-use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, con_consola_propia, orden};
+use crate::analizador_simulado::{Analizador, mensaje};
+use crate::servidor_de_prueba::{
+    Servidor, carpeta_nueva, con_consola_propia, esperar, interrumpir, orden,
+};
 
 /// Cómo se le puede pedir desde fuera que pare.
 #[cfg(unix)]
@@ -42,6 +46,38 @@ fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiert
         servidor.esperar_linea("Servidor detenido: mensajes guardados: 1 ");
         assert_eq!(servidor.archivos(), [mensaje("1")]);
     }
+}
+
+/// Como una ventana de Windows en la que alguien selecciona texto.
+#[test]
+fn ctrl_c_acaba_aunque_la_consola_no_lea() {
+    let carpeta = carpeta_nueva();
+    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nSincronizar = no\n";
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut orden = orden(&carpeta);
+    con_consola_propia(&mut orden);
+    let mut proceso = orden.stdout(Stdio::piped()).spawn().unwrap();
+    let mut consola = BufReader::with_capacity(64, proceso.stdout.take().unwrap()).lines();
+    let puerto = consola
+        .find_map(|linea| {
+            let linea = linea.unwrap();
+            let (_, puerto) = linea.rsplit_once("Escuchando el Puerto ")?;
+            Some(puerto.parse().unwrap())
+        })
+        .unwrap();
+    // Con esto la tubería está llena, y el hilo del registro, parado escribiendo.
+    let mut equipo = Analizador::conectar(puerto);
+    for numero in 0..1000 {
+        equipo.entregar(&numero.to_string());
+    }
+    let comienzo = Instant::now();
+    interrumpir(proceso.id());
+    let fin = esperar("el fin del proceso", || proceso.try_wait().unwrap());
+    assert!(fin.success(), "{fin}");
+    let tardo = comienzo.elapsed();
+    assert!(tardo < Duration::from_secs(3), "tardó {tardo:?}");
+    drop(consola);
+    let _ = fs::remove_dir_all(carpeta);
 }
 
 #[test]

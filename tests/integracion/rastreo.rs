@@ -28,8 +28,9 @@ pub(crate) fn hay_strace() -> bool {
     })
 }
 
-/// La orden que arranca el servidor en esa carpeta y anota sus llamadas al sistema en `salida`.
-pub(crate) fn orden_rastreada(carpeta: &Path, salida: &Path) -> Command {
+/// La orden que arranca el servidor en esa carpeta y anota sus llamadas al sistema en `salida`,
+/// con esa alteración de strace.
+pub(crate) fn orden_rastreada(carpeta: &Path, salida: &Path, alteracion: &str) -> Command {
     let mut rastreada = Command::new("strace");
     // Con -D el proceso lanzado es el servidor y strace su nieto: las señales llegan a quien deben.
     rastreada
@@ -38,7 +39,7 @@ pub(crate) fn orden_rastreada(carpeta: &Path, salida: &Path) -> Command {
         .stdin(Stdio::null())
         .args(["-D", "-f", "--seccomp-bpf", "-y", "-s", "8192", "-e"])
         .arg("trace=openat,mkdir,write,writev,pwrite64,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,sendto,sendmsg")
-        .arg("-o")
+        .args(["-e", &format!("inject={alteracion}"), "-o"])
         .arg(salida)
         .arg(orden(carpeta).get_program());
     rastreada

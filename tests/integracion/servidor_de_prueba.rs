@@ -84,6 +84,20 @@ impl Servidor {
         Servidor::lanzar(carpeta, orden)
     }
 
+    /// Arranca bajo esos límites de la shell, p. ej. `ulimit -n 40`.
+    #[cfg(unix)]
+    pub(crate) fn limitado(limites: &str) -> Servidor {
+        let carpeta = carpeta_nueva();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let mut limitada = Command::new("sh");
+        limitada
+            .current_dir(&carpeta)
+            .args(["-c", &format!("{limites}; exec \"$0\"")])
+            .arg(orden(&carpeta).get_program());
+        Servidor::lanzar(carpeta, limitada)
+    }
+
     /// Lanza esa orden y espera a que escuche.
     pub(crate) fn lanzar(carpeta: PathBuf, orden: Command) -> Servidor {
         let mut servidor = Servidor::lanzar_sin_puerto(carpeta, orden);
@@ -181,10 +195,7 @@ impl Servidor {
 
     /// Ctrl+C. En Windows, arrancado [`con_consola_propia`].
     pub(crate) fn interrumpir(&self) {
-        #[cfg(unix)]
-        self.senal("INT");
-        #[cfg(windows)]
-        ejecutar(Command::new(ayudante()).args(["ctrl_c", &self.pid().to_string()]));
+        interrumpir(self.pid());
     }
 
     #[cfg(unix)]
@@ -212,6 +223,14 @@ impl Drop for Servidor {
             let _ = fs::remove_dir_all(&self.carpeta);
         }
     }
+}
+
+/// Ctrl+C a ese proceso.
+pub(crate) fn interrumpir(pid: u32) {
+    #[cfg(unix)]
+    ejecutar(Command::new("kill").args(["-s", "INT", &pid.to_string()]));
+    #[cfg(windows)]
+    ejecutar(Command::new(ayudante()).args(["ctrl_c", &pid.to_string()]));
 }
 
 fn ejecutar(orden: &mut Command) {
