@@ -1,0 +1,57 @@
+//! Diez veces el tamaño, diez veces el tiempo: hasta el límite y se corten los bytes como se
+//! corten. Sin sincronizar, para que el disco no lo tape; y frente a la vara (b), porque al sistema
+//! mismo diez veces el tamaño le cuesta más de diez veces.
+
+use std::fs;
+use std::path::Path;
+
+use crate::carga::{self, Quien};
+use crate::caso::{BASE, Caso, KB, MB, comprobar_archivos};
+use crate::informe::Meta;
+use crate::medida::mediana;
+
+/// Bytes por escritura y el menor de los dos tamaños; el mayor se acerca al límite de 64 MiB
+/// cuando el número de escrituras lo permite.
+const CORTES: [(&str, usize, usize); 4] = [
+    ("enteros", usize::MAX, 6 * MB),
+    ("en trozos de 1460", 1460, 6 * MB),
+    ("en trozos de 100", 100, MB),
+    ("byte a byte", 1, 10 * KB),
+];
+/// Cada ronda es un servidor recién arrancado y un solo mensaje: ambos tamaños pagan lo mismo de
+/// estreno.
+const RONDAS: usize = 9;
+
+/// Cuántas veces más tarda el tamaño mayor que el menor.
+pub(crate) fn medir(carpeta: &Path) -> Vec<Meta> {
+    CORTES
+        .map(|(como, trozo, bytes)| comparar(carpeta, como, trozo, bytes))
+        .into()
+}
+
+fn comparar(carpeta: &Path, como: &str, trozo: usize, bytes: usize) -> Meta {
+    let [menor, mayor] = [1, 10].map(|veces| Caso {
+        nombre: "escala",
+        bytes: bytes * veces,
+        trozo,
+        mensajes: 1,
+        sincronizar: false,
+        ..BASE
+    });
+    let tarda = |caso, quien| {
+        let carpeta = carpeta.join("escala");
+        let medida = carga::medir(caso, quien, &carpeta);
+        comprobar_archivos(caso, &carpeta.join("mensajes"));
+        fs::remove_dir_all(&carpeta).unwrap();
+        1.0 / medida.ritmo
+    };
+    let veces = |quien| tarda(&mayor, quien) / tarda(&menor, quien);
+    let frente_a_b = mediana((0..RONDAS).map(|_| veces(Quien::Servidor) / veces(Quien::Minimo)));
+    let en_mb = |caso: &Caso| caso.bytes as f64 / MB as f64;
+    let que = format!(
+        "veces que tarda {} MB lo que {} MB, {como} / b",
+        en_mb(&mayor),
+        en_mb(&menor)
+    );
+    Meta::a_lo_sumo(que, frente_a_b, 1.1)
+}

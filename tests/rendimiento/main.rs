@@ -1,0 +1,141 @@
+//! El banco de rendimiento: `cargo bench`, o `cargo bench -- --rapido` en menos de un minuto.
+//!
+//! Conduce el ejecutable de verdad junto a dos varas, en la misma ejecución y ronda a ronda:
+//! (a) el disco solo y (b) el menor servidor posible. Cada acuse se comprueba y cada archivo se
+//! compara. Las cifras absolutas son de este equipo y de este momento; las razones se emparejan
+//! por ronda, que es lo que se puede comparar. Un texto suelto elige los casos que lo contienen:
+//! `cargo bench -- "64 en vuelo"`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "es una prueba: acaba donde algo no es lo esperado, y lo que mide va a la consola"
+)]
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "ninguna cuenta de un banco pasa de 2^52"
+)]
+
+/// El analizador simulado que da la carga.
+mod carga;
+/// Los casos, sus mensajes y la comprobación de sus archivos.
+mod caso;
+/// La vara (a).
+mod disco;
+/// Diez veces el tamaño, diez veces el tiempo.
+mod escala;
+/// La tabla y las metas.
+mod informe;
+/// Los números de una ronda.
+mod medida;
+/// La memoria del servidor.
+mod memoria;
+/// La vara (b).
+mod minimo;
+/// Los procesos y lo que gastan.
+mod proceso;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use carga::Quien;
+use caso::{CASOS, Caso, comprobar_archivos};
+use informe::Rondas;
+
+/// Cuántas rondas y cuánto dura cada medida.
+const COMPLETO: (usize, f64) = (5, 1.0);
+/// Con `--rapido`.
+const RAPIDO: (usize, f64) = (3, 0.08);
+/// Los mensajes de una conexión en una medida; de menos no hay mediana y de más se llena el disco.
+const MENSAJES: (usize, usize) = (3, 20_000);
+
+fn main() {
+    let mut rapido = false;
+    let mut buscado = String::new();
+    let mut argumentos = std::env::args().skip(1);
+    while let Some(argumento) = argumentos.next() {
+        match argumento.as_str() {
+            "--minimo" => {
+                let carpeta = PathBuf::from(argumentos.next().unwrap());
+                minimo::servir(&carpeta, argumentos.next().is_some());
+            }
+            "--rapido" => rapido = true,
+            // Lo añade cargo.
+            "--bench" => {}
+            otro => otro.clone_into(&mut buscado),
+        }
+    }
+    let carpeta =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rendimiento-{}", std::process::id()));
+    fs::create_dir_all(&carpeta).unwrap();
+    medir_todo(&carpeta, rapido, &buscado);
+    fs::remove_dir_all(&carpeta).unwrap();
+}
+
+fn medir_todo(carpeta: &Path, rapido: bool, buscado: &str) {
+    if !Path::new("/proc/self/schedstat").exists() {
+        println!("sin /proc: no se miden la CPU ni la memoria");
+    }
+    let (rondas, segundos) = if rapido { RAPIDO } else { COMPLETO };
+    informe::imprimir_cabecera();
+    let mut metas = Vec::new();
+    for caso in CASOS.iter().filter(|caso| caso.nombre.contains(buscado)) {
+        let caso = ajustar(caso, carpeta, segundos);
+        let rondas = medir_caso(&caso, carpeta, rondas);
+        informe::imprimir(&caso, &rondas);
+        metas.extend(informe::metas(&caso, &rondas));
+    }
+    if buscado.is_empty() {
+        metas.extend(memoria::medir(carpeta));
+        metas.extend(escala::medir(carpeta));
+    }
+    informe::imprimir_metas(&metas);
+}
+
+/// El caso con los mensajes que el servidor mínimo recibe en ese tiempo.
+fn ajustar(caso: &Caso, carpeta: &Path, segundos: f64) -> Caso {
+    let con = |por_conexion: usize| Caso {
+        mensajes: por_conexion * caso.conexiones,
+        ..*caso
+    };
+    let prueba = con(MENSAJES.0 + caso.en_vuelo);
+    let carpeta = carpeta.join("prueba");
+    let ritmo = carga::medir(&prueba, Quien::Minimo, &carpeta).ritmo;
+    fs::remove_dir_all(&carpeta).unwrap();
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "un número de mensajes"
+    )]
+    let por_conexion = (ritmo * segundos / caso.conexiones as f64) as usize;
+    con(por_conexion.clamp(MENSAJES.0, MENSAJES.1 / caso.conexiones))
+}
+
+/// Las tres medidas en cada ronda, cada vez en otro orden: lo que el disco tenga pendiente de una
+/// no cae siempre sobre la misma.
+fn medir_caso(caso: &Caso, carpeta: &Path, cuantas: usize) -> Rondas {
+    let mut rondas = Rondas::default();
+    for ronda in 0..cuantas {
+        for turno in 0..3 {
+            let carpeta = carpeta.join("ronda");
+            let mensajes = carpeta.join("mensajes");
+            match (ronda + turno) % 3 {
+                0 => {
+                    fs::create_dir(&carpeta).unwrap();
+                    rondas.disco.push(disco::medir(caso, &mensajes));
+                }
+                1 => rondas
+                    .minimo
+                    .push(carga::medir(caso, Quien::Minimo, &carpeta)),
+                _ => rondas
+                    .servidor
+                    .push(carga::medir(caso, Quien::Servidor, &carpeta)),
+            }
+            comprobar_archivos(caso, &mensajes);
+            fs::remove_dir_all(&carpeta).unwrap();
+        }
+    }
+    rondas
+}
