@@ -28,6 +28,9 @@ use crate::ventana;
 const COLA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
 const TANDA_BYTES: usize = 16 * 1024;
+/// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
+/// por cada una le cuesta a quien recibe mensajes.
+const PAUSA_DE_TANDA: Duration = Duration::from_millis(10);
 /// Cuánto espera el final a que la consola lea las últimas líneas.
 const PLAZO_DE_CONSOLA: Duration = Duration::from_millis(500);
 
@@ -215,7 +218,10 @@ fn escribir(
     loop {
         let resta = fin_del_periodo.saturating_duration_since(Instant::now());
         let mut proxima = match entradas.recv_timeout(resta) {
-            Ok(primera) => Some(primera),
+            Ok(primera) => {
+                thread::sleep(PAUSA_DE_TANDA);
+                Some(primera)
+            }
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
