@@ -20,7 +20,7 @@ const CORTES: [(&str, usize, usize); 4] = [
 ];
 /// Cada ronda es un servidor recién arrancado y un solo mensaje: ambos tamaños pagan lo mismo de
 /// estreno.
-const RONDAS: usize = 9;
+const RONDAS: usize = 5;
 
 /// Cuántas veces más tarda el tamaño mayor que el menor.
 pub(crate) fn medir(carpeta: &Path) -> Vec<Meta> {

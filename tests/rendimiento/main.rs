@@ -45,7 +45,7 @@ use caso::{CASOS, Caso, comprobar_archivos};
 use informe::Rondas;
 
 /// Cuántas rondas y cuánto dura cada medida.
-const COMPLETO: (usize, f64) = (5, 1.0);
+const COMPLETO: (usize, f64) = (5, 0.4);
 /// Con `--rapido`.
 const RAPIDO: (usize, f64) = (3, 0.08);
 /// Los mensajes de una conexión en una medida; de menos no hay mediana y de más se llena el disco.
