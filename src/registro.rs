@@ -1,7 +1,7 @@
 //! El registro: lo que se ve en la consola, escrito por su propio hilo.
 //!
 //! Una consola que deja de leer (en Windows basta un clic en la ventana) no debe retener ni un
-//! mensaje: las líneas van a una cola acotada y, si está llena, se pierden y se cuentan. Y un
+//! mensaje: las líneas van a una fila acotada y, si está llena, se pierden y se cuentan. Y un
 //! equipo que falla sin parar no debe llenar la consola: de las líneas que llevan la clave
 //! `equipo` se dicen unas pocas por minuto de cada clase y equipo, y las demás se cuentan. Las de
 //! los mensajes guardados no la llevan, y se dicen todas. Este módulo no sabe qué dicen las
@@ -25,7 +25,7 @@ use log::{Level, Record};
 use crate::ventana;
 
 /// Cuántas líneas esperan a que la consola lea; después se pierden.
-const COLA_LINEAS: usize = 4096;
+const FILA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
 const TANDA_BYTES: usize = 16 * 1024;
 /// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
@@ -48,16 +48,16 @@ enum Entrada {
 /// El registro en marcha. Al soltarlo, lo dicho termina de llegar a la consola.
 #[derive(Debug)]
 pub struct Registro {
-    cola: SyncSender<Entrada>,
+    fila: SyncSender<Entrada>,
 }
 
 /// Pone en marcha el registro del proceso. `RUST_LOG` elige el nivel; sin ella, `info`.
 pub fn iniciar() -> io::Result<Registro> {
-    let (cola, entradas) = sync_channel(COLA_LINEAS);
+    let (fila, entradas) = sync_channel(FILA_LINEAS);
     let perdidas = Arc::new(AtomicUsize::new(0));
     let repetidas = Arc::new(Repetidas::default());
     let buzon = Buzon {
-        cola: cola.clone(),
+        fila: fila.clone(),
         perdidas: Arc::clone(&perdidas),
     };
     let de_la_consola = Arc::clone(&repetidas);
@@ -83,14 +83,14 @@ pub fn iniciar() -> io::Result<Registro> {
         })
         .try_init()
         .map_err(io::Error::other)?;
-    Ok(Registro { cola })
+    Ok(Registro { fila })
 }
 
 impl Registro {
     /// Pone título a la ventana en la que se ve la consola, si la hay. Tampoco espera.
     pub fn titular(&self, titulo: &str) {
         if let Some(secuencia) = ventana::secuencia_de_titulo(titulo) {
-            let _ = self.cola.try_send(Entrada::Linea(secuencia.into_bytes()));
+            let _ = self.fila.try_send(Entrada::Linea(secuencia.into_bytes()));
         }
     }
 }
@@ -99,7 +99,7 @@ impl Drop for Registro {
     /// Espera a que lo dicho hasta ahora llegue a la consola; si no lee, no mucho.
     fn drop(&mut self) {
         let (hecho, aviso) = channel();
-        if self.cola.try_send(Entrada::Vaciar(hecho)).is_ok() {
+        if self.fila.try_send(Entrada::Vaciar(hecho)).is_ok() {
             let _ = aviso.recv_timeout(PLAZO_DE_CONSOLA);
         }
     }
@@ -188,13 +188,13 @@ impl Repetidas {
 
 /// Donde env_logger deja cada línea, ya entera. Nunca espera.
 struct Buzon {
-    cola: SyncSender<Entrada>,
+    fila: SyncSender<Entrada>,
     perdidas: Arc<AtomicUsize>,
 }
 
 impl Write for Buzon {
     fn write(&mut self, linea: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.cola.try_send(Entrada::Linea(linea.to_vec())) {
+        if let Err(TrySendError::Full(_)) = self.fila.try_send(Entrada::Linea(linea.to_vec())) {
             self.perdidas.fetch_add(1, Ordering::Relaxed);
         }
         Ok(linea.len())
@@ -307,7 +307,7 @@ mod tests {
     fn la_cuenta_se_dice_al_acabar_el_periodo_aunque_nadie_diga_nada_mas() {
         let repetidas = Repetidas::default();
         decir(&repetidas, "10.0.0.1", 1, 30);
-        let (cola, entradas) = sync_channel(1);
+        let (fila, entradas) = sync_channel(1);
         let mut salida = Vec::new();
         thread::scope(|hilos| {
             let (repetidas, salida) = (&repetidas, &mut salida);
@@ -318,7 +318,7 @@ mod tests {
             while !repetidas.0.lock().unwrap().is_empty() {
                 thread::yield_now();
             }
-            drop(cola);
+            drop(fila);
         });
         let salida = String::from_utf8(salida).unwrap();
         assert!(salida.contains("(10 líneas como esta"), "{salida}");

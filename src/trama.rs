@@ -11,6 +11,8 @@ use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
+use memchr::memchr2;
+
 use crate::indicio::{Indicio, Muestra};
 use crate::mensaje::{self, CR, LF};
 
@@ -26,8 +28,8 @@ pub const COMIENZO_BYTES: usize = 64 * 1024;
 const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
 /// …y este otro cuando el FS podría ser un dato en mitad de un campo.
 const GRACIA_EN_CAMPO: Duration = Duration::from_secs(1);
-/// Silencio tras el cual un ruido corto y desconocido ya se comenta.
-const ESPERA_DE_RUIDO: Duration = Duration::from_secs(1);
+/// Silencio tras el cual un ruido corto y desconocido ya se comenta y un búfer grande se devuelve.
+const ESPERA_CORTA: Duration = Duration::from_secs(1);
 /// Cuánto relleno se admite entre un VT o un FS y el MSH que le sigue.
 const RELLENO_BYTES: usize = 8;
 /// Tamaño del búfer de una conexión ociosa; casi todo mensaje de un analizador cabe.
@@ -183,28 +185,41 @@ impl Lector {
 
     /// Donde poner los bytes que lleguen; nunca está vacío.
     ///
-    /// El búfer crece al doble con un mensaje grande y se devuelve en cuanto el mensaje acaba,
-    /// aunque ya haya empezado otro.
+    /// El búfer crece al doble con un mensaje grande y se guarda para el siguiente, porque pedir
+    /// memoria cuesta más que recibirlo; se devuelve en cuanto llega otra cosa, o si el equipo
+    /// calla.
     pub fn hueco(&mut self) -> &mut [u8] {
+        if self.estado == Estado::Ruido && self.fin < self.bufer.len() / 4 {
+            self.devolver();
+        }
         let pendiente = self.fin - self.inicio;
-        let vuelve_a_caber = self.inicio > 0 && pendiente <= BUFER_BYTES / 2;
-        let sobra = pendiente == 0 || (vuelve_a_caber && self.bufer.len() > BUFER_BYTES);
-        let lleno = self.fin == self.bufer.len();
-        if sobra || (lleno && self.inicio > 0) {
+        if pendiente == 0 || (self.fin == self.bufer.len() && self.inicio > 0) {
             self.bufer.copy_within(self.inicio..self.fin, 0);
             self.recolocar(pendiente);
-        } else if lleno {
+        }
+        if self.fin == self.bufer.len() {
             // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
             let tope = self.limites.mensaje_bytes + BUFER_BYTES;
-            let longitud = tope.min(self.bufer.len() * 2);
+            let longitud = tope.min(BUFER_BYTES.max(self.bufer.len() * 2));
             self.bufer.reserve_exact(longitud - self.bufer.len());
             self.bufer.resize(longitud, 0);
         }
-        if sobra && self.bufer.len() != BUFER_BYTES {
-            self.bufer.resize(BUFER_BYTES, 0);
+        &mut self.bufer[self.fin..]
+    }
+
+    /// Si lo pendiente cabe sin la memoria que pidió un mensaje grande.
+    fn sobra_memoria(&self) -> bool {
+        self.bufer.len() > BUFER_BYTES && self.fin - self.inicio <= BUFER_BYTES / 2
+    }
+
+    fn devolver(&mut self) {
+        if self.sobra_memoria() {
+            let pendiente = self.fin - self.inicio;
+            self.bufer.copy_within(self.inicio..self.fin, 0);
+            self.recolocar(pendiente);
+            self.bufer.truncate(BUFER_BYTES);
             self.bufer.shrink_to_fit();
         }
-        &mut self.bufer[self.fin..]
     }
 
     /// Llegaron `cuantos` bytes al hueco.
@@ -214,7 +229,14 @@ impl Lector {
 
     /// Pasó [`Lector::espera`] sin que llegara nada.
     pub fn vencer(&mut self) {
-        self.pausa = Some(Pausa::Silencio);
+        let solo_memoria = self.sobra_memoria()
+            && self
+                .silencio_que_decide()
+                .is_none_or(|silencio| silencio > ESPERA_CORTA);
+        self.devolver();
+        if !solo_memoria {
+            self.pausa = Some(Pausa::Silencio);
+        }
     }
 
     /// El equipo cerró la conexión.
@@ -226,8 +248,17 @@ impl Lector {
     /// mensajes los analizadores callan durante horas.
     #[must_use]
     pub fn espera(&self) -> Option<Duration> {
+        let silencio = self.silencio_que_decide();
+        if self.sobra_memoria() {
+            return Some(silencio.map_or(ESPERA_CORTA, |silencio| silencio.min(ESPERA_CORTA)));
+        }
+        silencio
+    }
+
+    /// Cuánto silencio decide qué es lo que llegó.
+    fn silencio_que_decide(&self) -> Option<Duration> {
         if self.estado == Estado::Ruido {
-            return self.muestra.hay_texto().then_some(ESPERA_DE_RUIDO);
+            return self.muestra.hay_texto().then_some(ESPERA_CORTA);
         }
         if self.fs_pendiente() {
             let cierra_segmento = es_fin_de_segmento(self.octeto_antes_de(self.revisado));
@@ -395,7 +426,7 @@ impl Lector {
     }
 
     fn final_de_trama(&mut self) -> Option<Final> {
-        while let Some(p) = self.buscar(|octeto| octeto == FS || octeto == VT) {
+        while let Some(p) = self.buscar(|pendiente| memchr2(FS, VT, pendiente)) {
             let resto = &self.bufer[p + 1..self.fin];
             if self.bufer[p] == FS {
                 match resto.first() {
@@ -422,13 +453,21 @@ impl Lector {
     fn final_sin_trama(&mut self) -> Option<Final> {
         loop {
             if self.tras_segmento {
-                self.buscar(|octeto| !mensaje::es_relleno(octeto))?;
+                self.buscar(|pendiente| {
+                    pendiente
+                        .iter()
+                        .position(|octeto| !mensaje::es_relleno(*octeto))
+                })?;
                 if self.empieza_otro()? {
                     return Some(Final::entero(self.revisado, self.revisado));
                 }
                 self.tras_segmento = false;
             }
-            let p = self.buscar(|octeto| matches!(octeto, FS | VT | CR | LF))?;
+            let p = self.buscar(|pendiente| {
+                pendiente
+                    .iter()
+                    .position(|octeto| matches!(*octeto, FS | VT | CR | LF))
+            })?;
             let resto = &self.bufer[p + 1..self.fin];
             match self.bufer[p] {
                 FS => match resto.first() {
@@ -470,10 +509,8 @@ impl Lector {
     }
 
     /// La posición del próximo byte que importa; `revisado` queda en él, o al final.
-    fn buscar(&mut self, importa: impl Fn(u8) -> bool) -> Option<usize> {
-        let hallado = self.bufer[self.revisado..self.fin]
-            .iter()
-            .position(|octeto| importa(*octeto));
+    fn buscar(&mut self, importa: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+        let hallado = importa(&self.bufer[self.revisado..self.fin]);
         self.revisado = hallado.map_or(self.fin, |distancia| self.revisado + distancia);
         hallado.map(|_| self.revisado)
     }
