@@ -26,13 +26,13 @@ pub fn explicar(error: &io::Error) -> String {
             "el equipo cortó la conexión; si se repite, revise la red"
         }
         ErrorKind::ConnectionRefused => {
-            "el equipo rechaza la conexión; revise que esté listo y que su puerto sea ese"
+            "rechaza la conexión; revise que esté listo y que su puerto sea ese"
         }
         ErrorKind::TimedOut
         | ErrorKind::WouldBlock
         | ErrorKind::HostUnreachable
         | ErrorKind::NetworkUnreachable => {
-            "el equipo no responde; revise que esté encendido, su dirección y la red"
+            "no hay respuesta por la red; revise que lo que está al otro lado esté encendido, su dirección y el cable"
         }
         _ if es_archivo_retenido(error) => {
             "otro programa lo tiene abierto; ciérrelo, o excluya la carpeta en el antivirus"
