@@ -228,8 +228,10 @@ impl Conversacion<'_> {
         let (codigo, archivo) = match almacen.guardar(recibido.bytes, recibido.hora) {
             Ok(archivo) => {
                 self.recepcion.totales.guardado(recibido.longitud);
-                let ruta = almacen.carpeta().join(&archivo);
-                debug!("Direccion del Archivo a Guardar: {}", ruta.display());
+                debug!(
+                    "Direccion del Archivo a Guardar: {}",
+                    almacen.carpeta().join(&archivo).display()
+                );
                 let negada = self.negar_consulta(recibido, cabecera);
                 (
                     negada.or_else(|| self.acusar(recibido, Veredicto::Aceptado)),
@@ -416,16 +418,7 @@ impl Conversacion<'_> {
             Some(_) => info!("{linea}"),
         }
         if let Some(cabecera) = &recibido.cabecera {
-            let separador = cabecera.campo(1);
-            let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
-                .map(|numero| cabecera.campo(numero))
-                .collect();
-            let visibles = [b"MSH", separador, &campos.join(separador)].concat();
-            debug!(
-                "{}: cabecera: {}",
-                self.equipo,
-                escapar(&visibles, CABECERA_VISIBLE_BYTES)
-            );
+            debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
         if !recibido.con_trama {
             self.ultimo = archivo;
@@ -438,6 +431,16 @@ fn consejo(bytes: &[u8]) -> String {
     Indicio::reconocer(bytes)
         .map(|indicio| format!("; {indicio}"))
         .unwrap_or_default()
+}
+
+/// Una cabecera para mostrar.
+fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
+    let separador = cabecera.campo(1);
+    let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
+        .map(|numero| cabecera.campo(numero))
+        .collect();
+    let visibles = [b"MSH", separador, &campos.join(separador)].concat();
+    escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()
 }
 
 /// Un acuse para mostrar: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al equipo.

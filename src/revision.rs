@@ -47,7 +47,7 @@ pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
             "puerto",
             abrir_puerto(direccion).map(|_| format!("{direccion} está libre")),
         );
-        for ip in direcciones_de_este_equipo(configuracion.direccion) {
+        for ip in direcciones_de_este_pc(configuracion.direccion) {
             anotar(
                 "dirección",
                 Ok(format!("{ip}, puerto {puerto}: teclee esto en los equipos")),
@@ -85,7 +85,7 @@ fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
 }
 
 /// Las direcciones IPv4 que un equipo de la red puede usar para llegar hasta aquí.
-fn direcciones_de_este_equipo(escucha: IpAddr) -> Vec<IpAddr> {
+fn direcciones_de_este_pc(escucha: IpAddr) -> Vec<IpAddr> {
     if !escucha.is_unspecified() {
         return vec![escucha];
     }
