@@ -497,13 +497,17 @@ impl Lector {
         else {
             return mensaje::abre(segmento);
         };
-        // Dentro de un lote un MSH no empieza otro; tras su último segmento, sí.
+        // Dentro de un lote un MSH no empieza otro; tras su último segmento, o si empieza otro
+        // lote igual, sí.
         let comienzo = &segmento[..segmento.len().min(nombre.len())];
         if nombre[..comienzo.len()].eq_ignore_ascii_case(comienzo) {
             if comienzo.len() < nombre.len() {
                 return None;
             }
             self.estado = Estado::SinTrama { fin_de_lote: None };
+        }
+        if mensaje::abre(segmento)? && !mensaje::se_llama(segmento, b"MSH") {
+            return Some(nombre == b"BTS" || mensaje::se_llama(segmento, b"FHS"));
         }
         Some(false)
     }

@@ -359,6 +359,19 @@ fn un_mensaje_sin_trama_acaba_en_fs_en_el_siguiente_en_silencio_o_en_el_cierre()
             &[sin_trama(b"BHS|2\rMSH|3\rBTS|1\r"), sin_trama(b"MSH|4\r")],
         ),
         (
+            "dos lotes sin cerrar",
+            &[Llega(b"FHS|1\rBHS|2\rMSH|3\rFHS|4\rMSH|5\r"), Silencio],
+            &[
+                sin_trama(b"FHS|1\rBHS|2\rMSH|3\r"),
+                sin_trama(b"FHS|4\rMSH|5\r"),
+            ],
+        ),
+        (
+            "dos BHS sin cerrar",
+            &[Llega(b"BHS|1\rMSH|2\rBHS|3\rMSH|4\r"), Silencio],
+            &[sin_trama(b"BHS|1\rMSH|2\r"), sin_trama(b"BHS|3\rMSH|4\r")],
+        ),
+        (
             "msh en minúsculas",
             &[Llega(b"msh|1\r"), Silencio],
             &[sin_trama(b"msh|1\r")],
