@@ -47,7 +47,8 @@
 //! | segmento, campo, componente | partes de un mensaje; el primer segmento es el MSH, la cabecera |
 //! | trama | cómo viajó un mensaje: MLLP (VT … FS CR), o sin trama |
 //! | ruido | bytes entre mensajes que no significan nada y se descartan |
-//! | equipo | el analizador que se conecta |
+//! | relleno | bytes que no significan nada delante de un segmento: blancos, NUL, BOM, latidos |
+//! | equipo | el analizador, llame él o se le llame |
 //! | conexión | el canal TCP con un equipo; la conversación es lo que se habla en ella |
 //! | acuse | el ACK que enviamos; el veredicto dice cuál |
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
