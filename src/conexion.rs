@@ -16,12 +16,13 @@ use socket2::{SockRef, TcpKeepalive};
 use crate::acuse::{Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen};
 use crate::apagado;
+use crate::consola::{Color, colorear};
 use crate::consulta;
 use crate::equipo::Equipo;
 use crate::indicio::Indicio;
 use crate::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::registro::escapar;
-use crate::totales::Totales;
+use crate::totales::{Destino, Totales};
 use crate::trama::{self, Lector, Limites, Motivo, Suceso};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
@@ -227,7 +228,7 @@ impl Conversacion<'_> {
         let almacen = &self.recepcion.almacen;
         let (codigo, archivo) = match almacen.guardar(recibido.bytes, recibido.hora) {
             Ok(archivo) => {
-                self.recepcion.totales.guardado(recibido.longitud);
+                self.contar(recibido, Destino::Guardado(recibido.instante.elapsed()));
                 debug!(
                     "Direccion del Archivo a Guardar: {}",
                     almacen.carpeta().join(&archivo).display()
@@ -239,7 +240,7 @@ impl Conversacion<'_> {
                 )
             }
             Err(error) => {
-                self.recepcion.totales.fallido();
+                self.contar(recibido, Destino::Fallido);
                 error!(
                     equipo:% = self.equipo.ip;
                     "{}: {error}; el mensaje no se perdió si el equipo lo repite",
@@ -257,7 +258,7 @@ impl Conversacion<'_> {
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
     fn rechazar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Rumbo {
-        self.recepcion.totales.rechazado();
+        self.contar(recibido, Destino::Rechazado);
         let (extension, motivo) = if veredicto == Veredicto::Excesivo {
             ("excesivo", "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned())
         } else {
@@ -334,7 +335,7 @@ impl Conversacion<'_> {
     fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, extension: &str) -> Option<String> {
         match self.recepcion.almacen.apartar(bytes, hora, extension) {
             Ok(nombre) => {
-                self.recepcion.totales.apartado();
+                self.recepcion.totales.apartado(&self.equipo.quien);
                 Some(format!("{APARTADOS}/{nombre}"))
             }
             Err(error) => {
@@ -374,6 +375,12 @@ impl Conversacion<'_> {
         Some(contestacion.tipo)
     }
 
+    fn contar(&self, recibido: &Recibido<'_>, destino: Destino) {
+        let cuando = (recibido.hora, recibido.instante);
+        let totales = &self.recepcion.totales;
+        totales.recibido(&self.equipo.quien, recibido.longitud, destino, cuando);
+    }
+
     /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.
     fn id_propio(&self, recibido: &Recibido<'_>) -> String {
         let numero = self.recepcion.totales.numerar() % 1000;
@@ -403,19 +410,25 @@ impl Conversacion<'_> {
     ) {
         let codigo = codigo.filter(|_| self.fallo.is_none());
         let tipo = recibido.visible(9).to_string();
+        let tipo = if tipo.is_empty() { "(sin tipo)" } else { &tipo };
+        let color = match codigo {
+            Some("AE" | "AR") => Color::Mal,
+            Some(_) => Color::Bien,
+            None => Color::Aviso,
+        };
         let linea = format!(
-            "{} {} MSH-10 «{}» {} bytes. Archivo en Transmision: {} {} {} ms",
+            "{} {:<21} {tipo:<11} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»",
+            colorear(format!("{:<9}", codigo.unwrap_or("sin acuse")), color),
             self.equipo,
-            if tipo.is_empty() { "(sin tipo)" } else { &tipo },
-            recibido.visible(10),
             recibido.longitud,
+            recibido.instante.elapsed().as_millis(),
             archivo.as_deref().unwrap_or(SIN_ARCHIVO),
-            codigo.unwrap_or("sin acuse"),
-            recibido.instante.elapsed().as_millis()
+            recibido.visible(10),
         );
-        match codigo {
-            Some("AE" | "AR") | None => warn!(equipo:% = self.equipo.ip; "{linea}"),
-            Some(_) => info!("{linea}"),
+        if color == Color::Bien {
+            info!("{linea}");
+        } else {
+            warn!(equipo:% = self.equipo.ip; "{linea}");
         }
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));

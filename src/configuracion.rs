@@ -10,22 +10,30 @@ use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use log::LevelFilter;
 
 use crate::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::causa;
+use crate::diario::Diario;
+use crate::equipo::Nombres;
 use crate::ini::{ErrorDeIni, Secciones};
 use crate::llamada::Llamada;
 use crate::servidor::Acceso;
 use crate::trama::Limites;
+use crate::vigilancia::Vigilancia;
 
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
 const POR_OMISION: &str = include_str!("../Config.ini");
 const SECCION: &str = "Servidor";
 /// Los equipos a los que se llama, uno por clave.
 const SECCION_LLAMAR: &str = "Llamar";
+/// Los nombres de los equipos, uno por clave.
+const SECCION_EQUIPOS: &str = "Equipos";
+/// El registro en archivos.
+const SECCION_REGISTRO: &str = "Registro";
 const MIB: usize = 1024 * 1024;
 
-const CLAVES: [&str; 13] = [
+const CLAVES: [&str; 15] = [
     "Puerto",
     "Directorio",
     "Direccion",
@@ -39,11 +47,22 @@ const CLAVES: [&str; 13] = [
     "AcuseDeFallo",
     "Sincronizar",
     "Consultas",
+    "AvisoSilencioMin",
+    "EspacioMinimoMiB",
 ];
+const NIVELES: [(&str, LevelFilter); 4] = [
+    ("info", LevelFilter::Info),
+    ("aviso", LevelFilter::Warn),
+    ("error", LevelFilter::Error),
+    ("debug", LevelFilter::Debug),
+];
+const CLAVES_DEL_REGISTRO: [&str; 3] = ["Carpeta", "DiasAGuardar", "Nivel"];
 
 /// Lo que dice Config.ini, completo con los valores por omisión.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Configuracion {
+    /// De dónde se leyó.
+    pub ruta: PathBuf,
     /// Puerto TCP; 0 toma uno libre. Puede faltar si hay a quien llamar.
     pub puerto: Option<u16>,
     /// Dirección de este PC en la que se escucha.
@@ -54,12 +73,20 @@ pub struct Configuracion {
     pub acceso: Acceso,
     /// Los equipos a los que se llama.
     pub llamadas: Vec<Llamada>,
+    /// Cómo se llama cada equipo.
+    pub nombres: Nombres,
     /// Hasta dónde se lee y cuánto se espera.
     pub limites: Limites,
     /// Cómo se acusa.
     pub reglas: Reglas,
     /// Si se espera a que el disco confirme antes de acusar.
     pub sincronizar: bool,
+    /// De qué se avisa aunque no llegue nada.
+    pub vigilancia: Vigilancia,
+    /// El registro en archivos, si lo hay.
+    pub diario: Option<Diario>,
+    /// Qué se dice en la consola y en el registro.
+    pub nivel: LevelFilter,
     /// Lo que hay en el archivo y nadie lee, para avisarlo.
     pub sobrantes: Vec<String>,
 }
@@ -74,8 +101,7 @@ impl Configuracion {
         let bytes = fs::read(ruta).map_err(|causa| error(Problema::Ilegible(causa)))?;
         let secciones =
             Secciones::leer(&bytes).map_err(|causa| error(Problema::Malformado(causa)))?;
-        let carpeta = ruta.parent().unwrap_or(Path::new(""));
-        interpretar(&secciones, carpeta).map_err(error)
+        interpretar(&secciones, ruta).map_err(error)
     }
 
     /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.
@@ -95,31 +121,37 @@ impl Configuracion {
     }
 }
 
-fn interpretar(secciones: &Secciones, carpeta: &Path) -> Result<Configuracion, Problema> {
+fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Problema> {
     if !secciones
         .nombres()
         .any(|nombre| nombre.eq_ignore_ascii_case(SECCION))
     {
         return Err(Problema::FaltaSeccion);
     }
-    let claves = Claves(secciones);
+    let carpeta = ruta.parent().unwrap_or(Path::new(""));
+    let claves = Claves {
+        secciones,
+        seccion: SECCION,
+    };
+    let del_registro = Claves {
+        secciones,
+        seccion: SECCION_REGISTRO,
+    };
     let llamadas = leer_llamadas(secciones)?;
     Ok(Configuracion {
+        ruta: ruta.to_path_buf(),
         puerto: leer_puerto(&claves, llamadas.is_empty())?,
         direccion: claves.opcional("Direccion", IpAddr::V4(Ipv4Addr::UNSPECIFIED), |valor| {
             let esperado = "una dirección IP de este PC, p. ej. 192.168.1.10, o 0.0.0.0 para todas";
             valor.parse().map_err(|_| esperado.to_owned())
         })?,
-        directorio: claves.obligatorio("Directorio", |valor| match valor {
-            "" => Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned()),
-            // En el programa de Python, \ y / valían lo mismo.
-            _ => Ok(carpeta.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR))),
-        })?,
+        directorio: claves.obligatorio("Directorio", |valor| leer_carpeta(valor, carpeta))?,
         acceso: Acceso {
             max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
             permitidos: claves.opcional("EquiposPermitidos", Vec::new(), leer_redes)?,
         },
         llamadas,
+        nombres: leer_nombres(secciones)?,
         limites: Limites {
             mensaje_bytes: claves.numero("MaxMensajeMiB", 1, 1024, 64)? * MIB,
             sin_trama: Duration::from_millis(
@@ -134,8 +166,32 @@ fn interpretar(secciones: &Secciones, carpeta: &Path) -> Result<Configuracion, P
         },
         reglas: leer_reglas(&claves)?,
         sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
+        vigilancia: Vigilancia {
+            silencio: match claves.numero("AvisoSilencioMin", 0, 100_000, 0)? {
+                0 => None,
+                minutos => Some(Duration::from_mins(minutos as u64)),
+            },
+            espacio_minimo_mib: claves.numero("EspacioMinimoMiB", 0, 1_000_000_000, 500)? as u64,
+        },
+        diario: leer_diario(&del_registro, carpeta)?,
+        nivel: del_registro.opcion("Nivel", &NIVELES)?,
         sobrantes: sobrantes(secciones),
     })
+}
+
+fn leer_carpeta(valor: &str, base: &Path) -> Result<PathBuf, String> {
+    if valor.is_empty() {
+        return Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned());
+    }
+    // En el programa de Python, \ y / valían lo mismo.
+    Ok(base.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR)))
+}
+
+/// Sin Carpeta no hay registro en archivos.
+fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Diario>, Problema> {
+    let dias = claves.numero("DiasAGuardar", 1, 36_500, 30)? as u64;
+    let carpeta = claves.opcional("Carpeta", None, |valor| leer_carpeta(valor, base).map(Some))?;
+    Ok(carpeta.map(|carpeta| Diario::new(carpeta, dias)))
 }
 
 /// Puerto solo puede faltar si hay a quien llamar.
@@ -170,12 +226,15 @@ fn leer_reglas(claves: &Claves<'_>) -> Result<Reglas, Problema> {
     })
 }
 
-/// Las claves de `[Servidor]`.
-struct Claves<'a>(&'a Secciones);
+/// Las claves de una sección.
+struct Claves<'a> {
+    secciones: &'a Secciones,
+    seccion: &'static str,
+}
 
 impl Claves<'_> {
     fn valor(&self, clave: &str) -> Option<String> {
-        self.0.valor(SECCION, clave)
+        self.secciones.valor(self.seccion, clave)
     }
 
     fn obligatorio<T>(
@@ -184,7 +243,7 @@ impl Claves<'_> {
         leer: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, Problema> {
         let valor = self.valor(clave).ok_or(Problema::FaltaClave(clave))?;
-        leer(&valor).map_err(|esperado| Problema::mal_valor(SECCION, clave, valor, esperado))
+        leer(&valor).map_err(|esperado| Problema::mal_valor(self.seccion, clave, valor, esperado))
     }
 
     /// Una clave presente pero vacía vale lo mismo que una ausente.
@@ -197,7 +256,7 @@ impl Claves<'_> {
         match self.valor(clave).filter(|valor| !valor.is_empty()) {
             None => Ok(omision),
             Some(valor) => leer(&valor)
-                .map_err(|esperado| Problema::mal_valor(SECCION, clave, valor, esperado)),
+                .map_err(|esperado| Problema::mal_valor(self.seccion, clave, valor, esperado)),
         }
     }
 
@@ -281,22 +340,41 @@ fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
         .collect()
 }
 
+fn leer_nombres(secciones: &Secciones) -> Result<Nombres, Problema> {
+    let mut nombres = Nombres::default();
+    for (nombre, valor) in secciones.claves(SECCION_EQUIPOS) {
+        let mal = |esperado: String| {
+            Problema::mal_valor(SECCION_EQUIPOS, nombre, valor.to_owned(), esperado)
+        };
+        let ip = valor
+            .parse()
+            .map_err(|_| mal("la dirección IP del equipo, p. ej. 192.168.1.20".to_owned()))?;
+        nombres
+            .dar(ip, nombre)
+            .map_err(|otro| mal(format!("una dirección IP distinta de la de «{otro}»")))?;
+    }
+    Ok(nombres)
+}
+
 fn sobrantes(secciones: &Secciones) -> Vec<String> {
     let es_una_de = |nombre: &str, conocidas: &[&str]| {
         conocidas
             .iter()
             .any(|conocida| conocida.eq_ignore_ascii_case(nombre))
     };
-    let claves = secciones
-        .claves(SECCION)
-        .into_iter()
-        .filter(|(clave, _)| !es_una_de(clave, &CLAVES));
+    let mut sobrantes = Vec::new();
+    for (seccion, conocidas) in [
+        (SECCION, &CLAVES[..]),
+        (SECCION_REGISTRO, &CLAVES_DEL_REGISTRO),
+    ] {
+        let claves = secciones.claves(seccion).into_iter();
+        let ajenas = claves.filter(|(clave, _)| !es_una_de(clave, conocidas));
+        sobrantes.extend(ajenas.map(|(clave, _)| format!("la clave «{clave}» de [{seccion}]")));
+    }
+    let conocidas = [SECCION, SECCION_LLAMAR, SECCION_EQUIPOS, SECCION_REGISTRO];
     let ajenas = secciones
         .nombres()
-        .filter(|nombre| !es_una_de(nombre, &[SECCION, SECCION_LLAMAR]));
-    let mut sobrantes: Vec<_> = claves
-        .map(|(clave, _)| format!("la clave «{clave}» de [{SECCION}]"))
-        .collect();
+        .filter(|nombre| !es_una_de(nombre, &conocidas));
     sobrantes.extend(ajenas.map(|nombre| format!("la sección [{nombre}]")));
     sobrantes
 }

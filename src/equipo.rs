@@ -2,38 +2,73 @@
 //!
 //! No sabe si llamó él o se le llamó.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Un equipo conectado. Su texto es como se le nombra en la consola.
+/// Un equipo conectado. Su texto es como se le nombra en cada línea de la consola: por su nombre
+/// o, si no lo tiene, por su dirección y su puerto.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Equipo {
     /// Su dirección IP: la misma aunque vuelva a conectarse desde otro puerto.
     pub ip: IpAddr,
-    texto: String,
+    direccion: String,
+    nombre: Option<String>,
+    /// Quién es, aunque vuelva a conectarse: su nombre o, si no lo tiene, su dirección IP.
+    pub quien: String,
 }
 
 impl Equipo {
-    /// Un equipo del que solo se conoce su dirección, la IPv4 si vino disfrazada de IPv6.
+    /// Un equipo en esa dirección, la IPv4 si vino disfrazada de IPv6, con el nombre que el
+    /// laboratorio le dio, si le dio alguno.
     #[must_use]
-    pub fn sin_nombre(direccion: SocketAddr) -> Equipo {
+    pub fn new(direccion: SocketAddr, nombre: Option<&str>) -> Equipo {
         let ip = direccion.ip().to_canonical();
-        let texto = SocketAddr::new(ip, direccion.port()).to_string();
-        Equipo { ip, texto }
+        Equipo {
+            ip,
+            direccion: SocketAddr::new(ip, direccion.port()).to_string(),
+            nombre: nombre.map(str::to_owned),
+            quien: nombre.map_or_else(|| ip.to_string(), str::to_owned),
+        }
     }
 
-    /// Un equipo al que el laboratorio puso nombre.
+    /// Su nombre, si lo tiene, y su dirección, para las líneas que hablan de la conexión.
     #[must_use]
-    pub fn con_nombre(nombre: &str, direccion: SocketAddr) -> Equipo {
-        Equipo {
-            ip: direccion.ip(),
-            texto: format!("{nombre} ({direccion})"),
-        }
+    pub fn con_direccion(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| match &self.nombre {
+            Some(nombre) => write!(f, "{nombre} ({})", self.direccion),
+            None => f.write_str(&self.direccion),
+        })
     }
 }
 
 impl fmt::Display for Equipo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.texto)
+        f.pad(self.nombre.as_deref().unwrap_or(&self.direccion))
+    }
+}
+
+/// Los nombres que el laboratorio dio a sus equipos, por su dirección IP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nombres(HashMap<IpAddr, String>);
+
+impl Nombres {
+    /// Da nombre a una dirección; devuelve el que ya tenía, y entonces lo conserva.
+    pub fn dar(&mut self, ip: IpAddr, nombre: &str) -> Result<(), &str> {
+        use std::collections::hash_map::Entry;
+        match self.0.entry(ip.to_canonical()) {
+            Entry::Occupied(ocupada) => Err(ocupada.into_mut()),
+            Entry::Vacant(libre) => {
+                libre.insert(nombre.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// El equipo que está en esa dirección.
+    #[must_use]
+    pub fn nombrar(&self, direccion: SocketAddr) -> Equipo {
+        let nombre = self.0.get(&direccion.ip().to_canonical());
+        Equipo::new(direccion, nombre.map(String::as_str))
     }
 }

@@ -33,22 +33,22 @@ pub struct Llamada {
 /// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
 /// de `atender` solo acaba con esa conexión.
 pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>) {
-    let equipo = Equipo::con_nombre(&llamada.nombre, llamada.direccion);
+    let equipo = Equipo::new(llamada.direccion, Some(&llamada.nombre));
     let mut pausa = PAUSA_MINIMA;
     let mut avisado = false;
     while !APAGAR_SERVER.load(Ordering::Relaxed) {
         match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
             Ok(canal) => {
-                info!("Conexión Establecida con {equipo}");
+                info!("Conexión Establecida con {}", equipo.con_direccion());
                 avisado = false;
                 let comienzo = Instant::now();
                 match catch_unwind(AssertUnwindSafe(|| atender(&canal, &equipo))) {
                     Ok(Ok(())) => {
-                        warn!(equipo:% = equipo.ip; "{equipo}: se cerró la conexión; se le vuelve a llamar");
+                        warn!(equipo:% = equipo.ip; "{}: se cerró la conexión; se le vuelve a llamar", equipo.con_direccion());
                     }
                     Ok(Err(error)) => {
                         let causa = causa::explicar(&error);
-                        warn!(equipo:% = equipo.ip; "{equipo}: se perdió la conexión: {causa}; se le vuelve a llamar");
+                        warn!(equipo:% = equipo.ip; "{}: se perdió la conexión: {causa}; se le vuelve a llamar", equipo.con_direccion());
                     }
                     // El pánico ya se dijo.
                     Err(_) => {}
@@ -58,10 +58,12 @@ pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::
                     pausa = PAUSA_MINIMA;
                 }
             }
-            Err(error) if avisado => debug!("{equipo}: {}", causa::explicar(&error)),
+            Err(error) if avisado => {
+                debug!("{}: {}", equipo.con_direccion(), causa::explicar(&error));
+            }
             Err(error) => {
                 let causa = causa::explicar(&error);
-                warn!(equipo:% = equipo.ip; "{equipo}: no se pudo llamar al equipo: {causa}; se seguirá intentando");
+                warn!(equipo:% = equipo.ip; "{}: no se pudo llamar al equipo: {causa}; se seguirá intentando", equipo.con_direccion());
                 avisado = true;
             }
         }

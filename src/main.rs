@@ -14,16 +14,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use chrono::Local;
 use log::{error, info, warn};
 use servidor_hl7::almacen::Almacen;
 use servidor_hl7::conexion::{self, Recepcion};
 use servidor_hl7::configuracion::Configuracion;
 use servidor_hl7::envio::enviar;
 use servidor_hl7::llamada::mantener;
+use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::revision::revisar;
 use servidor_hl7::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::totales::Totales;
-use servidor_hl7::{apagado, registro, ventana};
+use servidor_hl7::vigilancia::{decir_tabla, vigilar};
+use servidor_hl7::{apagado, ventana};
 
 use crate::argumentos::{Argumentos, Orden};
 
@@ -51,17 +54,18 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
     match orden {
         Orden::Servir => servir(config).map(|()| true),
         Orden::Revisar => {
-            // Lo que se diga de la configuración sale antes que la revisión.
-            let registro = registro::iniciar()?;
-            let configuracion = configurar(config)?;
-            drop(registro);
-            let bien = revisar(&configuracion, &mut io::stdout());
+            let (configuracion, avisos) = configurar(config)?;
+            for aviso in avisos {
+                let _ = writeln!(io::stdout(), "{aviso}");
+            }
+            let bien = revisar(configuracion, &mut io::stdout());
             ventana::esperar_lectura();
             Ok(bien)
         }
         Orden::Enviar(mut envio) => {
             if envio.destino.is_empty() {
-                let puerto = configurar(config)?
+                let (configuracion, _) = configurar(config)?;
+                let puerto = configuracion
                     .puerto
                     .ok_or("Config.ini no tiene Puerto; diga adónde enviar con --a HOST:PUERTO")?;
                 envio.destino = format!("127.0.0.1:{puerto}");
@@ -76,13 +80,25 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
     }
 }
 
+/// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
 fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
-    let registro = registro::iniciar()?;
+    let (mut configuracion, avisos) = configurar(config)?;
+    let registro = registro::iniciar(configuracion.nivel, configuracion.diario.take())?;
     panic::set_hook(Box::new(|panico| {
         error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
     }));
-    let configuracion = configurar(config)?;
+    for aviso in avisos {
+        warn!("{aviso}");
+    }
+    info!("configuración leída de «{}»", configuracion.ruta.display());
+    let recibido = recibir(configuracion, &registro);
+    if let Err(error) = &recibido {
+        registro.constar(error);
+    }
+    recibido
+}
 
+fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<dyn Error>> {
     let escucha = match configuracion.puerto {
         Some(puerto) => Some(abrir_puerto(SocketAddr::new(
             configuracion.direccion,
@@ -110,12 +126,20 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
         let atender = atender.clone();
         abrir_hilo("llamada", move || mantener(&llamada, atender))?;
     }
+    let vigilada = Arc::clone(&recepcion);
+    abrir_hilo("vigilancia", move || {
+        vigilar(
+            configuracion.vigilancia,
+            &vigilada.totales,
+            vigilada.almacen.carpeta(),
+        )
+    })?;
     let mut titulo = format!("servidor-hl7: {carpeta}");
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
-        let acceso = configuracion.acceso;
+        let (acceso, nombres) = (configuracion.acceso, configuracion.nombres);
         abrir_hilo("puerto", move || {
-            iniciar_servidor(&escucha, &acceso, atender)
+            iniciar_servidor(&escucha, &acceso, &nombres, atender)
         })?;
         info!("Servidor Escuchando el Puerto {puerto}");
         titulo = format!("servidor-hl7: puerto {puerto}, {carpeta}");
@@ -127,6 +151,7 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     if pendientes > 0 {
         warn!("mensajes sin acusar al parar: {pendientes}; sus equipos los enviarán de nuevo");
     }
+    decir_tabla(&recepcion.totales, Local::now().date_naive());
     info!("Servidor detenido: {}", recepcion.totales);
     Ok(())
 }
@@ -142,7 +167,8 @@ fn abrir_hilo<T: Send + 'static>(
 }
 
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
-fn configurar(elegida: Option<PathBuf>) -> Result<Configuracion, Box<dyn Error>> {
+/// Devuelve además lo que hay que avisar de ella.
+fn configurar(elegida: Option<PathBuf>) -> Result<(Configuracion, Vec<String>), Box<dyn Error>> {
     let en_la_carpeta_actual = || Some(PathBuf::from(CONFIG)).filter(|ruta| ruta.exists());
     let junto_al_programa = env::current_exe()?.with_file_name(CONFIG);
     let hallada = elegida.or_else(en_la_carpeta_actual);
@@ -155,22 +181,19 @@ fn configurar(elegida: Option<PathBuf>) -> Result<Configuracion, Box<dyn Error>>
         PathBuf::from(CONFIG)
     };
     let ruta = path::absolute(hallada.as_ref().unwrap_or(&nueva))?;
+    let donde = ruta.display();
+    let mut avisos = Vec::new();
     if hallada.is_none() {
         Configuracion::escribir_por_omision(&ruta)?;
-        warn!(
-            "no había Config.ini: se escribió «{}» con los valores por omisión",
-            ruta.display()
-        );
+        avisos.push(format!(
+            "no había Config.ini: se escribió «{donde}» con los valores por omisión"
+        ));
     }
     let configuracion = Configuracion::leer(&ruta)?;
-    info!("configuración leída de «{}»", ruta.display());
-    for sobrante in &configuracion.sobrantes {
-        warn!(
-            "en «{}» sobra {sobrante}: nadie la lee; revise si está bien escrita",
-            ruta.display()
-        );
-    }
-    Ok(configuracion)
+    avisos.extend(configuracion.sobrantes.iter().map(|sobrante| {
+        format!("en «{donde}» sobra {sobrante}: nadie la lee; revise si está bien escrita")
+    }));
+    Ok((configuracion, avisos))
 }
 
 /// Ctrl+C, SIGTERM o el cierre de la consola avisan por el canal; la segunda vez se sale ya.

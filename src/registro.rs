@@ -1,11 +1,11 @@
-//! El registro: lo que se ve en la consola, escrito por su propio hilo.
+//! El registro: cada línea, a la consola y al archivo del día, por su propio hilo.
 //!
-//! Una consola que deja de leer (en Windows basta un clic en la ventana) no debe retener ni un
-//! mensaje: las líneas van a una fila acotada y, si está llena, se pierden y se cuentan. Y un
-//! equipo que falla sin parar no debe llenar la consola: de las líneas que llevan la clave
-//! `equipo` se dicen unas pocas por minuto de cada clase y equipo, y las demás se cuentan. Las de
-//! los mensajes guardados no la llevan, y se dicen todas. Este módulo no sabe qué dicen las
-//! líneas; [`escapar`] es para quien muestra bytes de la red.
+//! Ni una consola detenida ni un disco lleno deben retener un mensaje: las líneas van a una fila
+//! acotada y, si está llena, se pierden y se cuentan. Y un equipo que falla sin parar no debe
+//! llenarla: de las líneas que llevan la clave `equipo` se dicen unas pocas por minuto de cada
+//! clase y equipo, y las demás se cuentan. Las de los mensajes guardados no la llevan, y se dicen
+//! todas. Este módulo no sabe qué dicen las líneas; [`escapar`] es para quien muestra bytes de la
+//! red.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -19,20 +19,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Local;
-use env_logger::{Builder, Env, Target};
-use log::{Level, Record};
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter, Record};
 
-use crate::ventana;
+use crate::consola::{Color, Consola, colorear, sin_color};
+use crate::diario::Diario;
 
-/// Cuántas líneas esperan a que la consola lea; después se pierden.
+/// Cuántas líneas esperan a que este hilo las recoja; después se pierden.
 const FILA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
 const TANDA_BYTES: usize = 16 * 1024;
 /// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
 /// por cada una le cuesta a quien recibe mensajes.
 const PAUSA_DE_TANDA: Duration = Duration::from_millis(10);
-/// Cuánto espera el final a que la consola lea las últimas líneas.
-const PLAZO_DE_CONSOLA: Duration = Duration::from_millis(500);
+/// Cuánto espera el final a que salgan las últimas líneas; la consola tiene un plazo menor.
+const PLAZO_DEL_FINAL: Duration = Duration::from_millis(700);
 
 /// Cuántas líneas de una clase y de un equipo se dicen en cada periodo; las demás se cuentan.
 const REPETICIONES_DICHAS: u64 = 20;
@@ -42,17 +43,21 @@ const MAX_CLASES: usize = 4096;
 
 enum Entrada {
     Linea(Vec<u8>),
+    Titulo(String),
+    /// Solo para el archivo: en la consola ya se ve.
+    Constancia(Vec<u8>),
     Vaciar(Sender<()>),
 }
 
-/// El registro en marcha. Al soltarlo, lo dicho termina de llegar a la consola.
+/// El registro en marcha. Al soltarlo, lo dicho termina de llegar a la consola y al archivo.
 #[derive(Debug)]
 pub struct Registro {
     fila: SyncSender<Entrada>,
 }
 
-/// Pone en marcha el registro del proceso. `RUST_LOG` elige el nivel; sin ella, `info`.
-pub fn iniciar() -> io::Result<Registro> {
+/// Pone en marcha el registro del proceso, en la consola y, si lo hay, en el diario. La variable
+/// `RUST_LOG` manda sobre `nivel`.
+pub fn iniciar(nivel: LevelFilter, diario: Option<Diario>) -> io::Result<Registro> {
     let (fila, entradas) = sync_channel(FILA_LINEAS);
     let perdidas = Arc::new(AtomicUsize::new(0));
     let repetidas = Arc::new(Repetidas::default());
@@ -60,19 +65,17 @@ pub fn iniciar() -> io::Result<Registro> {
         fila: fila.clone(),
         perdidas: Arc::clone(&perdidas),
     };
-    let de_la_consola = Arc::clone(&repetidas);
+    let del_hilo = Arc::clone(&repetidas);
+    let mut salidas = Salidas {
+        consola: Consola::abrir()?,
+        diario,
+    };
     thread::Builder::new()
         .name("registro".to_owned())
-        .spawn(move || {
-            escribir(
-                &entradas,
-                &perdidas,
-                &de_la_consola,
-                PERIODO,
-                &mut io::stdout(),
-            );
-        })?;
-    Builder::from_env(Env::default().default_filter_or("info"))
+        .spawn(move || escribir(&entradas, &perdidas, &del_hilo, PERIODO, &mut salidas))?;
+    Builder::new()
+        .filter_level(nivel)
+        .parse_env("RUST_LOG")
         .target(Target::Pipe(Box::new(buzon)))
         .format(move |salida, linea| {
             if repetidas.hay_que_decir(linea) {
@@ -89,19 +92,47 @@ pub fn iniciar() -> io::Result<Registro> {
 impl Registro {
     /// Pone título a la ventana en la que se ve la consola, si la hay. Tampoco espera.
     pub fn titular(&self, titulo: &str) {
-        if let Some(secuencia) = ventana::secuencia_de_titulo(titulo) {
-            let _ = self.fila.try_send(Entrada::Linea(secuencia.into_bytes()));
-        }
+        let _ = self.fila.try_send(Entrada::Titulo(titulo.to_owned()));
+    }
+
+    /// Deja en el archivo, si lo hay, un error que la consola dirá de otro modo.
+    pub fn constar(&self, error: impl fmt::Display) {
+        let linea = format!("{} {error}\n", encabezado(Level::Error));
+        let _ = self.fila.try_send(Entrada::Constancia(linea.into_bytes()));
     }
 }
 
 impl Drop for Registro {
-    /// Espera a que lo dicho hasta ahora llegue a la consola; si no lee, no mucho.
+    /// Espera a que lo dicho hasta ahora llegue a su sitio; si la consola no lee, no mucho.
     fn drop(&mut self) {
         let (hecho, aviso) = channel();
         if self.fila.try_send(Entrada::Vaciar(hecho)).is_ok() {
-            let _ = aviso.recv_timeout(PLAZO_DE_CONSOLA);
+            let _ = aviso.recv_timeout(PLAZO_DEL_FINAL);
         }
+    }
+}
+
+/// Adónde va cada línea.
+struct Salidas {
+    consola: Consola,
+    diario: Option<Diario>,
+}
+
+impl Salidas {
+    /// Primero al archivo: lo que se ve en la consola ya está en él.
+    fn decir(&mut self, lineas: &[u8]) {
+        let aviso = self.archivar(lineas);
+        self.consola.decir(lineas);
+        if let Some(aviso) = aviso {
+            let aviso = format!("{} {aviso}\n", encabezado(Level::Warn));
+            self.consola.decir(aviso.as_bytes());
+        }
+    }
+
+    /// Devuelve lo que haya que avisar en la consola.
+    fn archivar(&mut self, lineas: &[u8]) -> Option<String> {
+        let ahora = Local::now().naive_local();
+        self.diario.as_mut()?.anotar(&sin_color(lineas), ahora)
     }
 }
 
@@ -126,14 +157,16 @@ pub fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
 
 /// La hora y el nivel, con los que empieza cada línea.
 fn encabezado(nivel: Level) -> impl fmt::Display {
-    let nivel = match nivel {
-        Level::Error => "ERROR",
-        Level::Warn => "AVISO",
-        Level::Info => "INFO ",
-        Level::Debug | Level::Trace => "DEBUG",
-    };
     let ahora = Local::now();
-    fmt::from_fn(move |f| write!(f, "{} {nivel}", ahora.format("%H:%M:%S%.3f")))
+    fmt::from_fn(move |f| {
+        write!(f, "{} ", ahora.format("%H:%M:%S%.3f"))?;
+        match nivel {
+            Level::Error => write!(f, "{}", colorear("ERROR", Color::Mal)),
+            Level::Warn => write!(f, "{}", colorear("AVISO", Color::Aviso)),
+            Level::Info => f.write_str("INFO "),
+            Level::Debug | Level::Trace => f.write_str("DEBUG"),
+        }
+    })
 }
 
 /// De quién habla una línea y en qué sitio del programa se dijo: lo que hace iguales a dos.
@@ -205,13 +238,13 @@ impl Write for Buzon {
     }
 }
 
-/// El hilo del registro. Lo que no se pueda escribir se olvida: no hay otro sitio donde decirlo.
+/// El hilo del registro.
 fn escribir(
     entradas: &Receiver<Entrada>,
     perdidas: &AtomicUsize,
     repetidas: &Repetidas,
     periodo: Duration,
-    salida: &mut impl Write,
+    salidas: &mut Salidas,
 ) {
     let mut tanda = Vec::with_capacity(TANDA_BYTES);
     let mut fin_del_periodo = Instant::now() + periodo;
@@ -229,6 +262,8 @@ fn escribir(
         while let Some(entrada) = proxima {
             match entrada {
                 Entrada::Linea(linea) => tanda.extend_from_slice(&linea),
+                Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
+                Entrada::Constancia(linea) => drop(salidas.archivar(&linea)),
                 Entrada::Vaciar(hecho) => vaciados.push(hecho),
             }
             proxima = if tanda.len() < TANDA_BYTES {
@@ -244,14 +279,17 @@ fn escribir(
         let omitidas = perdidas.swap(0, Ordering::Relaxed);
         if omitidas > 0 {
             let aviso = format!(
-                "{} la consola no leía: se omitieron {omitidas} líneas (la recepción siguió)\n",
+                "{} el registro no daba abasto: se omitieron {omitidas} líneas (la recepción siguió)\n",
                 encabezado(Level::Warn)
             );
             tanda.extend_from_slice(aviso.as_bytes());
         }
-        let _ = salida.write_all(&tanda).and_then(|()| salida.flush());
-        tanda.clear();
+        if !tanda.is_empty() {
+            salidas.decir(&tanda);
+            tanda.clear();
+        }
         for hecho in vaciados {
+            salidas.consola.vaciar();
             let _ = hecho.send(());
         }
     }
@@ -260,6 +298,20 @@ fn escribir(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Una consola que recuerda lo que se escribió en ella.
+    #[derive(Clone, Default)]
+    struct Escrito(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Escrito {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64) -> u64 {
         let mut dichas = 0;
@@ -286,7 +338,7 @@ mod tests {
         assert_eq!(decir(&repetidas, "10.0.0.2", 1, 1), 1, "otro equipo");
         assert_eq!(decir(&repetidas, "10.0.0.1", 2, 1), 1, "otra clase");
         let resumen = repetidas.resumir();
-        let esperado = "AVISO 10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)\n";
+        let esperado = " 10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)\n";
         assert!(resumen.ends_with(esperado), "{resumen}");
         assert_eq!(resumen.lines().count(), 1);
         assert_eq!(repetidas.resumir(), "");
@@ -308,19 +360,24 @@ mod tests {
         let repetidas = Repetidas::default();
         decir(&repetidas, "10.0.0.1", 1, 30);
         let (fila, entradas) = sync_channel(1);
-        let mut salida = Vec::new();
+        let escrito = Escrito::default();
+        let mut salidas = Salidas {
+            consola: Consola::en(escrito.clone(), false).unwrap(),
+            diario: None,
+        };
         thread::scope(|hilos| {
-            let (repetidas, salida) = (&repetidas, &mut salida);
+            let (repetidas, salidas) = (&repetidas, &mut salidas);
             hilos.spawn(move || {
                 let periodo = Duration::from_millis(1);
-                escribir(&entradas, &AtomicUsize::new(0), repetidas, periodo, salida);
+                escribir(&entradas, &AtomicUsize::new(0), repetidas, periodo, salidas);
             });
             while !repetidas.0.lock().unwrap().is_empty() {
                 thread::yield_now();
             }
             drop(fila);
         });
-        let salida = String::from_utf8(salida).unwrap();
+        salidas.consola.vaciar();
+        let salida = String::from_utf8(escrito.0.lock().unwrap().clone()).unwrap();
         assert!(salida.contains("(10 líneas como esta"), "{salida}");
     }
 }

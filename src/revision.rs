@@ -13,11 +13,10 @@ use crate::almacen::Almacen;
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::servidor::abrir_puerto;
-
-const MIB: u64 = 1024 * 1024;
+use crate::vigilancia::{MIB, poco_espacio};
 
 /// Revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
-pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
+pub fn revisar(mut configuracion: Configuracion, salida: &mut impl Write) -> bool {
     let mut todo_bien = true;
     let mut anotar = |que: &str, resultado: Result<String, String>| {
         todo_bien &= resultado.is_ok();
@@ -29,18 +28,14 @@ pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
         let _ = writeln!(salida, "{bien:<5} {que:<10} {detalle}");
     };
 
-    let carpeta = configuracion.directorio.display();
-    anotar("carpeta", probar_carpeta(configuracion));
-    anotar(
-        "espacio",
-        match fs4::available_space(&configuracion.directorio) {
-            Ok(libres) => Ok(format!("{} MiB libres en «{carpeta}»", libres / MIB)),
-            Err(error) => Err(format!(
-                "no se pudo saber el espacio libre en «{carpeta}»: {}",
-                causa::explicar(&error)
-            )),
-        },
-    );
+    anotar("carpeta", probar_carpeta(&configuracion));
+    anotar("espacio", mirar_espacio(&configuracion));
+    if let Some(diario) = &mut configuracion.diario {
+        let probado = diario.anotar(b"", Local::now().naive_local());
+        let carpeta = diario.carpeta().display();
+        let bien = format!("se escribirá cada día en «{carpeta}»");
+        anotar("registro", probado.map_or(Ok(bien), Err));
+    }
     if let Some(puerto) = configuracion.puerto {
         let direccion = SocketAddr::new(configuracion.direccion, puerto);
         anotar(
@@ -82,6 +77,25 @@ fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
         "guardar {sincronizado}en «{}» tarda {milisegundos:.0} ms",
         almacen.carpeta().display()
     ))
+}
+
+fn mirar_espacio(configuracion: &Configuracion) -> Result<String, String> {
+    let carpeta = &configuracion.directorio;
+    let minimo_mib = configuracion.vigilancia.espacio_minimo_mib;
+    match fs4::available_space(carpeta).map(|libres| libres / MIB) {
+        Ok(libres_mib) if libres_mib < minimo_mib => {
+            Err(poco_espacio(carpeta, libres_mib, minimo_mib))
+        }
+        Ok(libres_mib) => Ok(format!(
+            "{libres_mib} MiB libres en «{}»",
+            carpeta.display()
+        )),
+        Err(error) => Err(format!(
+            "no se pudo saber el espacio libre en «{}»: {}",
+            carpeta.display(),
+            causa::explicar(&error)
+        )),
+    }
 }
 
 /// Las direcciones IPv4 que un equipo de la red puede usar para llegar hasta aquí.

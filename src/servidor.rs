@@ -14,7 +14,7 @@ use log::{info, warn};
 
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
-use crate::equipo::Equipo;
+use crate::equipo::{Equipo, Nombres};
 
 /// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
@@ -56,7 +56,12 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
 /// proceso. En el programa de Python, `iniciar_servidor`.
 ///
 /// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
-pub fn iniciar_servidor<F>(escucha: &TcpListener, acceso: &Acceso, atender: F) -> !
+pub fn iniciar_servidor<F>(
+    escucha: &TcpListener,
+    acceso: &Acceso,
+    nombres: &Nombres,
+    atender: F,
+) -> !
 where
     F: Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static,
 {
@@ -64,14 +69,14 @@ where
     loop {
         match escucha.accept() {
             Ok((canal, origen)) => {
-                let equipo = Equipo::sin_nombre(origen);
+                let equipo = nombres.nombrar(origen);
                 if APAGAR_SERVER.load(Ordering::Relaxed) {
                     continue;
                 }
                 match admitir(&ocupadas, &canal, equipo.ip, acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
                     Err(motivo) => {
-                        warn!(equipo:% = equipo.ip; "{equipo}: conexión rechazada: {motivo}");
+                        warn!(equipo:% = equipo.ip; "{}: conexión rechazada: {motivo}", equipo.con_direccion());
                     }
                 }
             }
@@ -97,15 +102,15 @@ fn abrir_conexion<F>(canal: TcpStream, equipo: Equipo, plaza: Plaza, atender: F)
 where
     F: FnOnce(&TcpStream, &Equipo) -> io::Result<()> + Send + 'static,
 {
-    let nombre = equipo.to_string();
+    let nombre = equipo.con_direccion().to_string();
     let ip = equipo.ip;
     let conversar = move || {
         let _plaza = plaza;
-        info!(equipo:% = equipo.ip; "Conexión Establecida desde {equipo}");
+        info!(equipo:% = equipo.ip; "Conexión Establecida desde {}", equipo.con_direccion());
         match atender(&canal, &equipo) {
-            Ok(()) => info!(equipo:% = equipo.ip; "Conexion cerrada {equipo}"),
+            Ok(()) => info!(equipo:% = equipo.ip; "Conexion cerrada {}", equipo.con_direccion()),
             Err(error) => {
-                warn!(equipo:% = equipo.ip; "Error en la Conexion: {equipo}: {}", causa::explicar(&error));
+                warn!(equipo:% = equipo.ip; "Error en la Conexion: {}: {}", equipo.con_direccion(), causa::explicar(&error));
             }
         }
     };

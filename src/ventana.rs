@@ -1,6 +1,8 @@
 //! La ventana que abre un doble clic en Windows: su título, y que no se cierre antes de que
-//! alguien lea por qué el programa no arrancó. En otros sistemas no hace nada.
+//! alguien lea por qué el programa no arrancó. En otros sistemas solo dice si la salida es una terminal.
 
+#[cfg(not(windows))]
+use std::io::IsTerminal;
 use std::io::{self, Write};
 
 /// Si la ventana se va a cerrar con el programa, espera a que se pulse Intro. Desde una consola,
@@ -17,7 +19,7 @@ pub fn esperar_lectura() {
 /// no es una ventana que lo admita.
 #[must_use]
 pub fn secuencia_de_titulo(titulo: &str) -> Option<String> {
-    admite_secuencias().then(|| {
+    (cfg!(windows) && admite_secuencias()).then(|| {
         let visible = titulo.replace(char::is_control, "");
         format!("\x1b]0;{visible}\x07")
     })
@@ -47,9 +49,11 @@ fn la_abrio_el_explorador() -> bool {
     false
 }
 
-/// Una consola de Windows entiende secuencias de escape desde que se le pide.
+/// Si la salida es una terminal que entiende secuencias de escape. Una consola de Windows las
+/// entiende desde que se le pide, y aquí se le pide.
 #[cfg(windows)]
-fn admite_secuencias() -> bool {
+#[must_use]
+pub fn admite_secuencias() -> bool {
     use winsafe::co::{CONSOLE, STD_HANDLE};
     use winsafe::{HSTD, SysResult};
     let pedirlo = || -> SysResult<()> {
@@ -61,7 +65,9 @@ fn admite_secuencias() -> bool {
     pedirlo().is_ok()
 }
 
+/// Si la salida es una terminal que entiende secuencias de escape.
 #[cfg(not(windows))]
-fn admite_secuencias() -> bool {
-    false
+#[must_use]
+pub fn admite_secuencias() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|tipo| tipo != "dumb")
 }

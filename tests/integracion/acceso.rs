@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use servidor_hl7::equipo::Nombres;
 use servidor_hl7::servidor::{Acceso, iniciar_servidor};
 
 use crate::analizador_simulado::{Analizador, mensaje};
@@ -92,7 +93,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
         permitidos: Vec::new(),
     };
     thread::spawn(move || {
-        iniciar_servidor(&escucha, &acceso, move |_, _| {
+        iniciar_servidor(&escucha, &acceso, &Nombres::default(), move |_, _| {
             let numero = cuenta.fetch_add(1, Ordering::Relaxed);
             assert!(numero > 0, "pánico a propósito");
             Ok(())

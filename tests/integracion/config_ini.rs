@@ -174,7 +174,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        13
+        15
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();
@@ -184,6 +184,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             "{:?}",
             Configuracion {
                 directorio: "".into(),
+                ruta: "".into(),
                 ..configuracion
             }
         )
@@ -194,9 +195,10 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
 
 #[test]
 fn lo_que_nadie_lee_se_avisa() {
-    let servidor = Servidor::con("MaxConexion = 3\n[Registro]\nx = 1");
+    let servidor = Servidor::con("MaxConexion = 3\n[Registro]\nNivle = 1\n[Registros]\nx = 1");
     servidor.esperar_linea("sobra la clave «MaxConexion» de [Servidor]");
-    servidor.esperar_linea("sobra la sección [Registro]");
+    servidor.esperar_linea("sobra la clave «Nivle» de [Registro]");
+    servidor.esperar_linea("sobra la sección [Registros]");
 }
 
 #[test]

@@ -38,6 +38,8 @@ mod equipos_llamados;
 mod herramientas;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
 mod parada;
+/// Lo que se dice además: el registro en archivos, los nombres, los silencios, las tablas, el color.
+mod registro;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
 mod tramas;
 /// El doble clic, que solo existe en Windows.

@@ -151,12 +151,17 @@ impl Servidor {
 
     /// Espera una línea de la consola que contenga el texto, y la devuelve.
     pub(crate) fn esperar_linea(&self, texto: &str) -> String {
+        self.esperar_linea_hasta(PLAZO, texto)
+    }
+
+    /// Lo mismo, con otro plazo: para lo que solo ocurre al cabo de un tiempo.
+    pub(crate) fn esperar_linea_hasta(&self, plazo: Duration, texto: &str) -> String {
         let busca = |lineas: &[String]| lineas.iter().find(|linea| linea.contains(texto)).cloned();
         let lineas = self.consola.lineas.lock().unwrap();
         let (lineas, _) = self
             .consola
             .novedad
-            .wait_timeout_while(lineas, PLAZO, |lineas| busca(lineas).is_none())
+            .wait_timeout_while(lineas, plazo, |lineas| busca(lineas).is_none())
             .unwrap();
         let hallada = busca(&lineas);
         // Quien entra en pánico con la consola tomada no deja mostrarla.

@@ -1,0 +1,166 @@
+//! La vigilancia: lo que se dice aunque no llegue nada. El disco que se va llenando, el equipo que
+//! calla y, cada día, la tabla de lo recibido.
+//!
+//! No toca la recepción: mira las cuentas y el disco de vez en cuando, en su propio hilo.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{Local, NaiveDate, NaiveDateTime};
+use log::{debug, info, warn};
+
+use crate::causa;
+use crate::totales::{Silencio, Totales};
+
+const CADA: Duration = Duration::from_secs(5);
+/// El aviso de espacio no se repite antes.
+const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
+/// Bytes en un MiB.
+pub(crate) const MIB: u64 = 1024 * 1024;
+
+/// De qué hay que avisar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vigilancia {
+    /// Clave `AvisoSilencioMin`; `None`: el silencio no se avisa.
+    pub silencio: Option<Duration>,
+    /// Clave `EspacioMinimoMiB`; con 0 no se avisa.
+    pub espacio_minimo_mib: u64,
+}
+
+/// Vigila para siempre: acaba con el proceso.
+pub fn vigilar(vigilancia: Vigilancia, totales: &Totales, carpeta: &Path) -> ! {
+    let mut turno = Turno {
+        vigilancia,
+        dia: Local::now().date_naive(),
+        espacio_avisado: None,
+    };
+    loop {
+        turno.vigilar(totales, carpeta);
+        thread::sleep(CADA);
+    }
+}
+
+/// La tabla por equipo de lo recibido desde la anterior, si alguno ha enviado algo alguna vez.
+pub fn decir_tabla(totales: &Totales, dia: NaiveDate) {
+    let tabla = totales.tabla();
+    if !tabla.is_empty() {
+        info!("Lo recibido el {}, por equipo:", dia.format("%d/%m/%Y"));
+    }
+    for linea in tabla {
+        info!("{linea}");
+    }
+}
+
+/// Lo que se recuerda de una mirada a otra.
+struct Turno {
+    vigilancia: Vigilancia,
+    dia: NaiveDate,
+    espacio_avisado: Option<Instant>,
+}
+
+impl Turno {
+    fn vigilar(&mut self, totales: &Totales, carpeta: &Path) {
+        let ahora = Instant::now();
+        match fs4::available_space(carpeta) {
+            Ok(libres) => {
+                if self.hay_que_avisar_del_espacio(libres / MIB, ahora) {
+                    warn!(
+                        "{}",
+                        poco_espacio(carpeta, libres / MIB, self.vigilancia.espacio_minimo_mib)
+                    );
+                }
+            }
+            // Si la carpeta no está, lo dirá el primer mensaje que no se pueda guardar.
+            Err(error) => debug!("espacio libre: {}", causa::explicar(&error)),
+        }
+        if let Some(limite) = self.vigilancia.silencio {
+            for (equipo, silencio) in totales.silencios(limite, ahora) {
+                decir_silencio(&equipo, &silencio, limite);
+            }
+        }
+        if let Some(acabado) = self.acabar_dia(Local::now().date_naive()) {
+            decir_tabla(totales, acabado);
+        }
+    }
+
+    fn hay_que_avisar_del_espacio(&mut self, libres_mib: u64, ahora: Instant) -> bool {
+        let reciente = self
+            .espacio_avisado
+            .is_some_and(|antes| ahora.saturating_duration_since(antes) < ENTRE_AVISOS_DE_ESPACIO);
+        let avisar = libres_mib < self.vigilancia.espacio_minimo_mib && !reciente;
+        if avisar {
+            self.espacio_avisado = Some(ahora);
+        }
+        avisar
+    }
+
+    /// El día que ha acabado, si hoy ya es otro; un reloj que va hacia atrás no acaba ninguno.
+    fn acabar_dia(&mut self, hoy: NaiveDate) -> Option<NaiveDate> {
+        (hoy > self.dia).then(|| std::mem::replace(&mut self.dia, hoy))
+    }
+}
+
+/// Qué pasa y qué hacer cuando queda poco espacio.
+pub(crate) fn poco_espacio(carpeta: &Path, libres_mib: u64, minimo_mib: u64) -> String {
+    format!(
+        "quedan {libres_mib} MiB libres en «{}», menos que los {minimo_mib} de EspacioMinimoMiB: libere espacio; si el disco se llena, los equipos recibirán AE",
+        carpeta.display()
+    )
+}
+
+fn decir_silencio(equipo: &str, silencio: &Silencio, limite: Duration) {
+    let hora = |hora: &NaiveDateTime| hora.format("%d/%m %H:%M").to_string();
+    match silencio {
+        Silencio::Calla(ultimo) => warn!(
+            "{equipo}: no envía nada desde hace {} minutos (desde el {}); si debería, revise el equipo y su cable",
+            limite.as_secs() / 60,
+            hora(ultimo)
+        ),
+        Silencio::Vuelve(ultimo) => info!("{equipo}: vuelve a enviar (el {})", hora(ultimo)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turno(espacio_minimo_mib: u64) -> Turno {
+        Turno {
+            vigilancia: Vigilancia {
+                silencio: None,
+                espacio_minimo_mib,
+            },
+            dia: NaiveDate::from_ymd_opt(2026, 9, 12).unwrap(),
+            espacio_avisado: None,
+        }
+    }
+
+    #[test]
+    fn del_poco_espacio_se_avisa_a_lo_sumo_una_vez_por_hora() {
+        let comienzo = Instant::now();
+        let mut turno = turno(500);
+        let mut avisa = |libres, minuto: u64| {
+            turno.hay_que_avisar_del_espacio(libres, comienzo + Duration::from_mins(minuto))
+        };
+        assert!(!avisa(500, 0));
+        assert!(avisa(499, 1));
+        assert!(!avisa(0, 30));
+        assert!(!avisa(900, 40));
+        assert!(!avisa(1, 60));
+        assert!(avisa(1, 61));
+    }
+
+    #[test]
+    fn con_espacio_minimo_cero_no_se_avisa_nunca() {
+        assert!(!turno(0).hay_que_avisar_del_espacio(0, Instant::now()));
+    }
+
+    #[test]
+    fn cada_dia_acaba_una_vez_aunque_el_reloj_retroceda() {
+        let mut turno = turno(0);
+        let dia = |dia| NaiveDate::from_ymd_opt(2026, 9, dia);
+        let acaban = [12, 13, 13, 12, 13, 15].map(|hoy| turno.acabar_dia(dia(hoy).unwrap()));
+        assert_eq!(acaban, [None, dia(12), None, None, None, dia(13)]);
+    }
+}

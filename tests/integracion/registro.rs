@@ -1,0 +1,240 @@
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::analizador_simulado::mensaje;
+use crate::servidor_de_prueba::{
+    PLAZO, Servidor, carpeta_nueva, con_consola_propia, esperar, orden, rutas,
+};
+
+/// El registro de hoy, cuando ya contiene ese texto.
+fn esperar_en_el_registro(carpeta: &Path, texto: &str) -> String {
+    esperar(&format!("«{texto}» en el registro"), || {
+        let archivos = rutas(carpeta, "log").into_iter();
+        let textos = archivos.filter_map(|archivo| fs::read_to_string(archivo).ok());
+        textos.into_iter().find(|registro| registro.contains(texto))
+    })
+}
+
+/// Un servidor con esas líneas de Config.ini al que se le puede pedir la parada.
+fn arrancar(claves: &str) -> Servidor {
+    let carpeta = carpeta_nueva();
+    let ini = format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\n{claves}\n");
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut orden = orden(&carpeta);
+    con_consola_propia(&mut orden);
+    Servidor::lanzar(carpeta, orden)
+}
+
+#[test]
+fn el_registro_guarda_lo_que_dice_la_consola_en_un_archivo_por_dia_y_borra_los_viejos() {
+    let carpeta = carpeta_nueva();
+    let registro = carpeta.join("un registro");
+    fs::create_dir(&registro).unwrap();
+    for nombre in ["servidor_20200101.log", "servidor_ayer.log", "otro.log"] {
+        fs::write(registro.join(nombre), "viejo").unwrap();
+    }
+    let claves = "[Registro]\nCarpeta = un registro\nDiasAGuardar = 7";
+    let servidor = Servidor::en(carpeta, claves);
+    servidor.conectar().entregar("77");
+    let hoy = esperar_en_el_registro(&registro, "Conexion cerrada");
+    assert!(hoy.contains("«77»"), "{hoy}");
+    assert!(!hoy.contains('\u{1b}'), "{hoy}");
+    servidor.esperar_linea("Conexion cerrada");
+    for linea in servidor.consola().lines() {
+        assert!(hoy.contains(linea), "falta «{linea}» en {hoy}");
+    }
+    let archivos = rutas(&registro, "log");
+    let nombres: Vec<_> = archivos
+        .iter()
+        .map(|ruta| ruta.file_name().unwrap().to_str().unwrap())
+        .collect();
+    assert_eq!(nombres.len(), 3, "{nombres:?}");
+    assert!(!nombres.contains(&"servidor_20200101.log"));
+}
+
+#[test]
+fn sin_seccion_registro_solo_hay_consola() {
+    let servidor = Servidor::arrancar();
+    servidor.conectar().entregar("77");
+    servidor.esperar_linea("Conexion cerrada");
+    let mut hay: Vec<_> = fs::read_dir(&servidor.carpeta)
+        .unwrap()
+        .map(|entrada| entrada.unwrap().file_name())
+        .collect();
+    hay.sort();
+    assert_eq!(hay, ["Config.ini", "mensajes"]);
+}
+
+#[test]
+fn un_registro_que_no_se_puede_escribir_se_avisa_y_no_toca_la_recepcion() {
+    let carpeta = carpeta_nueva();
+    fs::write(carpeta.join("ocupado"), "un archivo").unwrap();
+    let servidor = Servidor::en(carpeta, "[Registro]\nCarpeta = ocupado");
+    let mut equipo = servidor.conectar();
+    for numero in 0..50 {
+        equipo.entregar(&numero.to_string());
+    }
+    servidor.esperar_linea("no se pudo escribir el registro en «");
+    servidor.esperar_linea("«49»");
+    fs::remove_file(servidor.carpeta.join("ocupado")).unwrap();
+    equipo.entregar("al fin");
+    let registro = esperar_en_el_registro(&servidor.carpeta.join("ocupado"), "«al fin»");
+    assert!(!registro.contains("«49»"), "{registro}");
+    servidor.esperar_linea("el registro vuelve a escribirse en «");
+    let avisos = servidor
+        .consola()
+        .matches("no se pudo escribir el registro")
+        .count();
+    assert_eq!(avisos, 1);
+    assert_eq!(servidor.archivos().len(), 51);
+}
+
+#[test]
+fn un_error_al_arrancar_consta_en_el_registro() {
+    let ocupante = Servidor::arrancar();
+    let carpeta = carpeta_nueva();
+    let ini = format!(
+        "[Servidor]\nPuerto = {}\nDirectorio = mensajes\n[Registro]\nCarpeta = registro\n",
+        ocupante.puerto
+    );
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    assert!(!orden(&carpeta).output().unwrap().status.success());
+    let registro = esperar_en_el_registro(&carpeta.join("registro"), "ERROR");
+    assert!(registro.contains("otro programa ya lo usa"), "{registro}");
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn nivel_dice_cuanto_se_registra_y_rust_log_manda_sobre_el() {
+    let servidor = Servidor::con("[Registro]\nNivel = debug");
+    servidor.conectar().entregar("77");
+    servidor.esperar_linea("acuse: MSH|^~\\&|");
+
+    let carpeta = carpeta_nueva();
+    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n[Registro]\nNivel = error\n";
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut con_rust_log = orden(&carpeta);
+    con_rust_log.env("RUST_LOG", "info");
+    let servidor = Servidor::lanzar(carpeta, con_rust_log);
+    // Con ese nivel y sin RUST_LOG no se vería ni el puerto.
+    servidor.conectar().entregar("77");
+    servidor.esperar_linea("«77»");
+}
+
+#[test]
+fn los_nombres_de_equipos_aparecen_en_cada_linea_en_lugar_de_la_direccion() {
+    let mut servidor = arrancar("[Equipos]\nHematología = 127.0.0.1\nOtro = 127.0.0.2");
+    let mut equipo = servidor.conectar();
+    equipo.entregar("77");
+    let origen = equipo.canal.local_addr().unwrap();
+    equipo.enviar(&[b"\x0B".to_vec(), mensaje("a medias")].concat());
+    drop(equipo);
+    servidor.esperar_linea(&format!(
+        "Conexión Establecida desde Hematología ({origen})"
+    ));
+    servidor.esperar_linea("Hematología: se cerró la conexión a mitad de un mensaje");
+    servidor.esperar_linea(&format!("Conexion cerrada Hematología ({origen})"));
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    servidor.esperar_linea("Servidor detenido");
+    let consola = servidor.consola();
+    let de_mensaje = consola.lines().find(|linea| linea.contains("«77»"));
+    let (antes, _) = de_mensaje.unwrap().split_once("ORU^R01").unwrap();
+    assert!(
+        antes.ends_with("AA        Hematología           "),
+        "{antes}"
+    );
+    let tabla = consola
+        .lines()
+        .filter(|linea| linea.contains(" Hematología     "));
+    assert_eq!(tabla.count(), 2, "{consola}");
+}
+
+#[test]
+fn al_parar_se_dice_una_tabla_por_equipo() {
+    let mut servidor = arrancar("");
+    servidor.conectar().entregar("1");
+    servidor.conectar().entregar("2");
+    let mut malo = servidor.conectar();
+    malo.enviar_mensaje(b"hola");
+    malo.acuse();
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    servidor.esperar_linea("Lo recibido el ");
+    servidor.esperar_linea("último mensaje");
+    let fila = servidor.esperar_linea("INFO  127.0.0.1 ");
+    let columnas: Vec<_> = fila.split_whitespace().collect();
+    let bytes = (2 * mensaje("1").len()).to_string();
+    assert_eq!(columnas[2..8], ["127.0.0.1", "2", "0", "1", "1", &bytes]);
+    servidor.esperar_linea("Servidor detenido: mensajes guardados: 2 ");
+}
+
+#[test]
+fn sin_mensajes_no_hay_tabla() {
+    let mut servidor = arrancar("");
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    servidor.esperar_linea("Servidor detenido");
+    assert!(!servidor.consola().contains("último mensaje"));
+}
+
+#[test]
+fn si_queda_poco_espacio_se_avisa_al_arrancar_y_al_revisar() {
+    let servidor = Servidor::con("EspacioMinimoMiB = 1000000000");
+    let aviso = "menos que los 1000000000 de EspacioMinimoMiB: libere espacio";
+    servidor.esperar_linea(aviso);
+    servidor.conectar().entregar("1");
+    let revision = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    assert!(!revision.status.success());
+    let dicho = String::from_utf8(revision.stdout).unwrap();
+    assert!(dicho.contains("MAL   espacio    quedan "), "{dicho}");
+    assert!(dicho.contains(aviso), "{dicho}");
+}
+
+#[test]
+fn un_equipo_que_calla_se_dice_una_vez_y_otra_cuando_vuelve() {
+    let servidor = Servidor::con("AvisoSilencioMin = 1");
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    servidor.esperar_linea_hasta(
+        Duration::from_mins(1) + PLAZO,
+        "127.0.0.1: no envía nada desde hace 1 minutos",
+    );
+    equipo.entregar("2");
+    servidor.esperar_linea("127.0.0.1: vuelve a enviar");
+    assert_eq!(servidor.consola().matches("no envía nada").count(), 1);
+}
+
+/// Una terminal de verdad, la que da la orden `script`.
+#[cfg(target_os = "linux")]
+#[test]
+fn el_veredicto_va_en_color_solo_en_una_terminal_y_si_nadie_pide_lo_contrario() {
+    use std::process::Command;
+    for (entorno, con_color) in [(("TERM", "xterm"), true), (("NO_COLOR", "1"), false)] {
+        let carpeta = carpeta_nueva();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let programa = orden(&carpeta).get_program().to_owned();
+        let mut en_terminal = Command::new("script");
+        en_terminal
+            .current_dir(&carpeta)
+            .env("TERM", "xterm")
+            .env(entorno.0, entorno.1)
+            .args([
+                "-qfec",
+                &format!("exec '{}'", programa.display()),
+                "/dev/null",
+            ])
+            .stdin(std::process::Stdio::null());
+        let servidor = Servidor::lanzar(carpeta, en_terminal);
+        servidor.conectar().entregar("77");
+        let linea = servidor.esperar_linea("Archivo en Transmision");
+        assert_eq!(
+            linea.contains("\u{1b}[32mAA       \u{1b}[0m"),
+            con_color,
+            "{linea:?}"
+        );
+        assert_eq!(linea.contains('\u{1b}'), con_color, "{linea:?}");
+    }
+}
