@@ -85,7 +85,10 @@ impl Almacen {
         };
         almacen
             .crear_carpeta(&almacen.carpeta)
-            .map_err(ErrorDeAlmacen::en("crear la carpeta", &almacen.carpeta))?;
+            .map_err(ErrorDeAlmacen::en(
+                "no se pudo crear la carpeta",
+                &almacen.carpeta,
+            ))?;
         Ok(almacen)
     }
 
@@ -104,7 +107,10 @@ impl Almacen {
         llegada: NaiveDateTime,
     ) -> Result<String, ErrorDeAlmacen> {
         self.escribir(&self.carpeta, mensaje, llegada, "res")
-            .map_err(ErrorDeAlmacen::en("guardar el mensaje", &self.carpeta))
+            .map_err(ErrorDeAlmacen::en(
+                "no se pudo guardar el mensaje",
+                &self.carpeta,
+            ))
     }
 
     /// Guarda en [`APARTADOS`] lo que no llegó a ser un mensaje, con la misma seguridad, y
@@ -117,7 +123,10 @@ impl Almacen {
     ) -> Result<String, ErrorDeAlmacen> {
         let carpeta = self.carpeta.join(APARTADOS);
         self.escribir(&carpeta, bytes, llegada, motivo)
-            .map_err(ErrorDeAlmacen::en("apartar lo recibido", &carpeta))
+            .map_err(ErrorDeAlmacen::en(
+                "no se pudo apartar lo recibido",
+                &carpeta,
+            ))
     }
 
     /// Guarda un archivo de prueba como si fuera un mensaje y lo borra; devuelve cuánto tardó en
@@ -130,7 +139,7 @@ impl Almacen {
                 fs::remove_file(self.carpeta.join(nombre)).map(|()| tiempo)
             })
             .map_err(ErrorDeAlmacen::en(
-                "guardar un archivo de prueba",
+                "no se pudo guardar un archivo de prueba",
                 &self.carpeta,
             ))
     }
@@ -152,9 +161,10 @@ impl Almacen {
                     Ok(None) => rescate.recientes += 1,
                     // Otro servidor lo terminó o lo movió mientras tanto.
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => rescate
-                        .errores
-                        .push(ErrorDeAlmacen::en("rescatar un parcial", &parcial)(error)),
+                    Err(error) => rescate.errores.push(ErrorDeAlmacen::en(
+                        "no se pudo rescatar un parcial",
+                        &parcial,
+                    )(error)),
                 }
             }
         }
@@ -425,19 +435,15 @@ fn con_paciencia<T>(mut operacion: impl FnMut() -> io::Result<T>) -> io::Result<
 /// El disco no hizo lo que se le pidió. Dice qué, dónde, por qué y qué hacer.
 #[derive(Debug)]
 pub struct ErrorDeAlmacen {
-    operacion: &'static str,
+    fallo: &'static str,
     ruta: PathBuf,
     causa: io::Error,
 }
 
 impl ErrorDeAlmacen {
-    fn en(operacion: &'static str, ruta: &Path) -> impl FnOnce(io::Error) -> ErrorDeAlmacen {
+    fn en(fallo: &'static str, ruta: &Path) -> impl FnOnce(io::Error) -> ErrorDeAlmacen {
         let ruta = ruta.to_path_buf();
-        move |causa| ErrorDeAlmacen {
-            operacion,
-            ruta,
-            causa,
-        }
+        move |causa| ErrorDeAlmacen { fallo, ruta, causa }
     }
 
     /// La causa en letras y blancos ASCII, para el MSA-3 de un acuse.
@@ -449,14 +455,10 @@ impl ErrorDeAlmacen {
 
 impl fmt::Display for ErrorDeAlmacen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorDeAlmacen {
-            operacion,
-            ruta,
-            causa,
-        } = self;
+        let ErrorDeAlmacen { fallo, ruta, causa } = self;
         write!(
             f,
-            "no se pudo {operacion} en «{}»: {}",
+            "{fallo} en «{}»: {}",
             ruta.display(),
             causa::explicar(causa)
         )

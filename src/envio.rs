@@ -232,7 +232,7 @@ impl fmt::Display for Dicho {
 }
 
 /// Con un decimal y la coma decimal.
-fn milisegundos(tiempo: Duration) -> String {
+pub(crate) fn milisegundos(tiempo: Duration) -> String {
     format!("{:.1}", tiempo.as_secs_f64() * 1000.0).replace('.', ",")
 }
 

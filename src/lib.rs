@@ -24,7 +24,8 @@
 //!   nombran sockets, archivos, relojes ni registro; la hora es un argumento.
 //! - Nada de la red llega al nombre de un archivo, ni sin escapar a la consola; del paciente no
 //!   llega nada.
-//! - Nadie espera a la consola: [`registro`] escribe en su propio hilo.
+//! - Nadie espera a la consola ni al archivo del registro: [`registro`] y [`consola`] tienen cada
+//!   uno su hilo.
 //! - Lo correcto no depende de [`apagado`]: un proceso muerto a mitad no ha acusado nada que
 //!   no esté a salvo.
 //!
@@ -36,7 +37,9 @@
 //! servidor, llamada, envio           quién entra, a quién se llama; el ensayo
 //! conexion                           la conversación
 //! trama, consulta, almacen, acuse    el cable, el disco, la contestación
-//! mensaje, indicio, equipo, ini, registro, ventana, apagado, totales, causa
+//! vigilancia, registro               lo que se dice aunque no llegue nada, y cómo se dice
+//! diario, consola                    los dos sitios donde queda lo dicho
+//! mensaje, indicio, equipo, ini, ventana, apagado, totales, causa
 //! ```
 //!
 //! # Palabras
@@ -55,6 +58,7 @@
 //! | consulta | un mensaje con que el equipo pregunta qué debe medir; se le contesta que nada |
 //! | llamada | la conexión que abre el programa hacia un equipo que espera |
 //! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
+//! | registro | lo que el programa dice, línea a línea; el diario son sus archivos, uno por día |
 //! | apartado | bytes que no llegaron a ser un mensaje, guardados en `apartados/` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]

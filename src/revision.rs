@@ -12,6 +12,7 @@ use chrono::Local;
 use crate::almacen::Almacen;
 use crate::causa;
 use crate::configuracion::Configuracion;
+use crate::envio::milisegundos;
 use crate::servidor::abrir_puerto;
 use crate::vigilancia::{MIB, poco_espacio};
 
@@ -67,15 +68,15 @@ fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
     let tiempo = almacen
         .probar(Local::now().naive_local())
         .map_err(en_texto)?;
-    let milisegundos = tiempo.as_secs_f64() * 1000.0;
     let sincronizado = if configuracion.sincronizar {
         "y sincronizar "
     } else {
         ""
     };
     Ok(format!(
-        "guardar {sincronizado}en «{}» tarda {milisegundos:.0} ms",
-        almacen.carpeta().display()
+        "guardar {sincronizado}en «{}» tarda {} ms",
+        almacen.carpeta().display(),
+        milisegundos(tiempo)
     ))
 }
 

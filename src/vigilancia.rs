@@ -113,7 +113,7 @@ fn decir_silencio(equipo: &str, silencio: &Silencio, limite: Duration) {
     let hora = |hora: &NaiveDateTime| hora.format("%d/%m %H:%M").to_string();
     match silencio {
         Silencio::Calla(ultimo) => warn!(
-            "{equipo}: no envía nada desde hace {} minutos (desde el {}); si debería, revise el equipo y su cable",
+            "{equipo}: no envía nada desde hace {} min (desde el {}); si debería, revise el equipo y su cable",
             limite.as_secs() / 60,
             hora(ultimo)
         ),

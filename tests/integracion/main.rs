@@ -36,6 +36,8 @@ mod corpus;
 mod equipos_llamados;
 /// Lo que un técnico ejecuta antes de conectar un equipo: --revisar y --enviar.
 mod herramientas;
+/// Las tablas del README dicen cada aviso y cada error.
+mod manual;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
 mod parada;
 /// Lo que se dice además: el registro en archivos, los nombres, los silencios, las tablas, el color.

@@ -199,7 +199,7 @@ fn un_equipo_que_calla_se_dice_una_vez_y_otra_cuando_vuelve() {
     equipo.entregar("1");
     servidor.esperar_linea_hasta(
         Duration::from_mins(1) + PLAZO,
-        "127.0.0.1: no envía nada desde hace 1 minutos",
+        "127.0.0.1: no envía nada desde hace 1 min",
     );
     equipo.entregar("2");
     servidor.esperar_linea("127.0.0.1: vuelve a enviar");

@@ -1,0 +1,214 @@
+//! El manual (README.md) y lo que el programa dice no se separan.
+//!
+//! Los textos se sacan del código: cada literal que parece una frase, salvo los de `info!` y
+//! `debug!`, las pruebas y los que aquí se excluyen uno a uno, debe estar en una tabla del manual; y
+//! cada texto del manual, en el código.
+
+use std::fs;
+use std::path::Path;
+
+/// Frases del código que no son avisos ni errores, por su comienzo.
+const NO_SON_AVISOS: [&str; 28] = [
+    // Lo que va por el cable.
+    "MSH|",
+    "|P|2.5|",
+    "Message accepted",
+    "No es HL7 porque",
+    "El mensaje es demasiado grande",
+    "No se pudo guardar",
+    // La ayuda, y lo que dicen las órdenes cuando todo va bien.
+    "Recibe por TCP",
+    "…; use --help",
+    "… de … enviados",
+    "… enviados, … aceptados",
+    "mensaje de muestra",
+    "CARGO_PKG_VERSION",
+    "mensajes guardados: … (",
+    "aceptado, el mensaje está a salvo",
+    "se escribirá cada día en",
+    "…, puerto …: teclee esto",
+    "se llamará a",
+    "guardar …en",
+    "… MiB libres en",
+    // Lo que se esperaba en una clave: la tabla de Config.ini lo dice de todas.
+    "una dirección IP",
+    "la ruta de una carpeta",
+    "un número",
+    "uno de estos",
+    "direcciones IP o rangos",
+    "la dirección IP del equipo",
+    // Trozos de un aviso que está en el manual por otro trozo.
+    "la clave «…» de",
+    "servidor-hl7: puerto",
+    "guardado más lento",
+];
+/// Trozos de frase que solo tienen sentido con otro, que es el que está en el manual.
+const REMEDIOS: [&str; 5] = [
+    "el equipo debe enviarlo de nuevo",
+    "debe enviarlo de nuevo; si es un equipo lento",
+    "suba EsperaSinTramaMs en Config.ini",
+    "se recibe el nuevo",
+    "…: ……; … bytes apartados",
+];
+/// De menos letras, un trozo del manual no dice de qué frase es.
+const MIN_TROZO: usize = 9;
+
+#[test]
+fn cada_aviso_y_cada_error_esta_en_el_manual_y_el_manual_no_inventa_ninguno() {
+    let proyecto = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manual = leer(&proyecto.join("README.md"));
+    let citas = citas(&manual);
+    let mut avisos = Vec::new();
+    let mut todas = Vec::new();
+    for entrada in fs::read_dir(proyecto.join("src")).unwrap() {
+        let fuente = leer(&entrada.unwrap().path());
+        let (programa, _) = fuente
+            .split_once("#[cfg(test)]\nmod tests")
+            .unwrap_or((&fuente, ""));
+        for (literal, es_informacion) in literales(programa) {
+            if es_frase(&literal) && !es_informacion {
+                avisos.push(literal.clone());
+            }
+            todas.push(literal);
+        }
+    }
+    assert!(avisos.len() > 80, "{} frases: ¿se leen bien?", avisos.len());
+
+    let excluido = |frase: &str| {
+        let comienzos = NO_SON_AVISOS.iter().chain(&REMEDIOS);
+        comienzos
+            .into_iter()
+            .any(|comienzo| frase.starts_with(comienzo))
+    };
+    let en_el_manual = |frase: &str| {
+        let mut trozos = citas.iter().flat_map(|cita| trozos(cita));
+        trozos.any(|trozo| frase.contains(trozo))
+    };
+    let faltan: Vec<_> = avisos
+        .iter()
+        .filter(|frase| !excluido(frase) && !en_el_manual(frase))
+        .collect();
+    assert!(faltan.is_empty(), "no están en el manual: {faltan:#?}");
+
+    let sobran: Vec<_> = citas
+        .iter()
+        .flat_map(|cita| trozos(cita))
+        .filter(|trozo| !todas.iter().any(|frase| frase.contains(trozo)))
+        .collect();
+    assert!(sobran.is_empty(), "nadie las dice: {sobran:#?}");
+    for comienzo in NO_SON_AVISOS.iter().chain(&REMEDIOS) {
+        let existe = todas.iter().any(|frase| frase.starts_with(comienzo));
+        assert!(existe, "ya no hace falta excluir «{comienzo}»");
+    }
+}
+
+fn leer(ruta: &Path) -> String {
+    fs::read_to_string(ruta).unwrap().replace("\r\n", "\n")
+}
+
+/// Los textos de la primera columna de las tablas «lo que se ve», y los de «Las causas».
+fn citas(manual: &str) -> Vec<String> {
+    let mut citas = Vec::new();
+    let mut en_tabla = false;
+    for linea in manual.lines() {
+        en_tabla = linea.starts_with("| lo que se ve |") || (en_tabla && linea.starts_with('|'));
+        if en_tabla {
+            let primera = linea.split('|').nth(1).unwrap();
+            citas.extend(entre_acentos_graves(primera));
+        }
+    }
+    let (_, causas) = manual.split_once("### Las causas").unwrap();
+    let (causas, _) = causas.split_once("\n## ").unwrap();
+    citas.extend(entre_acentos_graves(&causas.replace('\n', " ")));
+    citas
+}
+
+fn entre_acentos_graves(texto: &str) -> Vec<String> {
+    texto
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn trozos(cita: &str) -> impl Iterator<Item = &str> {
+    let trozos = cita.split('…').map(str::trim);
+    trozos.filter(|trozo| trozo.chars().count() >= MIN_TROZO)
+}
+
+fn es_frase(literal: &str) -> bool {
+    let palabras = literal.split(|letra: char| !letra.is_alphabetic());
+    palabras
+        .filter(|palabra| palabra.chars().count() > 1)
+        .count()
+        > 2
+}
+
+/// Los literales de un fuente, con `…` en lugar de cada `{}`, y si los dice `info!` o `debug!`.
+fn literales(fuente: &str) -> Vec<(String, bool)> {
+    let mut hallados = Vec::new();
+    let mut macro_abierta = "";
+    let mut resto = fuente;
+    while let Some(siguiente) = resto.chars().next() {
+        if resto.starts_with("//") {
+            resto = resto.split_once('\n').map_or("", |(_, despues)| despues);
+        } else if let Some(despues) = tras_un_caracter(resto) {
+            // De '"' no empieza ningún literal.
+            resto = despues;
+        } else if siguiente == '"' {
+            let (literal, despues) = un_literal(&resto[1..]);
+            let es_informacion = matches!(macro_abierta, "info!(" | "debug!(");
+            hallados.push((literal, es_informacion));
+            resto = despues;
+        } else {
+            for nombre in ["info!(", "debug!(", "warn!(", "error!(", "format!("] {
+                if resto.starts_with(nombre) {
+                    macro_abierta = nombre;
+                }
+            }
+            if resto.starts_with(")\n") || resto.starts_with(");") || resto.starts_with("),") {
+                macro_abierta = "";
+            }
+            resto = &resto[siguiente.len_utf8()..];
+        }
+    }
+    hallados
+}
+
+/// Lo que sigue a un carácter entre comillas; `None` si no empieza uno (`'a` puede ser una vida).
+fn tras_un_caracter(resto: &str) -> Option<&str> {
+    let dentro = resto.strip_prefix('\'')?;
+    let mut letras = dentro.chars();
+    if letras.next()? == '\\' {
+        letras.next()?;
+        return letras.as_str().split_once('\'').map(|(_, despues)| despues);
+    }
+    letras.as_str().strip_prefix('\'')
+}
+
+/// El literal que empieza tras la comilla, y lo que le sigue.
+fn un_literal(texto: &str) -> (String, &str) {
+    let mut literal = String::new();
+    let mut en_llaves = false;
+    let mut letras = texto.char_indices();
+    while let Some((posicion, letra)) = letras.next() {
+        match letra {
+            '"' => return (literal, &texto[posicion + 1..]),
+            '\\' => {
+                let (_, escapada) = letras.next().unwrap();
+                if escapada == 'n' {
+                    literal.push('\n');
+                }
+            }
+            '{' => {
+                en_llaves = true;
+                literal.push('…');
+            }
+            '}' => en_llaves = false,
+            _ if en_llaves => {}
+            _ => literal.push(letra),
+        }
+    }
+    panic!("un literal sin cerrar");
+}
