@@ -190,7 +190,7 @@ impl Almacen {
                 .then(|| abrir_quien_lleva_el_nombre(carpeta, &parcial.archivo))
                 .transpose()?;
             match renombrar_sin_reemplazar(&parcial.ruta, &carpeta.join(&parcial.definitivo)) {
-                // Alguien ajeno tomó el nombre entretanto: se vuelve a empezar con otro.
+                // El nombre ya es de un archivo: se vuelve a empezar con otro.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 otro => otro?,
             }
@@ -206,7 +206,8 @@ impl Almacen {
         }
     }
 
-    /// Crea en exclusiva el parcial de un nombre libre. Quien lo tiene es dueño del nombre.
+    /// Crea en exclusiva el parcial de un nombre. Quien lo tiene es dueño del nombre, si no hay ya
+    /// un archivo que lo lleve.
     fn reservar(
         &self,
         carpeta: &Path,
@@ -219,17 +220,15 @@ impl Almacen {
             let ruta = carpeta.join(format!(".{nombre}{FIN_DE_PARCIAL}"));
             let definitivo = format!("{nombre}.{extension}");
             match con_paciencia(|| OpenOptions::new().write(true).create_new(true).open(&ruta)) {
+                // Si el archivo ya existe se sabrá al publicar: mirarlo aquí espera a quien esté
+                // creando otro en la carpeta, y casi nunca existe.
                 Ok(archivo) => {
-                    let parcial = Parcial {
+                    return Ok(Parcial {
                         archivo,
                         ruta,
                         definitivo,
                         publicado: false,
-                    };
-                    // Se mira después de reservar: entre servidores que reservan ya no cambia.
-                    if !fs::exists(carpeta.join(&parcial.definitivo))? {
-                        return Ok(parcial);
-                    }
+                    });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == ErrorKind::NotFound && !repuesta => {
@@ -405,8 +404,8 @@ fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
     mirar_y_renombrar(actual, nuevo)
 }
 
-/// Sin una orden del sistema que no reemplace: la reserva ya excluye a los demás servidores, y
-/// mirar justo antes excluye lo que alguien ajeno hubiera puesto entretanto.
+/// Sin una orden del sistema que no reemplace: mirar con el nombre reservado excluye lo que otro
+/// servidor publicó antes, y mirar justo antes de renombrar, lo que puso alguien ajeno.
 fn mirar_y_renombrar(actual: &Path, nuevo: &Path) -> io::Result<()> {
     if fs::exists(nuevo)? {
         return Err(ErrorKind::AlreadyExists.into());

@@ -48,8 +48,12 @@ pub fn esperar(plazo: Duration) -> usize {
 
 impl Drop for EnCurso {
     fn drop(&mut self) {
-        *cuenta() -= 1;
-        UNO_MENOS.notify_all();
+        let mut cuenta = cuenta();
+        *cuenta -= 1;
+        // Avisar es una llamada al sistema por mensaje, y solo la parada espera el aviso.
+        if APAGAR_SERVER.load(Ordering::Relaxed) {
+            UNO_MENOS.notify_all();
+        }
     }
 }
 

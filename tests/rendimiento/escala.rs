@@ -1,6 +1,6 @@
 //! Diez veces el tamaño, diez veces el tiempo: hasta el límite y se corten los bytes como se
-//! corten. Sin sincronizar, para que el disco no lo tape; y frente a la vara (b), porque al sistema
-//! mismo diez veces el tamaño le cuesta más de diez veces.
+//! corten. Sin sincronizar, para que el disco no lo tape; y frente a la vara (b) con ese mismo
+//! tamaño, que es lineal, porque al sistema mismo diez veces el tamaño le cuesta más de diez veces.
 
 use std::fs;
 use std::path::Path;
@@ -18,40 +18,34 @@ const CORTES: [(&str, usize, usize); 4] = [
     ("en trozos de 100", 100, MB),
     ("byte a byte", 1, 10 * KB),
 ];
-/// Cada ronda es un servidor recién arrancado y un solo mensaje: ambos tamaños pagan lo mismo de
-/// estreno.
-const RONDAS: usize = 5;
+/// Cada ronda es un servidor recién arrancado y un solo mensaje: ambos pagan lo mismo de estreno.
+const RONDAS: usize = 9;
 
-/// Cuántas veces más tarda el tamaño mayor que el menor.
+/// Lo que tarda cada tamaño respecto a la vara (b): lo que creciera más deprisa que el mensaje se
+/// vería en el mayor.
 pub(crate) fn medir(carpeta: &Path) -> Vec<Meta> {
-    CORTES
-        .map(|(como, trozo, bytes)| comparar(carpeta, como, trozo, bytes))
-        .into()
+    let medir_corte =
+        |(como, trozo, bytes)| [1, 10].map(|veces| comparar(carpeta, como, trozo, bytes * veces));
+    CORTES.into_iter().flat_map(medir_corte).collect()
 }
 
 fn comparar(carpeta: &Path, como: &str, trozo: usize, bytes: usize) -> Meta {
-    let [menor, mayor] = [1, 10].map(|veces| Caso {
+    let caso = Caso {
         nombre: "escala",
-        bytes: bytes * veces,
+        bytes,
         trozo,
         mensajes: 1,
         sincronizar: false,
         ..BASE
-    });
-    let tarda = |caso, quien| {
+    };
+    let tarda = |quien| {
         let carpeta = carpeta.join("escala");
-        let medida = carga::medir(caso, quien, &carpeta);
-        comprobar_archivos(caso, &carpeta.join("mensajes"));
+        let medida = carga::medir(&caso, quien, &carpeta);
+        comprobar_archivos(&caso, &carpeta.join("mensajes"));
         fs::remove_dir_all(&carpeta).unwrap();
         1.0 / medida.ritmo
     };
-    let veces = |quien| tarda(&mayor, quien) / tarda(&menor, quien);
-    let frente_a_b = mediana((0..RONDAS).map(|_| veces(Quien::Servidor) / veces(Quien::Minimo)));
-    let en_mb = |caso: &Caso| caso.bytes as f64 / MB as f64;
-    let que = format!(
-        "veces que tarda {} MB lo que {} MB, {como} / b",
-        en_mb(&mayor),
-        en_mb(&menor)
-    );
+    let frente_a_b = mediana((0..RONDAS).map(|_| tarda(Quien::Servidor) / tarda(Quien::Minimo)));
+    let que = format!("lo que tarda {} MB, {como} / b", bytes as f64 / MB as f64);
     Meta::a_lo_sumo(que, frente_a_b, 1.1)
 }

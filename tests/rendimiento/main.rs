@@ -45,7 +45,7 @@ use caso::{CASOS, Caso, comprobar_archivos};
 use informe::Rondas;
 
 /// Cuántas rondas y cuánto dura cada medida.
-const COMPLETO: (usize, f64) = (5, 0.4);
+const COMPLETO: (usize, f64) = (12, 0.4);
 /// Con `--rapido`.
 const RAPIDO: (usize, f64) = (3, 0.08);
 /// Los mensajes de una conexión en una medida; de menos no hay mediana y de más se llena el disco.
@@ -113,15 +113,25 @@ fn ajustar(caso: &Caso, carpeta: &Path, segundos: f64) -> Caso {
     con(por_conexion.clamp(MENSAJES.0, MENSAJES.1 / caso.conexiones))
 }
 
-/// Las tres medidas en cada ronda, cada vez en otro orden: lo que el disco tenga pendiente de una
-/// no cae siempre sobre la misma.
+/// Los seis órdenes de las tres medidas: lo que el disco tenga pendiente de una cae lo mismo sobre
+/// las otras dos.
+const ORDENES: [[usize; 3]; 6] = [
+    [0, 1, 2],
+    [2, 1, 0],
+    [1, 2, 0],
+    [0, 2, 1],
+    [2, 0, 1],
+    [1, 0, 2],
+];
+
+/// Las tres medidas en cada ronda, cada vez en otro orden.
 fn medir_caso(caso: &Caso, carpeta: &Path, cuantas: usize) -> Rondas {
     let mut rondas = Rondas::default();
     for ronda in 0..cuantas {
-        for turno in 0..3 {
+        for medida in ORDENES[ronda % ORDENES.len()] {
             let carpeta = carpeta.join("ronda");
             let mensajes = carpeta.join("mensajes");
-            match (ronda + turno) % 3 {
+            match medida {
                 0 => {
                     fs::create_dir(&carpeta).unwrap();
                     rondas.disco.push(disco::medir(caso, &mensajes));
