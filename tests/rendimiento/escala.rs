@@ -18,18 +18,19 @@ const CORTES: [(&str, usize, usize); 4] = [
     ("en trozos de 100", 100, MB),
     ("byte a byte", 1, 10 * KB),
 ];
-/// Cada ronda es un servidor recién arrancado y un solo mensaje: ambos pagan lo mismo de estreno.
-const RONDAS: usize = 9;
 
 /// Lo que tarda cada tamaño respecto a la vara (b): lo que creciera más deprisa que el mensaje se
 /// vería en el mayor.
-pub(crate) fn medir(carpeta: &Path) -> Vec<Meta> {
-    let medir_corte =
-        |(como, trozo, bytes)| [1, 10].map(|veces| comparar(carpeta, como, trozo, bytes * veces));
+///
+/// Cada ronda es un servidor recién arrancado y un solo mensaje: ambos pagan lo mismo de estreno.
+pub(crate) fn medir(carpeta: &Path, rondas: usize) -> Vec<Meta> {
+    let medir_corte = |(como, trozo, bytes)| {
+        [1, 10].map(|veces| comparar(carpeta, rondas, como, trozo, bytes * veces))
+    };
     CORTES.into_iter().flat_map(medir_corte).collect()
 }
 
-fn comparar(carpeta: &Path, como: &str, trozo: usize, bytes: usize) -> Meta {
+fn comparar(carpeta: &Path, rondas: usize, como: &str, trozo: usize, bytes: usize) -> Meta {
     let caso = Caso {
         nombre: "escala",
         bytes,
@@ -45,7 +46,7 @@ fn comparar(carpeta: &Path, como: &str, trozo: usize, bytes: usize) -> Meta {
         fs::remove_dir_all(&carpeta).unwrap();
         1.0 / medida.ritmo
     };
-    let frente_a_b = mediana((0..RONDAS).map(|_| tarda(Quien::Servidor) / tarda(Quien::Minimo)));
+    let frente_a_b = mediana((0..rondas).map(|_| tarda(Quien::Servidor) / tarda(Quien::Minimo)));
     let que = format!("lo que tarda {} MB, {como} / b", bytes as f64 / MB as f64);
     Meta::a_lo_sumo(que, frente_a_b, 1.1)
 }

@@ -89,7 +89,7 @@ fn medir_todo(carpeta: &Path, rapido: bool, buscado: &str) {
     }
     if buscado.is_empty() {
         metas.extend(memoria::medir(carpeta));
-        metas.extend(escala::medir(carpeta));
+        metas.extend(escala::medir(carpeta, rondas));
     }
     informe::imprimir_metas(&metas);
 }
