@@ -141,15 +141,14 @@ impl Consola {
 /// El hilo de la consola. Lo que no se pueda escribir se olvida: no hay otro sitio donde decirlo.
 fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write) {
     for entrada in entradas {
-        match entrada {
+        let vaciado = match entrada {
             Entrada::Texto(texto) => {
                 let _ = salida.write_all(&texto);
                 fila.bytes.fetch_sub(texto.len(), Ordering::Relaxed);
+                None
             }
-            Entrada::Vaciar(hecho) => {
-                let _ = hecho.send(());
-            }
-        }
+            Entrada::Vaciar(hecho) => Some(hecho),
+        };
         let perdidas = fila.perdidas.swap(0, Ordering::Relaxed);
         if perdidas > 0 {
             let _ = writeln!(
@@ -159,6 +158,9 @@ fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write) {
             );
         }
         let _ = salida.flush();
+        if let Some(hecho) = vaciado {
+            let _ = hecho.send(());
+        }
     }
 }
 
