@@ -129,6 +129,8 @@ mod tests {
         assert_eq!(leer("01"), None);
         assert_eq!(leer("02"), None);
         assert_eq!(leer("04").as_deref(), Some("d\ne\n"));
+        // Windows no borra una carpeta con un archivo abierto.
+        drop(diario);
         fs::remove_dir_all(carpeta).unwrap();
     }
 
@@ -152,6 +154,7 @@ mod tests {
             fs::read(carpeta.join("servidor_20260901.log")).unwrap(),
             b"d\ne\n"
         );
+        drop(diario);
         fs::remove_dir_all(carpeta).unwrap();
     }
 }
