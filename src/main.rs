@@ -23,7 +23,7 @@ use servidor_hl7::envio::enviar;
 use servidor_hl7::llamada::mantener;
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::revision::revisar;
-use servidor_hl7::servidor::{abrir_puerto, iniciar_servidor};
+use servidor_hl7::servidor::{abrir_puerto, conexiones_que_caben, iniciar_servidor};
 use servidor_hl7::totales::Totales;
 use servidor_hl7::vigilancia::{decir_tabla, vigilar};
 use servidor_hl7::{apagado, ventana};
@@ -120,6 +120,15 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
         reglas: configuracion.reglas,
         totales: Totales::default(),
     });
+    let mut acceso = configuracion.acceso;
+    // Los equipos llamados no piden plaza, pero también ocupan la suya.
+    let caben = conexiones_que_caben().saturating_sub(configuracion.llamadas.len());
+    if escucha.is_some() && caben < acceso.max_conexiones {
+        warn!(
+            "el sistema solo deja abrir archivos para {caben} conexiones, menos que MaxConexiones: no entrarán más; suba su límite de archivos abiertos"
+        );
+        acceso.max_conexiones = caben;
+    }
     let de_las_conexiones = Arc::clone(&recepcion);
     let atender = move |canal: &_, equipo: &_| conexion::atender(canal, equipo, &de_las_conexiones);
     for llamada in configuracion.llamadas {
@@ -137,7 +146,7 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     let mut titulo = format!("servidor-hl7: {carpeta}");
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
-        let (acceso, nombres) = (configuracion.acceso, configuracion.nombres);
+        let nombres = configuracion.nombres;
         abrir_hilo("puerto", move || {
             iniciar_servidor(&escucha, &acceso, &nombres, atender)
         })?;

@@ -16,11 +16,15 @@ use crate::apagado::APAGAR_SERVER;
 use crate::causa;
 use crate::equipo::{Equipo, Nombres};
 
-/// Descanso tras un error de accept: suele ser falta de descriptores, que pasa sola.
+/// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
-/// Descriptores que deben quedar libres para que entre una conexión más: con menos, los mensajes
-/// de las que ya están no se podrían guardar.
-const RESERVA_DE_DESCRIPTORES: usize = 16;
+/// Descriptores que usa el programa sin ninguna conexión, con holgura.
+#[cfg(unix)]
+const DESCRIPTORES_PROPIOS: u64 = 16;
+/// Los que una conexión puede tener a la vez: el suyo, el del parcial, el de su carpeta y el de la
+/// que contiene a esta.
+#[cfg(unix)]
+const DESCRIPTORES_POR_CONEXION: u64 = 4;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -52,6 +56,32 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
+/// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
+/// una más, y los mensajes de las que ya están no se podrían guardar. Antes pide cuantos le den.
+#[cfg(unix)]
+#[must_use]
+pub fn conexiones_que_caben() -> usize {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let archivos = Resource::RLIMIT_NOFILE;
+    // Sin saber el límite no hay nada que repartir: un accept que falle se dirá.
+    let Ok((actual, tope)) = getrlimit(archivos) else {
+        return usize::MAX;
+    };
+    let descriptores = match setrlimit(archivos, tope, tope) {
+        Ok(()) => tope,
+        Err(_) => actual,
+    };
+    let libres = descriptores.saturating_sub(DESCRIPTORES_PROPIOS);
+    usize::try_from(libres / DESCRIPTORES_POR_CONEXION).unwrap_or(usize::MAX)
+}
+
+/// Windows no limita los descriptores de un proceso.
+#[cfg(not(unix))]
+#[must_use]
+pub fn conexiones_que_caben() -> usize {
+    usize::MAX
+}
+
 /// Acepta conexiones para siempre y atiende cada una en su hilo. No vuelve: acaba con el
 /// proceso. En el programa de Python, `iniciar_servidor`.
 ///
@@ -73,7 +103,7 @@ where
                 if APAGAR_SERVER.load(Ordering::Relaxed) {
                     continue;
                 }
-                match admitir(&ocupadas, &canal, equipo.ip, acceso) {
+                match admitir(&ocupadas, equipo.ip, acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
                     Err(motivo) => {
                         warn!(equipo:% = equipo.ip; "{}: conexión rechazada: {motivo}", equipo.con_direccion());
@@ -136,12 +166,7 @@ impl Drop for Plaza {
     }
 }
 
-fn admitir(
-    ocupadas: &Arc<AtomicUsize>,
-    canal: &TcpStream,
-    equipo: IpAddr,
-    acceso: &Acceso,
-) -> Result<Plaza, String> {
+fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Result<Plaza, String> {
     let permitido =
         acceso.permitidos.is_empty() || acceso.permitidos.iter().any(|red| red.contains(&equipo));
     if !permitido {
@@ -150,24 +175,12 @@ fn admitir(
         ));
     }
     // Solo el hilo que acepta ocupa plazas: entre mirar y ocupar, el número no crece.
-    if ocupadas.load(Ordering::Relaxed) >= acceso.max_conexiones {
+    let hay = ocupadas.load(Ordering::Relaxed);
+    if hay >= acceso.max_conexiones {
         return Err(format!(
-            "ya hay {} conexiones; suba MaxConexiones en Config.ini si hacen falta",
-            acceso.max_conexiones
+            "ya hay {hay} conexiones; suba MaxConexiones en Config.ini si hacen falta"
         ));
     }
-    comprobar_reserva(canal).map_err(|error| causa::explicar(&error))?;
     ocupadas.fetch_add(1, Ordering::Relaxed);
     Ok(Plaza(Arc::clone(ocupadas)))
-}
-
-/// Toma y devuelve los descriptores de la reserva. Windows no los limita.
-fn comprobar_reserva(canal: &TcpStream) -> io::Result<()> {
-    if cfg!(windows) {
-        return Ok(());
-    }
-    let reserva: io::Result<Vec<TcpStream>> = (0..RESERVA_DE_DESCRIPTORES)
-        .map(|_| canal.try_clone())
-        .collect();
-    reserva.map(drop)
 }

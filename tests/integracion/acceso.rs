@@ -105,29 +105,42 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
     });
 }
 
-/// Sin descriptores libres no entra nadie más, pero quien ya está sigue guardando; cuando vuelven,
-/// se sigue aceptando. Un accept que falla está entre los `fallos`. Windows no
-/// limita los descriptores de un proceso: allí no hay con qué provocarlo.
+/// Los que entran pueden guardar todos a la vez, aunque MaxConexiones sea mayor de lo que el sistema
+/// permite. Windows no limita los descriptores de un proceso: allí no hay con qué provocarlo.
 #[cfg(unix)]
 #[test]
-fn sin_descriptores_no_entra_nadie_mas_y_los_que_estan_siguen_guardando() {
-    let servidor = Servidor::limitado("ulimit -n 40");
-    let mut antiguos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
-    for equipo in &mut antiguos {
+fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que_deja_abrir_el_sistema()
+ {
+    let servidor = Servidor::limitado("ulimit -n 48");
+    servidor.esperar_linea("solo deja abrir archivos para 8 conexiones");
+    let mut dentro: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
+    for equipo in &mut dentro {
         equipo.entregar("1");
     }
-    let ociosos: Vec<_> = (0..60).map(|_| servidor.conectar()).collect();
-    let linea = servidor.esperar_linea("conexión rechazada: hay demasiados archivos");
+    let de_mas: Vec<_> = (0..60).map(|_| servidor.conectar()).collect();
+    let linea = servidor.esperar_linea("conexión rechazada: ya hay 8 conexiones");
     assert!(linea.contains("127.0.0.1"), "{linea}");
     thread::scope(|hilos| {
-        for equipo in &mut antiguos {
+        for equipo in &mut dentro {
             hilos.spawn(|| (0..20).for_each(|_| equipo.entregar("2")));
         }
     });
-    drop(ociosos);
+    drop(de_mas);
+    dentro.pop();
     esperar("una plaza libre", || {
         let mut nuevo = servidor.conectar();
         nuevo.enviar_mensaje(&mensaje("3"));
         nuevo.si_acusa().map(|acuse| assert_eq!(acuse.codigo, "AA"))
     });
+}
+
+/// Quien pide más de lo que el sistema da por omisión lo obtiene si el tope lo permite.
+#[cfg(unix)]
+#[test]
+fn se_piden_al_sistema_cuantos_archivos_deje_abrir() {
+    let servidor = Servidor::limitado("ulimit -S -n 20; ulimit -H -n 4096");
+    let mut equipos: Vec<_> = (0..64).map(|_| servidor.conectar()).collect();
+    for equipo in &mut equipos {
+        equipo.entregar("1");
+    }
 }
