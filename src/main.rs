@@ -31,8 +31,10 @@ use servidor_hl7::{apagado, ventana};
 use crate::argumentos::{Argumentos, Orden};
 
 const CONFIG: &str = "Config.ini";
-/// Cuánto espera la parada a los mensajes en curso.
+/// Cuánto espera la parada a los mensajes en curso…
 const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
+/// …y si se cierra la ventana: Windows da al proceso 5 s en total.
+const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
 /// Cuándo se vuelve a mirar un parcial que al arrancar era reciente.
 const REPASO_DE_PARCIALES: Duration = Duration::from_secs(61);
 
@@ -155,8 +157,8 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     }
     registro.titular(&titulo);
 
-    esperar_parada(&parada, &recepcion.almacen);
-    let pendientes = apagado::esperar(PLAZO_DE_PARADA);
+    let plazo = esperar_parada(&parada, &recepcion.almacen);
+    let pendientes = apagado::esperar(plazo);
     if pendientes > 0 {
         warn!("mensajes sin acusar al parar: {pendientes}; sus equipos los enviarán de nuevo");
     }
@@ -205,22 +207,27 @@ fn configurar(elegida: Option<PathBuf>) -> Result<(Configuracion, Vec<String>), 
     Ok((configuracion, avisos))
 }
 
-/// Ctrl+C, SIGTERM o el cierre de la consola avisan por el canal; la segunda vez se sale ya.
-fn atender_interrupciones() -> Result<Receiver<()>, Box<dyn Error>> {
+/// Ctrl+C, SIGTERM o el cierre de la ventana avisan por el canal, con lo que se puede esperar a los
+/// mensajes en curso; la segunda vez se sale ya.
+fn atender_interrupciones() -> Result<Receiver<Duration>, Box<dyn Error>> {
     let (aviso, parada) = channel();
-    ctrlc::set_handler(move || {
+    let pedir_parada = move |plazo| {
         if apagado::manejar_interrupcion() {
             process::exit(1);
         }
         info!("Recibida Señal de Detención. Deteniendo el Servidor...");
         // Si nadie escucha el aviso, el programa ya está saliendo.
-        let _ = aviso.send(());
-    })?;
+        let _ = aviso.send(plazo);
+    };
+    let al_cerrar = pedir_parada.clone();
+    ctrlc::set_handler(move || pedir_parada(PLAZO_DE_PARADA))?;
+    ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
     Ok(parada)
 }
 
-/// Espera la parada y, mientras tanto, lleva a apartados los parciales de una caída anterior.
-fn esperar_parada(parada: &Receiver<()>, almacen: &Almacen) {
+/// Espera la parada y, mientras tanto, lleva a apartados los parciales de una caída anterior. Devuelve
+/// cuánto se puede esperar a los mensajes en curso.
+fn esperar_parada(parada: &Receiver<Duration>, almacen: &Almacen) -> Duration {
     loop {
         let rescate = almacen.rescatar_parciales();
         for movido in &rescate.movidos {
@@ -234,11 +241,11 @@ fn esperar_parada(parada: &Receiver<()>, almacen: &Almacen) {
         }
         if rescate.recientes == 0 {
             // Un error aquí significa que ya nadie puede pedir la parada.
-            let _ = parada.recv();
-            return;
+            return parada.recv().unwrap_or_default();
         }
-        if parada.recv_timeout(REPASO_DE_PARCIALES) != Err(RecvTimeoutError::Timeout) {
-            return;
+        match parada.recv_timeout(REPASO_DE_PARCIALES) {
+            Err(RecvTimeoutError::Timeout) => {}
+            pedida => return pedida.unwrap_or_default(),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! La ventana que abre un doble clic en Windows: su título, y que no se cierre antes de que
-//! alguien lea por qué el programa no arrancó. En otros sistemas solo dice si la salida es una terminal.
+//! La ventana que abre un doble clic en Windows: su título, que no se cierre antes de que alguien lea
+//! por qué el programa no arrancó, y que al cerrarla haya tiempo de parar. En otros sistemas solo dice
+//! si la salida es una terminal.
 
 #[cfg(not(windows))]
 use std::io::IsTerminal;
@@ -23,6 +24,48 @@ pub fn secuencia_de_titulo(titulo: &str) -> Option<String> {
         let visible = titulo.replace(char::is_control, "");
         format!("\x1b]0;{visible}\x07")
     })
+}
+
+/// Llama a `cerrar` cuando alguien cierra la ventana con la X, cierra la sesión o apaga Windows.
+/// Desde entonces el proceso tiene unos 5 s para acabar (HandlerRoutine, SPI_GETHUNGAPPTIMEOUT).
+///
+/// Se pone después del de Ctrl+C: Windows llama primero al último que se puso.
+#[cfg(windows)]
+pub fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    use std::sync::Arc;
+    use std::task::{Context, Wake, Waker};
+    use std::thread::{self, Thread};
+    use tokio::signal::windows::{ctrl_close, ctrl_logoff, ctrl_shutdown};
+
+    struct Despertador(Thread);
+    impl Wake for Despertador {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let (mut ventana, mut sesion, mut apagado) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
+    let esperar = move || {
+        let despertador = Waker::from(Arc::new(Despertador(thread::current())));
+        let mut contexto = Context::from_waker(&despertador);
+        while ventana.poll_recv(&mut contexto).is_pending()
+            && sesion.poll_recv(&mut contexto).is_pending()
+            && apagado.poll_recv(&mut contexto).is_pending()
+        {
+            thread::park();
+        }
+        cerrar();
+    };
+    thread::Builder::new()
+        .name("cierre".to_owned())
+        .spawn(esperar)
+        .map(drop)
+}
+
+/// En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.
+#[cfg(not(windows))]
+pub fn al_cerrar(_: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    Ok(())
 }
 
 /// Un doble clic, en el programa o en un acceso directo, deja al Explorador como proceso padre.

@@ -126,7 +126,7 @@ impl Drop for Retencion {
     }
 }
 
-fn abrir_sin_compartir_borrado(ruta: &Path) -> std::io::Result<File> {
+pub(crate) fn abrir_sin_compartir_borrado(ruta: &Path) -> std::io::Result<File> {
     const FILE_SHARE_READ_Y_WRITE: u32 = 3;
     OpenOptions::new()
         .read(true)

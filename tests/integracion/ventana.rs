@@ -1,11 +1,13 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use crate::servidor_de_prueba::{PLAZO, ayudante, carpeta_nueva};
+use crate::analizador_simulado::mensaje_de;
+use crate::archivos_de_windows::abrir_sin_compartir_borrado;
+use crate::servidor_de_prueba::{PLAZO, Servidor, ayudante, carpeta_nueva, rutas};
 
 /// Lo que dice un programa que no puede arrancar, abierto por otro que se llama así; al acabar, o
 /// al cabo de un rato si espera a que se pulse Intro, que entonces se pulsa.
@@ -60,5 +62,55 @@ fn un_error_al_arrancar_desde_una_consola_o_un_servicio_no_espera() {
         assert!(dicho.contains("falta la clave Puerto"), "{dicho}");
         assert!(!dicho.contains("Intro"), "{dicho}");
         assert!(!espera);
+    }
+}
+
+/// Cerrar la ventana con la X, cerrar la sesión, apagar.
+const CIERRES: [&str; 3] = ["2", "5", "6"];
+
+#[test]
+fn cerrar_la_ventana_la_sesion_o_windows_termina_lo_que_esta_en_curso() {
+    for cierre in CIERRES {
+        let mut servidor = Servidor::arrancar();
+        let mut equipo = servidor.conectar();
+        // Mientras alguien retiene su parcial, el mensaje está en curso.
+        let (id, parcial) = (0..)
+            .find_map(|numero| {
+                let id = numero.to_string();
+                equipo.enviar_mensaje(&mensaje_de(&id, 4_000_000));
+                let retenido = retener_parcial(&servidor, numero);
+                if retenido.is_none() {
+                    equipo.esperar_aa(&id);
+                }
+                Some((id, retenido?))
+            })
+            .unwrap();
+        let mut windows = Command::new(ayudante())
+            .args(["cerrar", &servidor.pid().to_string(), cierre])
+            .spawn()
+            .unwrap();
+        servidor.esperar_linea("Recibida Señal de Detención. Deteniendo el Servidor...");
+        drop(parcial);
+        equipo.esperar_aa(&id);
+        assert!(
+            windows.wait().unwrap().success(),
+            "{cierre}: hubo que matarlo"
+        );
+        assert!(servidor.esperar_fin().success());
+        servidor.esperar_linea("Servidor detenido: mensajes guardados: ");
+    }
+}
+
+/// El parcial de un mensaje que se está guardando; `None` si ya está guardado.
+fn retener_parcial(servidor: &Servidor, guardados: usize) -> Option<File> {
+    loop {
+        for parcial in rutas(&servidor.mensajes(), "parcial") {
+            if let Ok(archivo) = abrir_sin_compartir_borrado(&parcial) {
+                return Some(archivo);
+            }
+        }
+        if rutas(&servidor.mensajes(), "res").len() > guardados {
+            return None;
+        }
     }
 }
