@@ -358,13 +358,19 @@ fn abrir_quien_lleva_el_nombre(carpeta: &Path, archivo: &File) -> io::Result<Fil
 fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
     use nix::errno::Errno;
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    match renameat2(
+    /// Los hilos que esperan dentro del sistema a que otro acabe en la misma carpeta gastan procesador;
+    /// los que esperan aquí, no.
+    static TURNO: Mutex<()> = Mutex::new(());
+    let turno = TURNO.lock().unwrap_or_else(PoisonError::into_inner);
+    let renombrado = renameat2(
         AT_FDCWD,
         actual,
         AT_FDCWD,
         nuevo,
         RenameFlags::RENAME_NOREPLACE,
-    ) {
+    );
+    drop(turno);
+    match renombrado {
         // Algunos sistemas de archivos en red no lo admiten; queda la reserva del nombre.
         Err(Errno::EINVAL | Errno::ENOSYS) => mirar_y_renombrar(actual, nuevo),
         otro => Ok(otro?),

@@ -4,7 +4,10 @@
 //! (a) el disco solo y (b) el menor servidor posible. Cada acuse se comprueba y cada archivo se
 //! compara. Las cifras absolutas son de este equipo y de este momento; las razones se emparejan
 //! por ronda, que es lo que se puede comparar. Un texto suelto elige los casos que lo contienen:
-//! `cargo bench -- "64 en vuelo"`.
+//! `cargo bench -- "64 en vuelo"`. Los archivos van a `target`, o a la carpeta que se diga con
+//! `--en CARPETA`: lo que se mide es sobre todo el disco en el que está. Un ext4 sin diario, como el
+//! de algunas máquinas virtuales, crea archivos muy despacio si se acaban de borrar otros, que es lo
+//! que el banco hace entre una medida y la siguiente: allí solo mide eso.
 
 #![allow(
     clippy::unwrap_used,
@@ -54,6 +57,7 @@ const MENSAJES: (usize, usize) = (3, 20_000);
 fn main() {
     let mut rapido = false;
     let mut buscado = String::new();
+    let mut base = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let mut argumentos = std::env::args().skip(1);
     while let Some(argumento) = argumentos.next() {
         match argumento.as_str() {
@@ -62,13 +66,13 @@ fn main() {
                 minimo::servir(&carpeta, argumentos.next().is_some());
             }
             "--rapido" => rapido = true,
+            "--en" => base = argumentos.next().unwrap().into(),
             // Lo añade cargo.
             "--bench" => {}
             otro => otro.clone_into(&mut buscado),
         }
     }
-    let carpeta =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("rendimiento-{}", std::process::id()));
+    let carpeta = base.join(format!("rendimiento-{}", std::process::id()));
     fs::create_dir_all(&carpeta).unwrap();
     medir_todo(&carpeta, rapido, &buscado);
     fs::remove_dir_all(&carpeta).unwrap();
