@@ -1,20 +1,21 @@
 //! La conversación con un equipo: mensaje → archivo → acuse.
 //!
-//! El orden de `recibir_archivo` es la promesa del programa: el acuse AA se redacta después de
-//! que el almacén diga que el mensaje está a salvo. Este módulo no sabe cuántas conexiones hay
+//! El orden de `recibir_archivo` y `acusar_recibido` es la promesa del programa: el acuse AA se redacta
+//! después de que el almacén diga que el mensaje está a salvo. Este módulo no sabe cuántas conexiones hay
 //! ni de dónde salen las reglas.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
 use log::{debug, error, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::acuse::{Reglas, Veredicto};
-use crate::almacen::{APARTADOS, Almacen};
+use crate::acuse::{AnteFallo, Reglas, Veredicto};
+use crate::almacen::{APARTADOS, Almacen, ErrorDeAlmacen, MAX_TANDA};
 use crate::apagado;
 use crate::consola::{Color, colorear};
 use crate::consulta;
@@ -36,6 +37,10 @@ const CAMPO_VISIBLE_BYTES: usize = 64;
 const CABECERA_VISIBLE_BYTES: usize = 1024;
 /// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
 const CAMPOS_VISIBLES: usize = 12;
+/// Cuántos bytes de mensajes encadenados se guardan juntos.
+const MAX_TANDA_BYTES: usize = 256 * 1024;
+/// Los bytes de una trama que no son del mensaje: VT, FS y CR.
+const TRAMA_BYTES: usize = 3;
 const SIN_ARCHIVO: &str = "(sin archivo)";
 
 /// Lo que comparten todas las conversaciones.
@@ -71,20 +76,32 @@ pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io:
     conversacion.conversar()
 }
 
-/// Si la conversación sigue tras un suceso.
-enum Rumbo {
-    Seguir,
-    Terminar,
+/// Si la conversación sigue tras un suceso, o acaba.
+type Rumbo = ControlFlow<()>;
+
+/// Quien no recibe respuesta debe notarlo: se cierra su conexión.
+fn rumbo_tras(codigo: Option<&str>) -> Rumbo {
+    match codigo {
+        Some(_) => Rumbo::Continue(()),
+        None => Rumbo::Break(()),
+    }
 }
 
-impl Rumbo {
-    /// Quien no recibe respuesta debe notarlo: se cierra su conexión.
-    fn tras(codigo: Option<&str>) -> Rumbo {
-        if codigo.is_some() {
-            Rumbo::Seguir
-        } else {
-            Rumbo::Terminar
-        }
+/// Mensajes que llegaron encadenados, sin esperar cada uno el acuse del anterior: se guardan juntos.
+#[derive(Default)]
+struct Tanda {
+    mensajes: Vec<(Vec<u8>, bool)>,
+    bytes: usize,
+}
+
+impl Tanda {
+    fn cabe(&self, mensaje: &[u8]) -> bool {
+        self.mensajes.len() < MAX_TANDA && self.bytes + mensaje.len() <= MAX_TANDA_BYTES
+    }
+
+    fn anotar(&mut self, mensaje: &[u8], con_trama: bool) {
+        self.bytes += mensaje.len();
+        self.mensajes.push((mensaje.to_vec(), con_trama));
     }
 }
 
@@ -137,14 +154,8 @@ impl Conversacion<'_> {
         let mut espera_puesta = None;
         let mut cerrada = false;
         loop {
-            while let Some(suceso) = lector.siguiente() {
-                // Mientras se atiende un suceso, la parada espera.
-                let Some(_en_curso) = apagado::comenzar() else {
-                    return Ok(());
-                };
-                if let Rumbo::Terminar = self.atender_suceso(suceso) {
-                    return Ok(());
-                }
+            if self.atender_lo_llegado(&mut lector).is_break() {
+                return Ok(());
             }
             if let Some(fallo) = self.fallo.take() {
                 return Err(fallo);
@@ -189,13 +200,62 @@ impl Conversacion<'_> {
         canal.read(hueco)
     }
 
+    fn atender_lo_llegado(&mut self, lector: &mut Lector) -> Rumbo {
+        let mut tanda = Tanda::default();
+        loop {
+            let pendientes = lector.pendientes();
+            match lector.siguiente() {
+                Some(Suceso::Mensaje { bytes, con_trama })
+                    if self.encadena(&tanda, bytes, pendientes) =>
+                {
+                    tanda.anotar(bytes, con_trama);
+                }
+                suceso => {
+                    self.atender_tanda(&tanda)?;
+                    tanda = Tanda::default();
+                    let Some(suceso) = suceso else {
+                        return Rumbo::Continue(());
+                    };
+                    self.atender_suceso(suceso)?;
+                }
+            }
+        }
+    }
+
+    /// Si el mensaje se guarda con otros: le siguen más bytes, o sigue él a otro de la tanda. Con
+    /// `AcuseDeFallo = ninguno` no: ninguno puede acusarse detrás de uno que se quedó sin acuse.
+    fn encadena(&self, tanda: &Tanda, mensaje: &[u8], pendientes: usize) -> bool {
+        (!tanda.mensajes.is_empty() || pendientes > mensaje.len() + TRAMA_BYTES)
+            && tanda.cabe(mensaje)
+            && self.recepcion.reglas.ante_fallo != AnteFallo::Callar
+            && leer_cabecera(mensaje).is_some_and(|cabecera| !cabecera.es_respuesta())
+    }
+
+    fn atender_tanda(&mut self, tanda: &Tanda) -> Rumbo {
+        if tanda.mensajes.is_empty() {
+            return Rumbo::Continue(());
+        }
+        // Mientras se atiende lo llegado, la parada espera.
+        let Some(_en_curso) = apagado::comenzar() else {
+            return Rumbo::Break(());
+        };
+        let mensajes = tanda.mensajes.iter();
+        let recibidos: Vec<_> = mensajes
+            .map(|(bytes, con_trama)| Recibido::ahora(bytes, bytes.len(), *con_trama))
+            .collect();
+        self.recibir_archivo(&recibidos)
+    }
+
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
+        let Some(_en_curso) = apagado::comenzar() else {
+            return Rumbo::Break(());
+        };
         match suceso {
             Suceso::Mensaje { bytes, con_trama } => {
                 let recibido = Recibido::ahora(bytes, bytes.len(), con_trama);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-                    Some(cabecera) => self.recibir_archivo(&recibido, &cabecera),
+                    Some(_) => self.recibir_archivo(&[recibido]),
                     None => self.rechazar(&recibido, Veredicto::SinMsh),
                 }
             }
@@ -214,26 +274,43 @@ impl Conversacion<'_> {
             Suceso::Indicio(indicio) => {
                 warn!(equipo:% = self.equipo.ip; "{}: {indicio}", self.equipo);
                 if indicio.cierra_la_conexion() {
-                    Rumbo::Terminar
+                    Rumbo::Break(())
                 } else {
-                    Rumbo::Seguir
+                    Rumbo::Continue(())
                 }
             }
         }
     }
 
-    /// Guarda el mensaje y lo acusa. Es el único sitio de donde sale una aceptación: después del
-    /// `Ok` del almacén. En el programa de Python, `recibir_archivo`.
-    fn recibir_archivo(&mut self, recibido: &Recibido<'_>, cabecera: &Cabecera<'_>) -> Rumbo {
-        let almacen = &self.recepcion.almacen;
-        let (codigo, archivo) = match almacen.guardar(recibido.bytes, recibido.hora) {
+    /// Guarda los mensajes, uno o varios encadenados, y los acusa. En el programa de Python,
+    /// `recibir_archivo`.
+    fn recibir_archivo(&mut self, recibidos: &[Recibido<'_>]) -> Rumbo {
+        let llegados: Vec<_> = recibidos
+            .iter()
+            .map(|recibido| (recibido.bytes, recibido.hora))
+            .collect();
+        let guardados = self.recepcion.almacen.guardar(&llegados);
+        for (recibido, guardado) in recibidos.iter().zip(guardados) {
+            self.acusar_recibido(recibido, guardado)?;
+        }
+        Rumbo::Continue(())
+    }
+
+    /// Contesta según lo que dijo el almacén. Es el único sitio de donde sale una aceptación: con su
+    /// `Ok`.
+    fn acusar_recibido(
+        &mut self,
+        recibido: &Recibido<'_>,
+        guardado: Result<String, ErrorDeAlmacen>,
+    ) -> Rumbo {
+        let (codigo, archivo) = match guardado {
             Ok(archivo) => {
                 self.contar(recibido, Destino::Guardado(recibido.instante.elapsed()));
                 debug!(
                     "Direccion del Archivo a Guardar: {}",
-                    almacen.carpeta().join(&archivo).display()
+                    self.recepcion.almacen.carpeta().join(&archivo).display()
                 );
-                let negada = self.negar_consulta(recibido, cabecera);
+                let negada = self.negar_consulta(recibido);
                 (
                     negada.or_else(|| self.acusar(recibido, Veredicto::Aceptado)),
                     Some(archivo),
@@ -253,7 +330,7 @@ impl Conversacion<'_> {
             }
         };
         self.anotar(recibido, codigo, archivo);
-        Rumbo::tras(codigo)
+        rumbo_tras(codigo)
     }
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
@@ -274,7 +351,7 @@ impl Conversacion<'_> {
         let archivo = self.apartar(recibido.bytes, recibido.hora, extension);
         let codigo = self.acusar(recibido, veredicto);
         self.anotar(recibido, codigo, archivo);
-        Rumbo::tras(codigo)
+        rumbo_tras(codigo)
     }
 
     fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
@@ -289,7 +366,7 @@ impl Conversacion<'_> {
         if !recibido.con_trama {
             self.ultimo = archivo;
         }
-        Rumbo::Seguir
+        Rumbo::Continue(())
     }
 
     fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) -> Rumbo {
@@ -328,7 +405,7 @@ impl Conversacion<'_> {
             archivo.as_deref().unwrap_or(SIN_ARCHIVO),
             consejo(bytes)
         );
-        Rumbo::Seguir
+        Rumbo::Continue(())
     }
 
     /// Devuelve dónde quedaron los bytes, si se pudieron apartar.
@@ -360,11 +437,8 @@ impl Conversacion<'_> {
     }
 
     /// La respuesta negativa a una consulta ya guardada; devuelve su tipo.
-    fn negar_consulta(
-        &mut self,
-        recibido: &Recibido<'_>,
-        cabecera: &Cabecera<'_>,
-    ) -> Option<&'static str> {
+    fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<&'static str> {
+        let cabecera = recibido.cabecera.as_ref()?;
         if !self.recepcion.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
             return None;
         }

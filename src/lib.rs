@@ -18,7 +18,7 @@
 //!
 //! # Lo que siempre se cumple
 //!
-//! - Un AA solo nace en `conexion::Conversacion::recibir_archivo`, después del `Ok` del almacén.
+//! - Un AA solo nace en `conexion::Conversacion::acusar_recibido`, del `Ok` del almacén.
 //! - Solo [`almacen`] escribe mensajes en el disco. Los bytes del archivo son los recibidos.
 //! - [`mensaje`], [`indicio`], [`trama`], [`acuse`] y [`consulta`] son puros: bytes dentro, valores fuera. No
 //!   nombran sockets, archivos, relojes ni registro; la hora es un argumento.
@@ -57,6 +57,7 @@
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
 //! | consulta | un mensaje con que el equipo pregunta qué debe medir; se le contesta que nada |
 //! | llamada | la conexión que abre el programa hacia un equipo que espera |
+//! | tanda | los mensajes que llegan encadenados, sin esperar cada acuse, y se guardan juntos |
 //! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
 //! | registro | lo que el programa dice, línea a línea; el diario son sus archivos, uno por día |
 //! | apartado | bytes que no llegaron a ser un mensaje, guardados en `apartados/` |

@@ -28,10 +28,10 @@ use crate::diario::Diario;
 /// Cuántas líneas esperan a que este hilo las recoja; después se pierden.
 const FILA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
-const TANDA_BYTES: usize = 16 * 1024;
+const BLOQUE_BYTES: usize = 16 * 1024;
 /// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
 /// por cada una le cuesta a quien recibe mensajes.
-const PAUSA_DE_TANDA: Duration = Duration::from_millis(10);
+const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(10);
 /// Cuánto espera el final a que salgan las últimas líneas; la consola tiene un plazo menor.
 const PLAZO_DEL_FINAL: Duration = Duration::from_millis(700);
 
@@ -246,13 +246,13 @@ fn escribir(
     periodo: Duration,
     salidas: &mut Salidas,
 ) {
-    let mut tanda = Vec::with_capacity(TANDA_BYTES);
+    let mut bloque = Vec::with_capacity(BLOQUE_BYTES);
     let mut fin_del_periodo = Instant::now() + periodo;
     loop {
         let resta = fin_del_periodo.saturating_duration_since(Instant::now());
         let mut proxima = match entradas.recv_timeout(resta) {
             Ok(primera) => {
-                thread::sleep(PAUSA_DE_TANDA);
+                thread::sleep(PAUSA_DE_BLOQUE);
                 Some(primera)
             }
             Err(RecvTimeoutError::Timeout) => None,
@@ -261,19 +261,19 @@ fn escribir(
         let mut vaciados = Vec::new();
         while let Some(entrada) = proxima {
             match entrada {
-                Entrada::Linea(linea) => tanda.extend_from_slice(&linea),
+                Entrada::Linea(linea) => bloque.extend_from_slice(&linea),
                 Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
                 Entrada::Constancia(linea) => drop(salidas.archivar(&linea)),
                 Entrada::Vaciar(hecho) => vaciados.push(hecho),
             }
-            proxima = if tanda.len() < TANDA_BYTES {
+            proxima = if bloque.len() < BLOQUE_BYTES {
                 entradas.try_recv().ok()
             } else {
                 None
             };
         }
         if !vaciados.is_empty() || Instant::now() >= fin_del_periodo {
-            tanda.extend_from_slice(repetidas.resumir().as_bytes());
+            bloque.extend_from_slice(repetidas.resumir().as_bytes());
             fin_del_periodo = Instant::now() + periodo;
         }
         let omitidas = perdidas.swap(0, Ordering::Relaxed);
@@ -282,11 +282,11 @@ fn escribir(
                 "{} el registro no daba abasto: se omitieron {omitidas} líneas (la recepción siguió)\n",
                 encabezado(Level::Warn)
             );
-            tanda.extend_from_slice(aviso.as_bytes());
+            bloque.extend_from_slice(aviso.as_bytes());
         }
-        if !tanda.is_empty() {
-            salidas.decir(&tanda);
-            tanda.clear();
+        if !bloque.is_empty() {
+            salidas.decir(&bloque);
+            bloque.clear();
         }
         for hecho in vaciados {
             salidas.consola.vaciar();

@@ -12,6 +12,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::{info, warn};
 
+#[cfg(unix)]
+use crate::almacen::MAX_TANDA;
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
 use crate::equipo::{Equipo, Nombres};
@@ -21,10 +23,10 @@ const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
 /// Descriptores que usa el programa sin ninguna conexión, con holgura.
 #[cfg(unix)]
 const DESCRIPTORES_PROPIOS: u64 = 16;
-/// Los que una conexión puede tener a la vez: el suyo, el del parcial, el de su carpeta y el de la
-/// que contiene a esta.
+/// Los que una conexión puede tener a la vez: el suyo, los parciales de una tanda, su carpeta y la que
+/// contiene a esta.
 #[cfg(unix)]
-const DESCRIPTORES_POR_CONEXION: u64 = 4;
+const DESCRIPTORES_POR_CONEXION: u64 = MAX_TANDA as u64 + 3;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 

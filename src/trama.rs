@@ -227,6 +227,12 @@ impl Lector {
         self.fin = self.bufer.len().min(self.fin + cuantos);
     }
 
+    /// Cuántos bytes llegados no son aún de ningún suceso entregado.
+    #[must_use]
+    pub fn pendientes(&self) -> usize {
+        self.fin - self.inicio
+    }
+
     /// Pasó [`Lector::espera`] sin que llegara nada.
     pub fn vencer(&mut self) {
         let solo_memoria = self.sobra_memoria()

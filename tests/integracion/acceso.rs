@@ -6,7 +6,7 @@ use std::thread;
 use servidor_hl7::equipo::Nombres;
 use servidor_hl7::servidor::{Acceso, iniciar_servidor};
 
-use crate::analizador_simulado::{Analizador, mensaje};
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, esperar};
 
 #[test]
@@ -67,7 +67,7 @@ fn muchos_mensajes_seguidos_se_contestan_en_orden() {
     let servidor = Servidor::con("Sincronizar = no");
     let mut equipo = servidor.conectar();
     let tramas: Vec<u8> = (0..500)
-        .flat_map(|numero| crate::analizador_simulado::enmarcar(&mensaje(&numero.to_string())))
+        .flat_map(|numero| enmarcar(&mensaje(&numero.to_string())))
         .collect();
     equipo.enviar(&tramas);
     for numero in 0..500 {
@@ -111,7 +111,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 #[test]
 fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que_deja_abrir_el_sistema()
  {
-    let servidor = Servidor::limitado("ulimit -n 48");
+    let servidor = Servidor::limitado("ulimit -n 136");
     servidor.esperar_linea("solo deja abrir archivos para 8 conexiones");
     let mut dentro: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
     for equipo in &mut dentro {
@@ -122,7 +122,10 @@ fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que
     assert!(linea.contains("127.0.0.1"), "{linea}");
     thread::scope(|hilos| {
         for equipo in &mut dentro {
-            hilos.spawn(|| (0..20).for_each(|_| equipo.entregar("2")));
+            hilos.spawn(|| {
+                equipo.enviar(&enmarcar(&mensaje("2")).repeat(100));
+                (0..100).for_each(|_| equipo.esperar_aa("2"));
+            });
         }
     });
     drop(de_mas);

@@ -165,6 +165,10 @@ fn dos_servidores_en_una_carpeta_no_pierden_ni_pisan_nada() {
     assert_eq!(parciales(&uno), 0);
 }
 
+fn guardar(almacen: &Almacen, mensaje: &[u8], hora: NaiveDateTime) -> String {
+    almacen.guardar(&[(mensaje, hora)]).remove(0).unwrap()
+}
+
 #[test]
 fn dieciseis_hilos_y_dos_almacenes_en_el_mismo_milisegundo_no_pierden_nada() {
     let carpeta = carpeta_nueva();
@@ -174,9 +178,7 @@ fn dieciseis_hilos_y_dos_almacenes_en_el_mismo_milisegundo_no_pierden_nada() {
             let almacen = &almacenes[hilo % 2];
             hilos.spawn(move || {
                 for numero in 0..25 {
-                    almacen
-                        .guardar(format!("{hilo}-{numero}").as_bytes(), instante())
-                        .unwrap();
+                    guardar(almacen, format!("{hilo}-{numero}").as_bytes(), instante());
                 }
             });
         }
@@ -198,7 +200,7 @@ fn los_nombres_van_en_orden_de_llegada_aunque_el_reloj_retroceda() {
             1 => instante() - TimeDelta::hours(1),
             _ => instante() + TimeDelta::milliseconds(numero / 11_000),
         };
-        let nombre = almacen.guardar(b"", hora).unwrap();
+        let nombre = guardar(&almacen, b"", hora);
         // Se borra para que Wine, que recorre la carpeta para hallar un nombre, no tarde minutos.
         fs::remove_file(carpeta.join(&nombre)).unwrap();
         nombres.push(nombre);
@@ -217,13 +219,37 @@ fn un_archivo_que_ya_existe_nunca_se_reemplaza() {
     fs::write(&ajeno, "de otro").unwrap();
     let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
     assert_eq!(
-        almacen.guardar(b"mio", instante()).unwrap(),
+        guardar(&almacen, b"mio", instante()),
         "HL7_ORU_20260912094501123_0001.res"
     );
     assert_eq!(
         contenidos(&carpeta, "res"),
         [b"de otro".to_vec(), b"mio".to_vec()]
     );
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// El nombre que tocaba al segundo es ya de otro: él y los que le siguen toman otros posteriores.
+#[test]
+fn los_de_una_tanda_van_en_orden_aunque_un_nombre_sea_de_otro() {
+    let carpeta = carpeta_nueva();
+    let ajeno = carpeta.join("HL7_ORU_20260912094501123_0001.res");
+    fs::write(&ajeno, "de otro").unwrap();
+    let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
+    let mensajes = [b"a", b"b", b"c", b"d"].map(|mensaje| (&mensaje[..], instante()));
+    let nombres: Vec<_> = almacen
+        .guardar(&mensajes)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert!(nombres.is_sorted(), "{nombres:?}");
+    let contenidos: Vec<_> = nombres
+        .iter()
+        .map(|nombre| fs::read(carpeta.join(nombre)).unwrap())
+        .collect();
+    assert_eq!(contenidos, [b"a", b"b", b"c", b"d"]);
+    assert_eq!(fs::read(ajeno).unwrap(), b"de otro");
+    assert!(rutas(&carpeta, "parcial").is_empty());
     fs::remove_dir_all(carpeta).unwrap();
 }
 
