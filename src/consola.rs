@@ -44,13 +44,22 @@ pub fn colorear(texto: impl fmt::Display, color: Color) -> impl fmt::Display {
 
 /// Las líneas sin los colores de [`colorear`].
 pub(crate) fn sin_color(lineas: &[u8]) -> Vec<u8> {
-    let mut trozos = lineas.split(|octeto| *octeto == ESC);
-    let mut limpias = trozos.next().unwrap_or_default().to_vec();
-    for trozo in trozos {
-        // Lo que sigue a ESC es «[32m».
-        let fin = trozo.iter().position(|octeto| *octeto == b'm');
-        limpias.extend_from_slice(&trozo[fin.map_or(0, |fin| fin + 1)..]);
+    let mut limpias = Vec::with_capacity(lineas.len());
+    let mut resto = lineas;
+    while let Some(p) = memchr::memchr(ESC, resto) {
+        limpias.extend_from_slice(&resto[..p]);
+        resto = &resto[p + 1..];
+        let colores = [&b"[0m"[..], b"[31m", b"[32m", b"[33m"];
+        if let Some(sin_codigo) = colores
+            .iter()
+            .find_map(|codigo| resto.strip_prefix(*codigo))
+        {
+            resto = sin_codigo;
+        } else {
+            limpias.push(ESC);
+        }
     }
+    limpias.extend_from_slice(resto);
     limpias
 }
 
@@ -176,7 +185,7 @@ mod tests {
             colorear("x", Color::Mal)
         );
         assert_eq!(sin_color(linea.as_bytes()), b"a AA m x b\n");
-        for igual in [&b""[..], b"\n", b"ninguno [32m\n"] {
+        for igual in [&b""[..], b"\n", b"ninguno [32m\n", b"otro \x1b[2Jm y \x1b"] {
             assert_eq!(sin_color(igual), igual);
         }
     }

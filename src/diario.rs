@@ -16,21 +16,22 @@ use crate::consola::contar_lineas;
 #[derive(Debug)]
 pub struct Diario {
     carpeta: PathBuf,
-    dias: u64,
-    abierto: Option<(NaiveDate, File)>,
+    dias: usize,
+    /// El último día en que se borraron los viejos.
+    limpiado: Option<NaiveDate>,
     /// Líneas perdidas desde que dejó de poderse escribir.
     perdidas: usize,
 }
 
 impl Diario {
-    /// Un registro en esa carpeta, de la que se borran los archivos de hace `dias` o más. Nada se
-    /// abre todavía.
+    /// Un registro en esa carpeta, de la que quedan los archivos de los últimos `dias` días con
+    /// registro. Nada se abre todavía.
     #[must_use]
-    pub fn new(carpeta: PathBuf, dias: u64) -> Diario {
+    pub fn new(carpeta: PathBuf, dias: usize) -> Diario {
         Diario {
             carpeta,
             dias,
-            abierto: None,
+            limpiado: None,
             perdidas: 0,
         }
     }
@@ -41,62 +42,85 @@ impl Diario {
         &self.carpeta
     }
 
+    /// Si se podría escribir; no escribe ni borra nada.
+    pub fn probar(&self, ahora: NaiveDateTime) -> Result<(), String> {
+        self.abrir(ahora.date())
+            .map(drop)
+            .map_err(|error| self.no_se_pudo(&error))
+    }
+
     /// Añade líneas enteras al archivo del día. Devuelve lo que haya que avisar por otro sitio: que
-    /// ya no se puede escribir, una vez, y que se puede de nuevo.
+    /// ya no se puede escribir, una vez, y que se puede de nuevo, que consta también en el archivo.
     pub fn anotar(&mut self, lineas: &[u8], ahora: NaiveDateTime) -> Option<String> {
-        match self.escribir(lineas, ahora.date()) {
-            Ok(()) if self.perdidas == 0 => None,
+        let aviso = (self.perdidas > 0).then(|| {
+            format!(
+                "el registro vuelve a escribirse en «{}»; se omitieron {} líneas",
+                self.carpeta.display(),
+                self.perdidas
+            )
+        });
+        let constancia = aviso
+            .iter()
+            .map(|aviso| format!("{} AVISO {aviso}\n", ahora.format("%H:%M:%S%.3f")));
+        let mut texto = constancia.collect::<String>().into_bytes();
+        texto.extend_from_slice(lineas);
+        match self.escribir(&texto, ahora.date()) {
             Ok(()) => {
-                let perdidas = std::mem::take(&mut self.perdidas);
-                let aviso = format!(
-                    "el registro vuelve a escribirse en «{}»; se omitieron {perdidas} líneas",
-                    self.carpeta.display()
-                );
-                Some(aviso)
+                self.perdidas = 0;
+                aviso
             }
             Err(error) => {
-                self.abierto = None;
-                let ya_dicho = self.perdidas > 0;
                 self.perdidas += contar_lineas(lineas);
-                (!ya_dicho).then(|| {
-                    format!(
-                        "no se pudo escribir el registro en «{}»: {}; la recepción sigue",
-                        self.carpeta.display(),
-                        causa::explicar(&error)
-                    )
-                })
+                aviso.is_none().then(|| self.no_se_pudo(&error))
             }
         }
     }
 
-    fn escribir(&mut self, lineas: &[u8], hoy: NaiveDate) -> io::Result<()> {
-        let archivo = match &mut self.abierto {
-            Some((dia, archivo)) if *dia == hoy => archivo,
-            _ => {
-                let archivo = self.abrir(hoy)?;
-                &mut self.abierto.insert((hoy, archivo)).1
-            }
-        };
-        archivo.write_all(lineas)
+    fn no_se_pudo(&self, error: &io::Error) -> String {
+        format!(
+            "no se pudo escribir el registro en «{}»: {}; la recepción sigue",
+            self.carpeta.display(),
+            causa::explicar(error)
+        )
     }
 
-    /// Abre el archivo del día, y borra los que ya no hay que guardar.
+    /// El archivo se abre cada vez: si alguien lo mueve o lo borra, lo siguiente va a uno nuevo.
+    fn escribir(&mut self, lineas: &[u8], hoy: NaiveDate) -> io::Result<()> {
+        let mut archivo = self.abrir(hoy)?;
+        let antes = archivo.metadata()?.len();
+        archivo.write_all(lineas).inspect_err(|_| {
+            // Lo que no cupo entero se quita: media línea se pegaría a la siguiente.
+            let _ = archivo.set_len(antes);
+        })?;
+        if self.limpiado != Some(hoy) {
+            self.borrar_viejos()?;
+            self.limpiado = Some(hoy);
+        }
+        Ok(())
+    }
+
     fn abrir(&self, hoy: NaiveDate) -> io::Result<File> {
         fs::create_dir_all(&self.carpeta)?;
-        let archivo = OpenOptions::new().create(true).append(true).open(
-            self.carpeta
-                .join(format!("servidor_{}.log", hoy.format("%Y%m%d"))),
-        )?;
-        for entrada in fs::read_dir(&self.carpeta)?.flatten() {
-            let nombre = entrada.file_name();
-            let dia = nombre.to_str().and_then(dia_de);
-            let viejo = dia.is_some_and(|dia| (hoy - dia).num_days() >= self.dias.cast_signed());
-            if viejo {
-                // Si ahora no se deja borrar, se dejará otro día.
-                let _ = fs::remove_file(entrada.path());
-            }
+        let nombre = format!("servidor_{}.log", hoy.format("%Y%m%d"));
+        let mut modo = OpenOptions::new();
+        modo.create(true).append(true);
+        modo.open(self.carpeta.join(nombre))
+    }
+
+    /// Quedan los más recientes por su nombre, sin mirar qué día es: un reloj que se adelanta no los
+    /// borra todos.
+    fn borrar_viejos(&self) -> io::Result<()> {
+        let mut archivos: Vec<_> = fs::read_dir(&self.carpeta)?
+            .flatten()
+            .filter_map(|entrada| Some((dia_de(entrada.file_name().to_str()?)?, entrada.path())))
+            .collect();
+        archivos.sort();
+        let sobran = archivos.len().saturating_sub(self.dias);
+        for (_, ruta) in &archivos[..sobran] {
+            // Si ahora no se deja borrar, se dejará otro día.
+            let _ = fs::remove_file(ruta);
         }
-        Ok(archivo)
+        Ok(())
     }
 }
 
@@ -127,10 +151,12 @@ mod tests {
         Diario::new(carpeta.clone(), 4).anotar(b"e\n", el_dia(4));
         let leer = |dia| fs::read_to_string(carpeta.join(format!("servidor_202609{dia}.log"))).ok();
         assert_eq!(leer("01"), None);
-        assert_eq!(leer("02"), None);
+        assert_eq!(leer("02").as_deref(), Some("c\n"));
         assert_eq!(leer("04").as_deref(), Some("d\ne\n"));
-        // Windows no borra una carpeta con un archivo abierto.
-        drop(diario);
+        // Quien lo mueve no se lleva lo que se diga después.
+        fs::remove_dir_all(&carpeta).unwrap();
+        assert_eq!(diario.anotar(b"f\n", el_dia(4)), None);
+        assert_eq!(leer("04").as_deref(), Some("f\n"));
         fs::remove_dir_all(carpeta).unwrap();
     }
 
@@ -151,10 +177,9 @@ mod tests {
         assert!(aviso.ends_with("se omitieron 3 líneas"), "{aviso}");
         assert_eq!(diario.anotar(b"e\n", el_dia(1)), None);
         assert_eq!(
-            fs::read(carpeta.join("servidor_20260901.log")).unwrap(),
-            b"d\ne\n"
+            fs::read_to_string(carpeta.join("servidor_20260901.log")).unwrap(),
+            format!("23:59:59.000 AVISO {aviso}\nd\ne\n")
         );
-        drop(diario);
         fs::remove_dir_all(carpeta).unwrap();
     }
 }

@@ -8,6 +8,7 @@
 //! red.
 
 use std::collections::HashMap;
+use std::env;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 use env_logger::{Builder, Target};
-use log::{Level, LevelFilter, Record};
+use log::{Level, LevelFilter, Record, warn};
 
 use crate::consola::{Color, Consola, colorear, sin_color};
 use crate::diario::Diario;
@@ -30,7 +31,7 @@ const FILA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
 const BLOQUE_BYTES: usize = 16 * 1024;
 /// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
-/// por cada una le cuesta a quien recibe mensajes.
+/// por cada una le cuesta a quien recibe mensajes. Si ya hay un bloque entero, no se espera.
 const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(10);
 /// Cuánto espera el final a que salgan las últimas líneas; la consola tiene un plazo menor.
 const PLAZO_DEL_FINAL: Duration = Duration::from_millis(700);
@@ -40,6 +41,9 @@ const REPETICIONES_DICHAS: u64 = 20;
 const PERIODO: Duration = Duration::from_mins(1);
 /// Cuántas clases y equipos se distinguen en un periodo; los demás se cuentan juntos.
 const MAX_CLASES: usize = 4096;
+
+/// Cuánto se muestra de una variable RUST_LOG que no sirve.
+const RUST_LOG_VISIBLE_BYTES: usize = 64;
 
 enum Entrada {
     Linea(Vec<u8>),
@@ -73,9 +77,10 @@ pub fn iniciar(nivel: LevelFilter, diario: Option<Diario>) -> io::Result<Registr
     thread::Builder::new()
         .name("registro".to_owned())
         .spawn(move || escribir(&entradas, &perdidas, &del_hilo, PERIODO, &mut salidas))?;
+    let pedido = env::var("RUST_LOG").unwrap_or_default();
+    let nivel_pedido: Option<LevelFilter> = pedido.parse().ok();
     Builder::new()
-        .filter_level(nivel)
-        .parse_env("RUST_LOG")
+        .filter_level(nivel_pedido.unwrap_or(nivel))
         .target(Target::Pipe(Box::new(buzon)))
         .format(move |salida, linea| {
             if repetidas.hay_que_decir(linea) {
@@ -86,6 +91,12 @@ pub fn iniciar(nivel: LevelFilter, diario: Option<Diario>) -> io::Result<Registr
         })
         .try_init()
         .map_err(io::Error::other)?;
+    if nivel_pedido.is_none() && !pedido.is_empty() {
+        warn!(
+            "la variable RUST_LOG = «{}» no sirve; se esperaba: off, error, warn, info, debug o trace; vale Nivel de Config.ini",
+            escapar(pedido.as_bytes(), RUST_LOG_VISIBLE_BYTES)
+        );
+    }
     Ok(Registro { fila })
 }
 
@@ -93,6 +104,23 @@ impl Registro {
     /// Pone título a la ventana en la que se ve la consola, si la hay. Tampoco espera.
     pub fn titular(&self, titulo: &str) {
         let _ = self.fila.try_send(Entrada::Titulo(titulo.to_owned()));
+    }
+
+    /// Espera a que lo dicho hasta ahora llegue a su sitio, y antes la cuenta de lo que se repetía; si
+    /// la consola no lee, no mucho.
+    pub fn vaciar(&self) {
+        let limite = Instant::now() + PLAZO_DEL_FINAL;
+        let (hecho, aviso) = channel();
+        let mut vaciar = Entrada::Vaciar(hecho);
+        // Con la fila llena, el hilo está escribiendo y pronto habrá sitio.
+        while let Err(TrySendError::Full(devuelta)) = self.fila.try_send(vaciar) {
+            if Instant::now() >= limite {
+                return;
+            }
+            vaciar = devuelta;
+            thread::sleep(PAUSA_DE_BLOQUE);
+        }
+        let _ = aviso.recv_timeout(limite.saturating_duration_since(Instant::now()));
     }
 
     /// Deja en el archivo, si lo hay, un error que la consola dirá de otro modo.
@@ -103,12 +131,8 @@ impl Registro {
 }
 
 impl Drop for Registro {
-    /// Espera a que lo dicho hasta ahora llegue a su sitio; si la consola no lee, no mucho.
     fn drop(&mut self) {
-        let (hecho, aviso) = channel();
-        if self.fila.try_send(Entrada::Vaciar(hecho)).is_ok() {
-            let _ = aviso.recv_timeout(PLAZO_DEL_FINAL);
-        }
+        self.vaciar();
     }
 }
 
@@ -247,12 +271,15 @@ fn escribir(
     salidas: &mut Salidas,
 ) {
     let mut bloque = Vec::with_capacity(BLOQUE_BYTES);
+    let mut hay_mas = false;
     let mut fin_del_periodo = Instant::now() + periodo;
     loop {
         let resta = fin_del_periodo.saturating_duration_since(Instant::now());
         let mut proxima = match entradas.recv_timeout(resta) {
             Ok(primera) => {
-                thread::sleep(PAUSA_DE_BLOQUE);
+                if !hay_mas {
+                    thread::sleep(PAUSA_DE_BLOQUE);
+                }
                 Some(primera)
             }
             Err(RecvTimeoutError::Timeout) => None,
@@ -272,6 +299,7 @@ fn escribir(
                 None
             };
         }
+        hay_mas = bloque.len() >= BLOQUE_BYTES;
         if !vaciados.is_empty() || Instant::now() >= fin_del_periodo {
             bloque.extend_from_slice(repetidas.resumir().as_bytes());
             fin_del_periodo = Instant::now() + periodo;

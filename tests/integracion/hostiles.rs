@@ -124,6 +124,9 @@ fn cada_rechazo_se_dice_o_se_cuenta_con_su_ip() {
         .count();
     assert_eq!(rechazos.len() - resumenes + contados, 500, "{consola}");
     assert!(rechazos.len() < 100);
+    // La cuenta de lo que se repitió sale antes de la despedida.
+    let ultima = consola.lines().last().unwrap();
+    assert!(ultima.contains("Servidor detenido: "), "{ultima}");
 }
 
 fn conectar(puerto: u16) -> TcpStream {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Frases del código que no son avisos ni errores, por su comienzo.
-const NO_SON_AVISOS: [&str; 28] = [
+const NO_SON_AVISOS: [&str; 27] = [
     // Lo que va por el cable.
     "MSH|",
     "|P|2.5|",
@@ -40,7 +40,6 @@ const NO_SON_AVISOS: [&str; 28] = [
     // Trozos de un aviso que está en el manual por otro trozo.
     "la clave «…» de",
     "servidor-hl7: puerto",
-    "guardado más lento",
 ];
 /// Trozos de frase que solo tienen sentido con otro, que es el que está en el manual.
 const REMEDIOS: [&str; 5] = [

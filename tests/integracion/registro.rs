@@ -34,7 +34,7 @@ fn el_registro_guarda_lo_que_dice_la_consola_en_un_archivo_por_dia_y_borra_los_v
     for nombre in ["servidor_20200101.log", "servidor_ayer.log", "otro.log"] {
         fs::write(registro.join(nombre), "viejo").unwrap();
     }
-    let claves = "[Registro]\nCarpeta = un registro\nDiasAGuardar = 7";
+    let claves = "[Registro]\nCarpeta = un registro\nDiasAGuardar = 1";
     let servidor = Servidor::en(carpeta, claves);
     servidor.conectar().entregar("77");
     let hoy = esperar_en_el_registro(&registro, "Conexion cerrada");
@@ -120,6 +120,17 @@ fn nivel_dice_cuanto_se_registra_y_rust_log_manda_sobre_el() {
     // Con ese nivel y sin RUST_LOG no se vería ni el puerto.
     servidor.conectar().entregar("77");
     servidor.esperar_linea("«77»");
+
+    let carpeta = carpeta_nueva();
+    fs::write(
+        carpeta.join("Config.ini"),
+        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
+    )
+    .unwrap();
+    let mut con_otra_cosa = orden(&carpeta);
+    con_otra_cosa.env("RUST_LOG", "aviso");
+    let servidor = Servidor::lanzar(carpeta, con_otra_cosa);
+    servidor.esperar_linea("la variable RUST_LOG = «aviso» no sirve");
 }
 
 #[test]
@@ -162,7 +173,7 @@ fn al_parar_se_dice_una_tabla_por_equipo() {
     servidor.interrumpir();
     assert!(servidor.esperar_fin().success());
     servidor.esperar_linea("Lo recibido el ");
-    servidor.esperar_linea("último mensaje");
+    servidor.esperar_linea("más lento");
     let fila = servidor.esperar_linea("INFO  127.0.0.1 ");
     let columnas: Vec<_> = fila.split_whitespace().collect();
     let bytes = (2 * mensaje("1").len()).to_string();
@@ -176,7 +187,7 @@ fn sin_mensajes_no_hay_tabla() {
     servidor.interrumpir();
     assert!(servidor.esperar_fin().success());
     servidor.esperar_linea("Servidor detenido");
-    assert!(!servidor.consola().contains("último mensaje"));
+    assert!(!servidor.consola().contains("más lento"));
 }
 
 #[test]
