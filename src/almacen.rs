@@ -29,8 +29,8 @@ use crate::causa;
 
 /// Subcarpeta de `Directorio` con los bytes que no llegaron a ser un mensaje.
 pub const APARTADOS: &str = "apartados";
-/// Cuántos mensajes conviene guardar juntos: casi se gana lo mismo que con muchos más, y así los
-/// parciales abiertos de 64 conexiones caben en los 1024 archivos que muchos sistemas dejan abrir.
+/// Cuántos mensajes conviene guardar juntos, a lo sumo: casi se gana lo mismo que con muchos más, y así
+/// los parciales abiertos de 64 conexiones caben en los 1024 archivos que muchos sistemas dejan abrir.
 pub const MAX_TANDA: usize = 12;
 const FIN_DE_PARCIAL: &str = ".parcial";
 /// Un parcial más nuevo puede ser de otro servidor que trabaja en la misma carpeta.
@@ -102,6 +102,17 @@ impl Almacen {
     #[must_use]
     pub fn carpeta(&self) -> &Path {
         &self.carpeta
+    }
+
+    /// Cuántos mensajes conviene guardar juntos. Sin sincronizar no comparten nada, ni en Windows, donde
+    /// cada uno se sincroniza dos veces y un archivo retenido haría esperar a los demás.
+    #[must_use]
+    pub fn max_tanda(&self) -> usize {
+        if self.sincronizar && !cfg!(windows) {
+            MAX_TANDA
+        } else {
+            1
+        }
     }
 
     /// Guarda mensajes, cada uno con la hora a la que llegó, y devuelve en el mismo orden el nombre de

@@ -12,11 +12,11 @@ use std::time::Duration;
 pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
 
 static EN_CURSO: Mutex<usize> = Mutex::new(0);
-static UNO_MENOS: Condvar = Condvar::new();
+static MENOS: Condvar = Condvar::new();
 
-/// Un mensaje que se está guardando o acusando; la parada lo espera.
+/// Mensajes que se están guardando o acusando; la parada los espera.
 #[derive(Debug)]
-pub struct EnCurso(());
+pub struct EnCurso(usize);
 
 /// Levanta la bandera. Devuelve si ya estaba levantada: es la segunda vez que se pide.
 pub fn manejar_interrupcion() -> bool {
@@ -24,23 +24,23 @@ pub fn manejar_interrupcion() -> bool {
     APAGAR_SERVER.swap(true, Ordering::Relaxed)
 }
 
-/// Anuncia que comienza un mensaje; `None` si ya se pidió parar: no se acusa y el equipo lo
+/// Anuncia que comienzan unos mensajes; `None` si ya se pidió parar: no se acusan y el equipo los
 /// enviará de nuevo.
 #[must_use]
-pub fn comenzar() -> Option<EnCurso> {
+pub fn comenzar(cuantos: usize) -> Option<EnCurso> {
     // La bandera se mira con la cuenta tomada: entre mirar y contar no cabe una parada.
     let mut cuenta = cuenta();
     if APAGAR_SERVER.load(Ordering::Relaxed) {
         return None;
     }
-    *cuenta += 1;
-    Some(EnCurso(()))
+    *cuenta += cuantos;
+    Some(EnCurso(cuantos))
 }
 
 /// Espera a que acaben los mensajes en curso, a lo sumo `plazo`; devuelve cuántos quedan.
 #[must_use]
 pub fn esperar(plazo: Duration) -> usize {
-    let (cuenta, _) = UNO_MENOS
+    let (cuenta, _) = MENOS
         .wait_timeout_while(cuenta(), plazo, |cuenta| *cuenta > 0)
         .unwrap_or_else(PoisonError::into_inner);
     *cuenta
@@ -49,10 +49,10 @@ pub fn esperar(plazo: Duration) -> usize {
 impl Drop for EnCurso {
     fn drop(&mut self) {
         let mut cuenta = cuenta();
-        *cuenta -= 1;
+        *cuenta -= self.0;
         // Avisar es una llamada al sistema por mensaje, y solo la parada espera el aviso.
         if APAGAR_SERVER.load(Ordering::Relaxed) {
-            UNO_MENOS.notify_all();
+            MENOS.notify_all();
         }
     }
 }

@@ -15,7 +15,7 @@ use log::{debug, error, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::acuse::{AnteFallo, Reglas, Veredicto};
-use crate::almacen::{APARTADOS, Almacen, ErrorDeAlmacen, MAX_TANDA};
+use crate::almacen::{APARTADOS, Almacen, ErrorDeAlmacen};
 use crate::apagado;
 use crate::consola::{Color, colorear};
 use crate::consulta;
@@ -54,6 +54,8 @@ pub struct Recepcion {
     pub reglas: Reglas,
     /// Lo hecho desde el arranque.
     pub totales: Totales,
+    /// Cuántas letras ocupa el equipo en la línea de un mensaje.
+    pub ancho_de_equipo: usize,
 }
 
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
@@ -95,10 +97,6 @@ struct Tanda {
 }
 
 impl Tanda {
-    fn cabe(&self, mensaje: &[u8]) -> bool {
-        self.mensajes.len() < MAX_TANDA && self.bytes + mensaje.len() <= MAX_TANDA_BYTES
-    }
-
     fn anotar(&mut self, mensaje: &[u8], con_trama: bool) {
         self.bytes += mensaje.len();
         self.mensajes.push((mensaje.to_vec(), con_trama));
@@ -209,6 +207,10 @@ impl Conversacion<'_> {
                     if self.encadena(&tanda, bytes, pendientes) =>
                 {
                     tanda.anotar(bytes, con_trama);
+                    if self.esta_llena(&tanda) {
+                        self.atender_tanda(&tanda)?;
+                        tanda = Tanda::default();
+                    }
                 }
                 suceso => {
                     self.atender_tanda(&tanda)?;
@@ -226,9 +228,14 @@ impl Conversacion<'_> {
     /// `AcuseDeFallo = ninguno` no: ninguno puede acusarse detrás de uno que se quedó sin acuse.
     fn encadena(&self, tanda: &Tanda, mensaje: &[u8], pendientes: usize) -> bool {
         (!tanda.mensajes.is_empty() || pendientes > mensaje.len() + TRAMA_BYTES)
-            && tanda.cabe(mensaje)
+            && self.recepcion.almacen.max_tanda() > 1
+            && mensaje.len() <= MAX_TANDA_BYTES
             && self.recepcion.reglas.ante_fallo != AnteFallo::Callar
             && leer_cabecera(mensaje).is_some_and(|cabecera| !cabecera.es_respuesta())
+    }
+
+    fn esta_llena(&self, tanda: &Tanda) -> bool {
+        tanda.mensajes.len() >= self.recepcion.almacen.max_tanda() || tanda.bytes > MAX_TANDA_BYTES
     }
 
     fn atender_tanda(&mut self, tanda: &Tanda) -> Rumbo {
@@ -236,7 +243,7 @@ impl Conversacion<'_> {
             return Rumbo::Continue(());
         }
         // Mientras se atiende lo llegado, la parada espera.
-        let Some(_en_curso) = apagado::comenzar() else {
+        let Some(_en_curso) = apagado::comenzar(tanda.mensajes.len()) else {
             return Rumbo::Break(());
         };
         let mensajes = tanda.mensajes.iter();
@@ -247,7 +254,7 @@ impl Conversacion<'_> {
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
-        let Some(_en_curso) = apagado::comenzar() else {
+        let Some(_en_curso) = apagado::comenzar(1) else {
             return Rumbo::Break(());
         };
         match suceso {
@@ -289,8 +296,15 @@ impl Conversacion<'_> {
             .iter()
             .map(|recibido| (recibido.bytes, recibido.hora))
             .collect();
+        let comienzo = Instant::now();
         let guardados = self.recepcion.almacen.guardar(&llegados);
+        let tardo = comienzo.elapsed();
         for (recibido, guardado) in recibidos.iter().zip(guardados) {
+            let destino = match guardado {
+                Ok(_) => Destino::Guardado(tardo),
+                Err(_) => Destino::Fallido,
+            };
+            self.contar(recibido, destino);
             self.acusar_recibido(recibido, guardado)?;
         }
         Rumbo::Continue(())
@@ -305,7 +319,6 @@ impl Conversacion<'_> {
     ) -> Rumbo {
         let (codigo, archivo) = match guardado {
             Ok(archivo) => {
-                self.contar(recibido, Destino::Guardado(recibido.instante.elapsed()));
                 debug!(
                     "Direccion del Archivo a Guardar: {}",
                     self.recepcion.almacen.carpeta().join(&archivo).display()
@@ -317,7 +330,6 @@ impl Conversacion<'_> {
                 )
             }
             Err(error) => {
-                self.contar(recibido, Destino::Fallido);
                 error!(
                     equipo:% = self.equipo.ip;
                     "{}: {error}; el mensaje no se perdió si el equipo lo repite",
@@ -485,19 +497,26 @@ impl Conversacion<'_> {
         let codigo = codigo.filter(|_| self.fallo.is_none());
         let tipo = recibido.visible(9).to_string();
         let tipo = if tipo.is_empty() { "(sin tipo)" } else { &tipo };
-        let color = match codigo {
-            Some("AE" | "AR") => Color::Mal,
-            Some(_) => Color::Bien,
-            None => Color::Aviso,
+        let color = match (codigo, &archivo) {
+            (Some("AE" | "AR"), _) | (None, None) => Color::Mal,
+            (None, Some(_)) => Color::Aviso,
+            (Some(_), _) => Color::Bien,
         };
+        // De RSP^K11^RSP_K11, lo que cabe en su columna.
+        let dicho: Vec<_> = codigo
+            .unwrap_or("sin acuse")
+            .splitn(3, '^')
+            .take(2)
+            .collect();
         let linea = format!(
-            "{} {:<21} {tipo:<11} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»",
-            colorear(format!("{:<9}", codigo.unwrap_or("sin acuse")), color),
+            "{} {:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»",
+            colorear(format!("{:<9}", dicho.join("^")), color),
             self.equipo,
             recibido.longitud,
             recibido.instante.elapsed().as_millis(),
             archivo.as_deref().unwrap_or(SIN_ARCHIVO),
             recibido.visible(10),
+            ancho = self.recepcion.ancho_de_equipo,
         );
         if color == Color::Bien {
             info!("{linea}");

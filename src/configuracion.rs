@@ -189,7 +189,7 @@ fn leer_carpeta(valor: &str, base: &Path) -> Result<PathBuf, String> {
 
 /// Sin Carpeta no hay registro en archivos.
 fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Diario>, Problema> {
-    let dias = claves.numero("DiasAGuardar", 1, 36_500, 30)? as u64;
+    let dias = claves.numero("DiasAGuardar", 1, 36_500, 30)?;
     let carpeta = claves.opcional("Carpeta", None, |valor| leer_carpeta(valor, base).map(Some))?;
     Ok(carpeta.map(|carpeta| Diario::new(carpeta, dias)))
 }

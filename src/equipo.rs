@@ -48,6 +48,15 @@ impl fmt::Display for Equipo {
     }
 }
 
+/// Las letras que ocupa el nombre más largo o, si es mayor, una dirección IPv4 con su puerto.
+#[must_use]
+pub fn ancho<'a>(nombres: impl Iterator<Item = &'a str>) -> usize {
+    const DIRECCION: usize = "255.255.255.255:65535".len();
+    nombres
+        .map(|nombre| nombre.chars().count())
+        .fold(DIRECCION, usize::max)
+}
+
 /// Los nombres que el laboratorio dio a sus equipos, por su dirección IP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nombres(HashMap<IpAddr, String>);
@@ -63,6 +72,11 @@ impl Nombres {
                 Ok(())
             }
         }
+    }
+
+    /// Todos los nombres.
+    pub fn todos(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(String::as_str)
     }
 
     /// El equipo que está en esa dirección.

@@ -18,6 +18,8 @@ use crate::equipo::Equipo;
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
 const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
+/// De un equipo que no contesta se avisa una vez por hora.
+const ENTRE_AVISOS: Duration = Duration::from_hours(1);
 /// Cuánto se espera a que el equipo descuelgue.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(10);
 
@@ -31,16 +33,20 @@ pub struct Llamada {
 }
 
 /// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
-/// de `atender` solo acaba con esa conexión.
-pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>) {
+/// de `atender` solo acaba con esa conexión. `ultimo` dice cuándo entregó el equipo su último mensaje.
+pub fn mantener(
+    llamada: &Llamada,
+    atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>,
+    ultimo: impl Fn(&Equipo) -> Option<Instant>,
+) {
     let equipo = Equipo::new(llamada.direccion, Some(&llamada.nombre));
     let mut pausa = PAUSA_MINIMA;
-    let mut avisado = false;
+    let mut avisado: Option<Instant> = None;
     while !APAGAR_SERVER.load(Ordering::Relaxed) {
         match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
             Ok(canal) => {
                 info!("Conexión Establecida con {}", equipo.con_direccion());
-                avisado = false;
+                avisado = None;
                 let comienzo = Instant::now();
                 match catch_unwind(AssertUnwindSafe(|| atender(&canal, &equipo))) {
                     Ok(Ok(())) => {
@@ -53,18 +59,19 @@ pub fn mantener(llamada: &Llamada, atender: impl Fn(&TcpStream, &Equipo) -> io::
                     // El pánico ya se dijo.
                     Err(_) => {}
                 }
-                // Una conexión que dura merece otra enseguida; una que se cae al nacer, no.
-                if comienzo.elapsed() > pausa {
+                // Una conexión que dura o que entrega algo merece otra enseguida; una que se cae al
+                // nacer, no.
+                if comienzo.elapsed() > pausa || ultimo(&equipo) > Some(comienzo) {
                     pausa = PAUSA_MINIMA;
                 }
             }
-            Err(error) if avisado => {
+            Err(error) if avisado.is_some_and(|antes| antes.elapsed() < ENTRE_AVISOS) => {
                 debug!("{}: {}", equipo.con_direccion(), causa::explicar(&error));
             }
             Err(error) => {
                 let causa = causa::explicar(&error);
                 warn!(equipo:% = equipo.ip; "{}: no se pudo llamar al equipo: {causa}; se seguirá intentando", equipo.con_direccion());
-                avisado = true;
+                avisado = Some(Instant::now());
             }
         }
         thread::sleep(pausa);

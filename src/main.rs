@@ -20,6 +20,7 @@ use servidor_hl7::almacen::Almacen;
 use servidor_hl7::conexion::{self, Recepcion};
 use servidor_hl7::configuracion::Configuracion;
 use servidor_hl7::envio::enviar;
+use servidor_hl7::equipo::{self, Equipo};
 use servidor_hl7::llamada::mantener;
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::revision::revisar;
@@ -60,7 +61,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             for aviso in avisos {
                 let _ = writeln!(io::stdout(), "{aviso}");
             }
-            let bien = revisar(configuracion, &mut io::stdout());
+            let bien = revisar(&configuracion, &mut io::stdout());
             ventana::esperar_lectura();
             Ok(bien)
         }
@@ -116,26 +117,38 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     if !configuracion.sincronizar {
         warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
     }
+    if let Err(error) = almacen.probar(Local::now().naive_local()) {
+        error!("{error}; hasta que se arregle, los equipos recibirán AE");
+    }
+    let nombres = configuracion.nombres;
+    let llamados = configuracion.llamadas.iter();
+    let nombrados = llamados.map(|llamada| llamada.nombre.as_str());
     let recepcion = Arc::new(Recepcion {
         almacen,
         limites: configuracion.limites,
         reglas: configuracion.reglas,
         totales: Totales::default(),
+        ancho_de_equipo: equipo::ancho(nombrados.chain(nombres.todos())),
     });
     let mut acceso = configuracion.acceso;
     // Los equipos llamados no piden plaza, pero también ocupan la suya.
     let caben = conexiones_que_caben().saturating_sub(configuracion.llamadas.len());
     if escucha.is_some() && caben < acceso.max_conexiones {
-        warn!(
+        let aviso = format!(
             "el sistema solo deja abrir archivos para {caben} conexiones, menos que MaxConexiones: no entrarán más; suba su límite de archivos abiertos"
         );
+        if caben == 0 {
+            return Err(aviso.into());
+        }
+        warn!("{aviso}");
         acceso.max_conexiones = caben;
     }
     let de_las_conexiones = Arc::clone(&recepcion);
     let atender = move |canal: &_, equipo: &_| conexion::atender(canal, equipo, &de_las_conexiones);
     for llamada in configuracion.llamadas {
-        let atender = atender.clone();
-        abrir_hilo("llamada", move || mantener(&llamada, atender))?;
+        let (atender, recepcion) = (atender.clone(), Arc::clone(&recepcion));
+        let ultimo = move |equipo: &Equipo| recepcion.totales.ultimo(&equipo.quien);
+        abrir_hilo("llamada", move || mantener(&llamada, atender, ultimo))?;
     }
     let vigilada = Arc::clone(&recepcion);
     abrir_hilo("vigilancia", move || {
@@ -148,7 +161,6 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     let mut titulo = format!("servidor-hl7: {carpeta}");
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
-        let nombres = configuracion.nombres;
         abrir_hilo("puerto", move || {
             iniciar_servidor(&escucha, &acceso, &nombres, atender)
         })?;
@@ -162,6 +174,8 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     if pendientes > 0 {
         warn!("mensajes sin acusar al parar: {pendientes}; sus equipos los enviarán de nuevo");
     }
+    // Lo que el registro contaba en lugar de decirlo sale antes de la despedida.
+    registro.vaciar();
     decir_tabla(&recepcion.totales, Local::now().date_naive());
     info!("Servidor detenido: {}", recepcion.totales);
     Ok(())

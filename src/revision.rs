@@ -17,7 +17,7 @@ use crate::servidor::abrir_puerto;
 use crate::vigilancia::{MIB, poco_espacio};
 
 /// Revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
-pub fn revisar(mut configuracion: Configuracion, salida: &mut impl Write) -> bool {
+pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
     let mut todo_bien = true;
     let mut anotar = |que: &str, resultado: Result<String, String>| {
         todo_bien &= resultado.is_ok();
@@ -29,13 +29,13 @@ pub fn revisar(mut configuracion: Configuracion, salida: &mut impl Write) -> boo
         let _ = writeln!(salida, "{bien:<5} {que:<10} {detalle}");
     };
 
-    anotar("carpeta", probar_carpeta(&configuracion));
-    anotar("espacio", mirar_espacio(&configuracion));
-    if let Some(diario) = &mut configuracion.diario {
-        let probado = diario.anotar(b"", Local::now().naive_local());
+    anotar("carpeta", probar_carpeta(configuracion));
+    anotar("espacio", mirar_espacio(configuracion));
+    if let Some(diario) = &configuracion.diario {
+        let probado = diario.probar(Local::now().naive_local());
         let carpeta = diario.carpeta().display();
         let bien = format!("se escribirá cada día en «{carpeta}»");
-        anotar("registro", probado.map_or(Ok(bien), Err));
+        anotar("registro", probado.map(|()| bien));
     }
     if let Some(puerto) = configuracion.puerto {
         let direccion = SocketAddr::new(configuracion.direccion, puerto);

@@ -134,7 +134,7 @@ fn abrir_conexion<F>(canal: TcpStream, equipo: Equipo, plaza: Plaza, atender: F)
 where
     F: FnOnce(&TcpStream, &Equipo) -> io::Result<()> + Send + 'static,
 {
-    let nombre = equipo.con_direccion().to_string();
+    let direccion = equipo.con_direccion().to_string();
     let ip = equipo.ip;
     let conversar = move || {
         let _plaza = plaza;
@@ -147,12 +147,12 @@ where
         }
     };
     let hilo = thread::Builder::new()
-        .name(nombre.clone())
+        .name(ip.to_string())
         .stack_size(PILA_BYTES);
     if let Err(error) = hilo.spawn(conversar) {
         warn!(
             equipo:% = ip;
-            "{nombre}: conexión rechazada: no se pudo crear su hilo: {}",
+            "{direccion}: conexión rechazada: no se pudo crear su hilo: {}",
             causa::explicar(&error)
         );
     }
@@ -180,7 +180,7 @@ fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Resu
     let hay = ocupadas.load(Ordering::Relaxed);
     if hay >= acceso.max_conexiones {
         return Err(format!(
-            "ya hay {hay} conexiones; suba MaxConexiones en Config.ini si hacen falta"
+            "ya hay {hay} conexiones; si hacen falta más, suba MaxConexiones en Config.ini (o el límite de archivos abiertos, si al arrancar se avisó de él)"
         ));
     }
     ocupadas.fetch_add(1, Ordering::Relaxed);

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
+use crate::equipo;
+
 /// Cuántos equipos se cuentan uno por uno; los demás, juntos: a la red puede conectarse cualquiera.
 const MAX_EQUIPOS: usize = 1000;
 const LOS_DEMAS: &str = "los demás";
@@ -106,6 +108,14 @@ impl Totales {
         self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
     }
 
+    /// Cuándo se tuvo entero el último mensaje de `equipo`.
+    #[must_use]
+    pub fn ultimo(&self, equipo: &str) -> Option<Instant> {
+        let cuentas = self.tomar();
+        let (_, instante) = cuentas.equipos.get(equipo)?.ultimo?;
+        Some(instante)
+    }
+
     /// El número de lo que se va a contestar, desde 0.
     pub fn numerar(&self) -> u64 {
         self.contestados.fetch_add(1, Ordering::Relaxed)
@@ -119,31 +129,31 @@ impl Totales {
         if equipos.is_empty() {
             return Vec::new();
         }
+        let ancho = equipo::ancho(equipos.keys().map(String::as_str));
         let mut lineas = vec![format!(
-            "{:<21} {:>9} {:>11} {:>10} {:>9} {:>14}  {:<19}  {:>18}",
+            "{:<ancho$} {:>9} {:>11} {:>10} {:>9} {:>11}  {:<11} {:>9}",
             "equipo",
             "guardados",
             "sin guardar",
             "rechazados",
             "apartados",
             "bytes",
-            "último mensaje",
-            "guardado más lento"
+            "último",
+            "más lento"
         )];
         for (equipo, cuenta) in equipos {
             let suma = std::mem::take(&mut cuenta.suma);
             let ultimo = match cuenta.ultimo {
-                Some((hora, _)) => hora.format("%d/%m/%Y %H:%M:%S").to_string(),
+                Some((hora, _)) => hora.format("%d/%m %H:%M").to_string(),
                 None => "ninguno".to_owned(),
             };
+            let mas_lento = match suma.guardados {
+                0 => "—".to_owned(),
+                _ => format!("{} ms", suma.mas_lento.as_millis()),
+            };
             lineas.push(format!(
-                "{equipo:<21} {:>9} {:>11} {:>10} {:>9} {:>14}  {ultimo:<19}  {:>15} ms",
-                suma.guardados,
-                suma.fallidos,
-                suma.rechazados,
-                suma.apartados,
-                suma.bytes,
-                suma.mas_lento.as_millis()
+                "{equipo:<ancho$} {:>9} {:>11} {:>10} {:>9} {:>11}  {ultimo:<11} {mas_lento:>9}",
+                suma.guardados, suma.fallidos, suma.rechazados, suma.apartados, suma.bytes,
             ));
             *anterior += suma;
         }
@@ -234,9 +244,9 @@ mod tests {
         totales.apartado("BC-20");
         totales.recibido("10.0.0.9", 1, Destino::Fallido, a_las(3));
         let esperadas = [
-            "equipo guardados sin guardar rechazados apartados bytes último mensaje guardado más lento",
-            "10.0.0.9 0 1 0 0 0 12/09/2026 09:03:00 0 ms",
-            "BC-20 2 0 1 1 150 12/09/2026 09:02:00 12 ms",
+            "equipo guardados sin guardar rechazados apartados bytes último más lento",
+            "10.0.0.9 0 1 0 0 0 12/09 09:03 —",
+            "BC-20 2 0 1 1 150 12/09 09:02 12 ms",
         ];
         let sin_columnas = |lineas: Vec<String>| -> Vec<String> {
             let palabras = |linea: &String| linea.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -250,8 +260,8 @@ mod tests {
         assert_eq!(
             sin_columnas(totales.tabla())[1..],
             [
-                "10.0.0.9 0 0 0 0 0 12/09/2026 09:03:00 0 ms",
-                "BC-20 1 0 0 0 1 12/09/2026 09:04:00 1 ms",
+                "10.0.0.9 0 0 0 0 0 12/09 09:03 —",
+                "BC-20 1 0 0 0 1 12/09 09:04 1 ms",
             ]
         );
         assert_eq!(

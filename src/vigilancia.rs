@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chrono::{Local, NaiveDate, NaiveDateTime};
+use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use log::{debug, info, warn};
 
 use crate::causa;
@@ -37,7 +37,8 @@ pub fn vigilar(vigilancia: Vigilancia, totales: &Totales, carpeta: &Path) -> ! {
     };
     loop {
         turno.vigilar(totales, carpeta);
-        thread::sleep(CADA);
+        // La tabla del día se dice al acabar el día.
+        thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }
 }
 
@@ -50,6 +51,12 @@ pub fn decir_tabla(totales: &Totales, dia: NaiveDate) {
     for linea in tabla {
         info!("{linea}");
     }
+}
+
+fn hasta_medianoche(hora: NaiveTime) -> Duration {
+    const DIA: Duration = Duration::from_hours(24);
+    let transcurrido = Duration::from_secs(u64::from(hora.num_seconds_from_midnight()));
+    DIA.saturating_sub(transcurrido)
 }
 
 /// Lo que se recuerda de una mirada a otra.
@@ -154,6 +161,13 @@ mod tests {
     #[test]
     fn con_espacio_minimo_cero_no_se_avisa_nunca() {
         assert!(!turno(0).hay_que_avisar_del_espacio(0, Instant::now()));
+    }
+
+    #[test]
+    fn la_ultima_mirada_del_dia_es_a_medianoche() {
+        let a_las = |h, m, s| NaiveTime::from_hms_opt(h, m, s).unwrap();
+        assert_eq!(hasta_medianoche(a_las(23, 59, 58)), Duration::from_secs(2));
+        assert_eq!(hasta_medianoche(a_las(0, 0, 0)), Duration::from_hours(24));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use servidor_hl7::servidor::{Acceso, iniciar_servidor};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, esperar};
+#[cfg(unix)]
+use crate::servidor_de_prueba::{carpeta_nueva, limitada};
 
 #[test]
 fn sobre_max_conexiones_se_rechaza_con_su_ip_y_una_plaza_libre_se_vuelve_a_ocupar() {
@@ -135,6 +137,20 @@ fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que
         nuevo.enviar_mensaje(&mensaje("3"));
         nuevo.si_acusa().map(|acuse| assert_eq!(acuse.codigo, "AA"))
     });
+}
+
+#[cfg(unix)]
+#[test]
+fn si_el_sistema_no_deja_abrir_archivos_ni_para_un_equipo_no_se_arranca() {
+    let carpeta = carpeta_nueva();
+    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+    std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let mut limitada = limitada(&carpeta, "ulimit -n 24");
+    let salida = limitada.output().unwrap();
+    assert!(!salida.status.success());
+    let dicho = String::from_utf8(salida.stderr).unwrap();
+    assert!(dicho.contains("archivos para 0 conexiones"), "{dicho}");
+    std::fs::remove_dir_all(carpeta).unwrap();
 }
 
 /// Quien pide más de lo que el sistema da por omisión lo obtiene si el tope lo permite.

@@ -212,6 +212,19 @@ fn los_nombres_van_en_orden_de_llegada_aunque_el_reloj_retroceda() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+/// Lo mismo con un límite de tamaño que con un disco sin permiso, que root no tiene.
+#[cfg(unix)]
+#[test]
+fn si_al_arrancar_no_se_puede_guardar_se_dice_antes_de_que_llegue_nada() {
+    let servidor = Servidor::limitado("trap '' XFSZ; ulimit -f 0");
+    let linea = servidor.esperar_linea("hasta que se arregle, los equipos recibirán AE");
+    assert!(
+        linea.contains("ERROR no se pudo guardar un archivo de prueba"),
+        "{linea}"
+    );
+    assert!(fs::read_dir(servidor.mensajes()).unwrap().next().is_none());
+}
+
 #[test]
 fn un_archivo_que_ya_existe_nunca_se_reemplaza() {
     let carpeta = carpeta_nueva();

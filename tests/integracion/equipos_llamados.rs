@@ -67,6 +67,22 @@ fn si_la_conexion_con_un_equipo_llamado_se_pierde_se_vuelve_a_llamar() {
     servidor.esperar_apartados("cortado", 1);
 }
 
+/// Hay equipos que entregan un resultado, cuelgan y esperan la llamada siguiente: la pausa no crece.
+#[test]
+fn a_un_equipo_que_entrega_y_cuelga_se_le_vuelve_a_llamar_enseguida() {
+    let equipo = EquipoQueEspera::nuevo();
+    let servidor = servidor_que_llama(equipo.puerto());
+    equipo.descolgar().entregar("0");
+    let comienzo = Instant::now();
+    for numero in 1..=4 {
+        equipo.descolgar().entregar(&numero.to_string());
+    }
+    // Con pausas que se doblaran serían 15 s.
+    let tardo = comienzo.elapsed();
+    assert!(tardo < Duration::from_secs(8), "tardó {tardo:?}");
+    assert_eq!(servidor.archivos().len(), 5);
+}
+
 #[test]
 fn a_un_equipo_apagado_se_le_sigue_llamando_y_se_dice_una_sola_vez() {
     let equipo = EquipoQueEspera::nuevo();

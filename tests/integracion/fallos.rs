@@ -279,8 +279,9 @@ fn un_fallo_en_una_tanda_solo_toca_a_los_mensajes_que_alcanza() {
     if !hay_strace() {
         return;
     }
-    // Los de una tanda llegan en una sola escritura. Abrir y sincronizar cada parcial son las doce
-    // primeras veces; la decimotercera es la de la carpeta.
+    // Los de una tanda llegan en una sola escritura. Tras abrir y sincronizar cada parcial, la vez
+    // siguiente es la de la carpeta.
+    let de_la_carpeta = MAX_TANDA + 1;
     for (inyeccion, sin_guardar, sin_aa) in [
         ("openat:error=ENOSPC:when=2", 1, SinAa::NoEsta),
         ("write:error=ENOSPC:when=3", 1, SinAa::NoEsta),
@@ -288,8 +289,16 @@ fn un_fallo_en_una_tanda_solo_toca_a_los_mensajes_que_alcanza() {
         ("fsync:error=EIO:when=1", 1, SinAa::NoEsta),
         ("fsync:error=EIO:when=5..6", 2, SinAa::NoEsta),
         ("renameat2:error=EACCES:when=4", 1, SinAa::NoEsta),
-        ("openat:error=EMFILE:when=13", 12, SinAa::NoEsta),
-        ("fsync:error=EIO:when=13", 12, SinAa::PuedeEstar),
+        (
+            format!("openat:error=EMFILE:when={de_la_carpeta}").as_str(),
+            MAX_TANDA,
+            SinAa::NoEsta,
+        ),
+        (
+            format!("fsync:error=EIO:when={de_la_carpeta}").as_str(),
+            MAX_TANDA,
+            SinAa::PuedeEstar,
+        ),
         ("renameat2:error=EEXIST:when=4", 0, SinAa::NoEsta),
         ("renameat2:error=EEXIST:when=1..3", 0, SinAa::NoEsta),
         ("fadvise64:error=EINVAL", 0, SinAa::NoEsta),

@@ -170,7 +170,8 @@ fn los_mensajes_encadenados_comparten_la_sincronizacion_de_la_carpeta() {
         .iter()
         .filter(|llamada| llamada.nombre == "fsync" && llamada.argumentos.contains(&de_la_carpeta))
         .count();
-    assert!((1..30).contains(&veces), "{veces} veces para 100 mensajes");
+    // La primera lectura puede traer solo algunos; los del búfer van de doce en doce.
+    assert!((1..14).contains(&veces), "{veces} veces para 100 mensajes");
 }
 
 /// La carpeta desaparece y una conexión la crea otra vez: ninguna otra acusa antes de que el

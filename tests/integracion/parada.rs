@@ -104,11 +104,11 @@ fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
 /// La cuenta es del proceso: ninguna otra prueba de este ejecutable la usa.
 #[test]
 fn la_parada_espera_a_los_mensajes_en_curso_y_no_deja_comenzar_otros() {
-    let en_curso = apagado::comenzar().unwrap();
+    let en_curso = apagado::comenzar(2).unwrap();
     assert!(!apagado::manejar_interrupcion(), "es la primera vez");
     assert!(apagado::manejar_interrupcion(), "es la segunda vez");
-    assert!(apagado::comenzar().is_none());
-    assert_eq!(apagado::esperar(Duration::from_millis(50)), 1);
+    assert!(apagado::comenzar(1).is_none());
+    assert_eq!(apagado::esperar(Duration::from_millis(50)), 2);
     let hilo = std::thread::spawn(|| apagado::esperar(Duration::from_secs(20)));
     drop(en_curso);
     assert_eq!(hilo.join().unwrap(), 0);

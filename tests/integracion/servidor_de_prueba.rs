@@ -34,6 +34,17 @@ pub(crate) fn orden(carpeta: &Path) -> Command {
     orden
 }
 
+/// La misma orden, bajo esos límites de la shell.
+#[cfg(unix)]
+pub(crate) fn limitada(carpeta: &Path, limites: &str) -> Command {
+    let mut limitada = Command::new("sh");
+    limitada
+        .current_dir(carpeta)
+        .args(["-c", &format!("{limites}; exec \"$0\"")])
+        .arg(orden(carpeta).get_program());
+    limitada
+}
+
 /// En Windows, Ctrl+C es para toda la consola: quien lo vaya a recibir necesita la suya.
 #[cfg(windows)]
 pub(crate) fn con_consola_propia(orden: &mut Command) {
@@ -90,12 +101,8 @@ impl Servidor {
         let carpeta = carpeta_nueva();
         let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
         fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let mut limitada = Command::new("sh");
-        limitada
-            .current_dir(&carpeta)
-            .args(["-c", &format!("{limites}; exec \"$0\"")])
-            .arg(orden(&carpeta).get_program());
-        Servidor::lanzar(carpeta, limitada)
+        let orden = limitada(&carpeta, limites);
+        Servidor::lanzar(carpeta, orden)
     }
 
     /// Lanza esa orden y espera a que escuche.
