@@ -10,12 +10,13 @@ pub fn explicar(error: &io::Error) -> String {
     let conocida = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "el disco está lleno; libere espacio",
         ErrorKind::PermissionDenied => {
-            "no hay permiso; dé permiso de escritura al usuario con que se ejecuta el programa, o cierre el programa que lo tiene abierto"
+            "no hay permiso; dé permiso sobre esa ruta al usuario con que se ejecuta el programa, o cierre el programa que lo tiene abierto"
         }
         ErrorKind::ReadOnlyFilesystem => {
             "el disco está protegido contra escritura; desprotéjalo o elija otra carpeta"
         }
         ErrorKind::NotFound => "no existe; revise la ruta y que la unidad esté conectada",
+        ErrorKind::IsADirectory => "es una carpeta, no un archivo; corrija la ruta",
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "ya hay un archivo con el nombre de la carpeta; muévalo o elija otra carpeta"
         }
@@ -32,7 +33,7 @@ pub fn explicar(error: &io::Error) -> String {
         | ErrorKind::WouldBlock
         | ErrorKind::HostUnreachable
         | ErrorKind::NetworkUnreachable => {
-            "no hay respuesta por la red; revise que lo que está al otro lado esté encendido, su dirección y el cable"
+            "no hay respuesta por la red; revise que lo que está al otro lado esté encendido, su dirección, el cable y el cortafuegos"
         }
         _ if es_archivo_retenido(error) => {
             "otro programa lo tiene abierto; ciérrelo, o excluya la carpeta en el antivirus"

@@ -97,6 +97,16 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
 }
 
 #[test]
+fn una_carpeta_no_vale_de_configuracion() {
+    let carpeta = carpeta_nueva();
+    let (dicho, bien) = ejecutar(&carpeta, &["--config", "."]);
+    assert!(!bien, "{dicho}");
+    assert!(dicho.contains("no se pudo leer «"), "{dicho}");
+    assert!(!dicho.contains("os error"), "{dicho}");
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     let carpeta = carpeta_nueva();
     let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nMaxConexion = 1\n[Llamar]\nBC-20 = 127.0.0.1:9\n";
