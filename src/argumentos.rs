@@ -13,8 +13,9 @@ Uso: servidor-hl7 [--config RUTA]
      servidor-hl7 --enviar [ARCHIVO...] [--a HOST:PUERTO] [--sin-trama] [--repetir N]
 
   --config RUTA    lee esa configuración en lugar de Config.ini
-  --revisar        comprueba configuración, carpeta, disco y puerto, dice las direcciones de
-                   este PC, y acaba: con 0 si todo está bien y con 1 si no
+  --revisar        comprueba configuración, carpeta, disco, puerto y si contestan los equipos a
+                   los que se llama, dice las direcciones de este PC, y acaba: con 0 si todo está
+                   bien y con 1 si no; que un equipo no conteste solo se avisa
   --enviar         envía cada archivo como lo haría un analizador y dice qué se contestó; sin
                    archivos, envía un mensaje de muestra
   --a HOST:PUERTO  adónde se envía; si no se dice, a este PC, al puerto de Config.ini

@@ -1,11 +1,12 @@
 //! La revisión: comprueba, sin recibir nada, que el programa podrá recibir.
 //!
-//! Carpeta, disco, espacio y puerto, y las direcciones que hay que teclear en los equipos. No sabe
-//! de dónde sale la configuración.
+//! Carpeta, disco, espacio y puerto, las direcciones que hay que teclear en los equipos, y si
+//! contestan los que esperan a que se les llame. No sabe de dónde sale la configuración.
 
 use std::fmt::Display;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use chrono::Local;
 
@@ -13,8 +14,12 @@ use crate::almacen::Almacen;
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::envio::milisegundos;
+use crate::llamada::Llamada;
 use crate::servidor::abrir_puerto;
 use crate::vigilancia::{MIB, poco_espacio};
+
+/// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
+const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);
 
 /// Revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
 pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
@@ -25,8 +30,7 @@ pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
             Ok(detalle) => ("bien", detalle),
             Err(detalle) => ("MAL", detalle),
         };
-        // Si nadie lee la revisión, queda su código de salida.
-        let _ = writeln!(salida, "{bien:<5} {que:<10} {detalle}");
+        decir(salida, bien, que, &detalle);
     };
 
     anotar("carpeta", probar_carpeta(configuracion));
@@ -44,22 +48,23 @@ pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
             abrir_puerto(direccion).map(|_| format!("{direccion} está libre")),
         );
         for ip in direcciones_de_este_pc(configuracion.direccion) {
-            anotar(
-                "dirección",
-                Ok(format!("{ip}, puerto {puerto}: teclee esto en los equipos")),
-            );
+            anotar("dirección", Ok(como_se_entra(ip, puerto)));
         }
     }
     for llamada in &configuracion.llamadas {
-        anotar(
-            "llamada",
-            Ok(format!(
-                "se llamará a {} en {}",
-                llamada.nombre, llamada.direccion
-            )),
-        );
+        let (como, detalle) = match llamar(llamada) {
+            Ok(detalle) => ("bien", detalle),
+            // Un equipo apagado no impide recibir de los demás.
+            Err(detalle) => ("aviso", detalle),
+        };
+        decir(salida, como, "llamada", &detalle);
     }
     todo_bien
+}
+
+fn decir(salida: &mut impl Write, como: &str, que: &str, detalle: &str) {
+    // Si nadie lee la revisión, queda su código de salida.
+    let _ = writeln!(salida, "{como:<5} {que:<10} {detalle}");
 }
 
 fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
@@ -111,6 +116,29 @@ fn direcciones_de_este_pc(escucha: IpAddr) -> Vec<IpAddr> {
         .map(if_addrs::Interface::ip)
         .filter(IpAddr::is_ipv4)
         .collect()
+}
+
+fn como_se_entra(ip: IpAddr, puerto: u16) -> String {
+    let puerto = match puerto {
+        0 => "el puerto que diga la consola al arrancar".to_owned(),
+        _ => format!("puerto {puerto}"),
+    };
+    let quien = if ip.is_loopback() {
+        "solo se entra desde este PC"
+    } else {
+        "teclee esto en los equipos"
+    };
+    format!("{ip}, {puerto}: {quien}")
+}
+
+fn llamar(Llamada { nombre, direccion }: &Llamada) -> Result<String, String> {
+    match TcpStream::connect_timeout(direccion, PLAZO_DE_LLAMADA) {
+        Ok(_) => Ok(format!("{nombre} contesta en {direccion}")),
+        Err(error) => Err(format!(
+            "{nombre} no contesta en {direccion}: {}",
+            causa::explicar(&error)
+        )),
+    }
 }
 
 fn en_texto(error: impl Display) -> String {

@@ -1,4 +1,5 @@
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use crate::analizador_simulado::{enmarcar, mensaje};
@@ -107,6 +108,30 @@ fn una_carpeta_no_vale_de_configuracion() {
 }
 
 #[test]
+fn revisar_dice_desde_donde_se_entra_y_si_contestan_los_equipos_que_esperan() {
+    let carpeta = carpeta_nueva();
+    let equipo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let contesta = equipo.local_addr().unwrap();
+    let ini = format!(
+        "[Servidor]\nPuerto = 0\nDireccion = 127.0.0.1\nDirectorio = mensajes\n[Llamar]\nBC-20 = {contesta}\nBC-6000 = 127.0.0.1:9\n"
+    );
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let (dicho, bien) = ejecutar(&carpeta, &["--revisar"]);
+    assert!(bien, "{dicho}");
+    for esperado in [
+        "bien  dirección  127.0.0.1, el puerto que diga la consola al arrancar: solo se entra desde este PC\n",
+        &format!("bien  llamada    BC-20 contesta en {contesta}\n"),
+        "aviso llamada    BC-6000 no contesta en 127.0.0.1:9: ",
+    ] {
+        assert!(
+            dicho.contains(esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     let carpeta = carpeta_nueva();
     let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nMaxConexion = 1\n[Llamar]\nBC-20 = 127.0.0.1:9\n";
@@ -118,7 +143,7 @@ fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
         "bien  carpeta    guardar y sincronizar en «",
         "bien  espacio    ",
         "bien  puerto     0.0.0.0:0 está libre",
-        "se llamará a BC-20 en 127.0.0.1:9",
+        "aviso llamada    BC-20 no contesta en 127.0.0.1:9: ",
     ] {
         assert!(
             dicho.contains(esperado),

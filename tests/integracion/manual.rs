@@ -26,8 +26,7 @@ const NO_SON_AVISOS: [&str; 27] = [
     "mensajes guardados: … (",
     "aceptado, el mensaje está a salvo",
     "se escribirá cada día en",
-    "…, puerto …: teclee esto",
-    "se llamará a",
+    "teclee esto en los equipos",
     "guardar …en",
     "… MiB libres en",
     // Lo que se esperaba en una clave: la tabla de Config.ini lo dice de todas.
