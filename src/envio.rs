@@ -7,8 +7,8 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::causa;
@@ -21,21 +21,21 @@ const MUESTRA: &[u8] = b"MSH|^~\\&|EQUIPO|LABORATORIO|LIS|HOSPITAL|2026091209450
 PID|1||PRUEBA||PACIENTE^DE PRUEBA\r\
 OBR|1||MUESTRA-1|GLU^Glucosa|||20260912094501\r\
 OBX|1|NM|GLU^Glucosa||92|mg/dL|70-110|N|||F\r";
-/// El analizador más paciente que se conoce espera esto por su acuse.
-const PLAZO_DE_ACUSE: Duration = Duration::from_mins(1);
+/// Cuánto se espera un acuse sin decirlo; más callado, parecería que el programa se colgó…
+const ESPERA_CALLADA: Duration = Duration::from_secs(2);
+/// …y se espera este tiempo más: en total, lo que el analizador más paciente que se conoce.
+const RESTO_DE_LA_ESPERA: Duration = Duration::from_secs(58);
 const PLAZO_DE_CONEXION: Duration = Duration::from_secs(10);
 /// Con más mensajes que estos, se dice el avance en lugar de cada acuse.
 const MAX_DETALLADOS: usize = 20;
 const CADA_AVANCE: Duration = Duration::from_secs(1);
 const VISIBLE_BYTES: usize = 64;
 
-/// Qué se envía y adónde.
+/// Qué se envía y cómo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envio {
     /// Los archivos, un mensaje en cada uno; vacío, el mensaje de muestra.
     pub archivos: Vec<PathBuf>,
-    /// `HOST:PUERTO` del receptor.
-    pub destino: String,
     /// Si cada mensaje va en una trama MLLP.
     pub con_trama: bool,
     /// Cuántas veces se envía todo.
@@ -43,34 +43,35 @@ pub struct Envio {
 }
 
 impl Envio {
-    /// El mensaje de muestra, una vez, con trama y sin destino todavía.
+    /// El mensaje de muestra, una vez y con trama.
     #[must_use]
     pub fn de_muestra() -> Envio {
         Envio {
             archivos: Vec::new(),
-            destino: String::new(),
             con_trama: true,
             veces: 1,
         }
     }
 }
 
-/// Envía, espera cada acuse y lo dice en `salida`. Devuelve si todos fueron aceptados.
-pub fn enviar(envio: &Envio, salida: &mut impl Write) -> Result<bool, ErrorDeEnvio> {
+/// Envía a `destino` (`HOST:PUERTO`), espera cada acuse y lo dice en `salida`. Devuelve si todos
+/// fueron aceptados.
+pub fn enviar(envio: &Envio, destino: &str, salida: &mut impl Write) -> Result<bool, ErrorDeEnvio> {
     let mensajes = leer(&envio.archivos)?;
-    let mut canal = conectar(&envio.destino)?;
+    let mut canal = conectar(destino)?;
     let total = mensajes.len() * envio.veces;
-    let mut tiempos = Vec::with_capacity(total);
+    let mut tiempos = Vec::new();
     let mut aceptados = 0;
     let mut avisado = Instant::now();
     for (nombre, mensaje) in mensajes.iter().cycle().take(total) {
         let comienzo = Instant::now();
-        let respuesta = preguntar(&mut canal, mensaje, envio.con_trama).map_err(|causa| {
-            ErrorDeEnvio::SinRespuesta {
-                destino: envio.destino.clone(),
-                nombre: nombre.clone(),
-                causa,
-            }
+        let respuesta = preguntar(&mut canal, mensaje, envio.con_trama, || {
+            decir(salida, &format!("esperando el acuse de «{nombre}»…"));
+        });
+        let respuesta = respuesta.map_err(|causa| ErrorDeEnvio::SinRespuesta {
+            destino: destino.to_owned(),
+            nombre: nombre.clone(),
+            causa,
         })?;
         let tiempo = comienzo.elapsed();
         tiempos.push(tiempo);
@@ -88,12 +89,10 @@ pub fn enviar(envio: &Envio, salida: &mut impl Write) -> Result<bool, ErrorDeEnv
                 None => decir(salida, &format!("{nombre}: contestó algo que no es HL7")),
             }
         } else if avisado.elapsed() >= CADA_AVANCE {
+            let enviados = tiempos.len();
             decir(
                 salida,
-                &format!(
-                    "{} de {total} enviados, {aceptados} aceptados",
-                    tiempos.len()
-                ),
+                &format!("enviados: {enviados} de {total}, aceptados: {aceptados}"),
             );
             avisado = Instant::now();
         }
@@ -104,7 +103,7 @@ pub fn enviar(envio: &Envio, salida: &mut impl Write) -> Result<bool, ErrorDeEnv
         decir(
             salida,
             &format!(
-                "{total} enviados, {aceptados} aceptados; acuse en {mediana} ms de mediana, {maximo} ms el que más"
+                "enviados: {total}, aceptados: {aceptados}; acuse en {mediana} ms de mediana, {maximo} ms el que más"
             ),
         );
     }
@@ -115,12 +114,16 @@ fn leer(archivos: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, ErrorDeEnvio> {
     if archivos.is_empty() {
         return Ok(vec![("mensaje de muestra".to_owned(), MUESTRA.to_vec())]);
     }
-    let leer_uno = |ruta: &PathBuf| match fs::read(ruta) {
-        Ok(mensaje) => Ok((ruta.display().to_string(), sin_trama(&mensaje).to_vec())),
-        Err(causa) => Err(ErrorDeEnvio::Ilegible {
+    let leer_uno = |ruta: &PathBuf| {
+        let leido = fs::read(ruta).map_err(|causa| ErrorDeEnvio::Ilegible {
             ruta: ruta.clone(),
             causa,
-        }),
+        })?;
+        let mensaje = sin_trama(&leido);
+        if mensaje.trim_ascii().is_empty() {
+            return Err(ErrorDeEnvio::Vacio { ruta: ruta.clone() });
+        }
+        Ok((ruta.display().to_string(), mensaje.to_vec()))
     };
     archivos.iter().map(leer_uno).collect()
 }
@@ -136,84 +139,125 @@ fn sin_trama(mensaje: &[u8]) -> &[u8] {
 }
 
 fn conectar(destino: &str) -> Result<TcpStream, ErrorDeEnvio> {
-    let con_causa = |causa| ErrorDeEnvio::SinConexion {
-        destino: destino.to_owned(),
-        causa,
-    };
+    let direcciones = destino
+        .to_socket_addrs()
+        .map_err(|causa| ErrorDeEnvio::SinDireccion {
+            destino: destino.to_owned(),
+            causa,
+        })?;
     let mut ultimo = io::Error::from(ErrorKind::NotFound);
-    for direccion in destino.to_socket_addrs().map_err(con_causa)? {
-        match TcpStream::connect_timeout(&direccion, PLAZO_DE_CONEXION) {
-            Ok(canal) => {
-                canal
-                    .set_nodelay(true)
-                    .and_then(|()| canal.set_read_timeout(Some(PLAZO_DE_ACUSE)))
-                    .map_err(con_causa)?;
-                return Ok(canal);
-            }
+    for direccion in direcciones {
+        match abrir_canal(&direccion) {
+            Ok(canal) => return Ok(canal),
             Err(error) => ultimo = error,
         }
     }
-    Err(con_causa(ultimo))
+    Err(ErrorDeEnvio::SinConexion {
+        destino: destino.to_owned(),
+        causa: ultimo,
+    })
 }
 
-/// Envía un mensaje y lee lo que se contesta, sin su trama.
-fn preguntar(canal: &mut TcpStream, mensaje: &[u8], con_trama: bool) -> io::Result<Vec<u8>> {
+fn abrir_canal(direccion: &SocketAddr) -> io::Result<TcpStream> {
+    let canal = TcpStream::connect_timeout(direccion, PLAZO_DE_CONEXION)?;
+    canal.set_nodelay(true)?;
+    // Quien no lee tampoco acusa.
+    canal.set_write_timeout(Some(ESPERA_CALLADA + RESTO_DE_LA_ESPERA))?;
+    Ok(canal)
+}
+
+/// Envía un mensaje y lee lo que se contesta, sin su trama. Llama a `al_tardar` si la
+/// contestación se hace esperar.
+fn preguntar(
+    canal: &mut TcpStream,
+    mensaje: &[u8],
+    con_trama: bool,
+    mut al_tardar: impl FnMut(),
+) -> io::Result<Vec<u8>> {
     if con_trama {
         canal.write_all(&trama::enmarcar(mensaje))?;
     } else {
         canal.write_all(mensaje)?;
     }
+    let mut avisado = false;
+    canal.set_read_timeout(Some(ESPERA_CALLADA))?;
     let mut recibido = Vec::new();
     let mut trozo = [0; 4096];
     loop {
-        let cuantos = canal.read(&mut trozo)?;
+        let cuantos = match canal.read(&mut trozo) {
+            Err(error) if se_agoto(&error) && !avisado => {
+                avisado = true;
+                al_tardar();
+                canal.set_read_timeout(Some(RESTO_DE_LA_ESPERA))?;
+                continue;
+            }
+            leido => leido?,
+        };
         if cuantos == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         recibido.extend_from_slice(&trozo[..cuantos]);
-        let entero = if recibido.first() == Some(&VT) {
-            recibido.ends_with(&[FS, b'\r'])
-        } else {
-            // Sin trama, el acuse acaba con el CR de su MSA.
-            recibido.ends_with(b"\r")
-                && mensaje::leer_cabecera(&recibido).is_some_and(|msh| msh.es_respuesta())
-        };
-        if entero {
+        if esta_entero(&recibido) {
             return Ok(sin_trama(&recibido).to_vec());
         }
     }
 }
 
-/// Lo que dice un acuse.
+/// Un plazo agotado tiene un nombre en Unix y otro en Windows.
+fn se_agoto(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn esta_entero(recibido: &[u8]) -> bool {
+    if recibido.first() == Some(&VT) {
+        return recibido.ends_with(&[FS, b'\r']);
+    }
+    // Sin trama, el acuse acaba con el CR de su MSA.
+    recibido.ends_with(b"\r")
+        && mensaje::leer_cabecera(recibido).is_some_and(|msh| msh.es_respuesta())
+}
+
+/// Lo que dice un acuse, o la respuesta a una consulta.
 struct Dicho {
     codigo: Vec<u8>,
     texto: Vec<u8>,
     tipo: Vec<u8>,
+    /// Si es la respuesta a una consulta, y dice que no hay nada que medir.
+    sin_pendientes: bool,
 }
 
 impl Dicho {
     fn leer(acuse: &[u8], cabecera: &Cabecera<'_>) -> Dicho {
-        let msa = mensaje::segmento(acuse, b"MSA", cabecera.campo(1)).unwrap_or_default();
-        let mut campos = msa
-            .split(|octeto| cabecera.campo(1) == [*octeto])
-            .skip(1)
-            .map(<[u8]>::to_vec);
-        let codigo = campos.next().unwrap_or_default();
+        let separador = cabecera.campo(1);
+        let campo = |nombre, numero| {
+            let segmento = mensaje::segmento(acuse, nombre, separador).unwrap_or_default();
+            let mut campos = segmento.split(|octeto| separador == [*octeto]);
+            campos.nth(numero).unwrap_or_default()
+        };
+        let codigo = campo(b"MSA", 1);
+        // ORR no tiene QAK: es su MSA quien lo dice, con un código que en un ACK es un rechazo.
+        let sin_pendientes = match cabecera.componente_del_tipo(1) {
+            b"ACK" => false,
+            b"ORR" => codigo == b"AR",
+            _ => codigo == b"AA" && campo(b"QAK", 2) == b"NF",
+        };
         Dicho {
-            codigo,
-            texto: campos.nth(1).unwrap_or_default(),
+            codigo: codigo.to_vec(),
+            texto: campo(b"MSA", 3).to_vec(),
             tipo: cabecera.campo(9).to_vec(),
+            sin_pendientes,
         }
     }
 
     fn es_aceptacion(&self) -> bool {
-        matches!(self.codigo.as_slice(), b"AA" | b"CA")
+        self.sin_pendientes || matches!(self.codigo.as_slice(), b"AA" | b"CA")
     }
 }
 
 impl fmt::Display for Dicho {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let en_palabras = match self.codigo.as_slice() {
+            _ if self.sin_pendientes => "contestado: no hay nada pendiente",
             b"AA" | b"CA" => "aceptado, el mensaje está a salvo",
             b"AE" | b"CE" => "no se pudo guardar; mire la consola del servidor",
             b"AR" | b"CR" => "rechazado; mire la consola del servidor",
@@ -251,6 +295,18 @@ pub enum ErrorDeEnvio {
         /// Por qué.
         causa: io::Error,
     },
+    /// Un archivo no tiene ningún mensaje.
+    Vacio {
+        /// Cuál.
+        ruta: PathBuf,
+    },
+    /// El destino no es una dirección, o nadie conoce su nombre.
+    SinDireccion {
+        /// Lo que debía ser `HOST:PUERTO`.
+        destino: String,
+        /// Por qué.
+        causa: io::Error,
+    },
     /// No hay quien escuche en el destino.
     SinConexion {
         /// `HOST:PUERTO`.
@@ -273,14 +329,14 @@ impl fmt::Display for ErrorDeEnvio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorDeEnvio::Ilegible { ruta, causa } => {
-                write!(
-                    f,
-                    "no se pudo leer «{}»: {}",
-                    Path::display(ruta),
-                    causa::explicar(causa)
-                )
+                let (ruta, causa) = (ruta.display(), causa::explicar(causa));
+                write!(f, "no se pudo leer «{ruta}»: {causa}")
             }
-            ErrorDeEnvio::SinConexion { destino, causa }
+            ErrorDeEnvio::Vacio { ruta } => {
+                let ruta = ruta.display();
+                write!(f, "«{ruta}» está vacío; elija un archivo con un mensaje")
+            }
+            ErrorDeEnvio::SinDireccion { destino, causa }
                 if causa.kind() == ErrorKind::InvalidInput =>
             {
                 write!(
@@ -288,30 +344,35 @@ impl fmt::Display for ErrorDeEnvio {
                     "«{destino}» no es un destino; escriba HOST:PUERTO, p. ej. 127.0.0.1:2575"
                 )
             }
-            ErrorDeEnvio::SinConexion { destino, causa } => write!(
+            ErrorDeEnvio::SinDireccion { destino, .. } => write!(
                 f,
-                "no se pudo conectar con «{destino}»: {}; compruebe que el servidor está en marcha y su cortafuegos",
-                causa::explicar(causa)
+                "no se pudo conectar con «{destino}»: no se conoce ese nombre; escriba la dirección IP del servidor"
             ),
-            ErrorDeEnvio::SinRespuesta {
-                destino,
-                nombre,
-                causa,
-            } if causa.kind() == ErrorKind::UnexpectedEof => {
-                write!(
-                    f,
-                    "«{destino}» cerró la conexión sin acusar «{nombre}»; mire la consola del servidor"
-                )
+            ErrorDeEnvio::SinConexion { destino, causa } => {
+                let causa = match causa.kind() {
+                    ErrorKind::ConnectionRefused => {
+                        "rechaza la conexión; compruebe que el servidor está en marcha y que su puerto es ese".to_owned()
+                    }
+                    _ => causa::explicar(causa),
+                };
+                write!(f, "no se pudo conectar con «{destino}»: {causa}")
             }
             ErrorDeEnvio::SinRespuesta {
                 destino,
                 nombre,
                 causa,
             } => {
+                let causa = match causa.kind() {
+                    ErrorKind::UnexpectedEof
+                    | ErrorKind::ConnectionReset
+                    | ErrorKind::ConnectionAborted
+                    | ErrorKind::BrokenPipe => "cerró la conexión".to_owned(),
+                    _ if se_agoto(causa) => "no contestó en un minuto".to_owned(),
+                    _ => causa::explicar(causa),
+                };
                 write!(
                     f,
-                    "«{destino}» no acusó «{nombre}»: {}",
-                    causa::explicar(causa)
+                    "«{destino}» no acusó «{nombre}»: {causa}; mire la consola del servidor"
                 )
             }
         }
@@ -320,9 +381,32 @@ impl fmt::Display for ErrorDeEnvio {
 
 impl std::error::Error for ErrorDeEnvio {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let (ErrorDeEnvio::Ilegible { causa, .. }
-        | ErrorDeEnvio::SinConexion { causa, .. }
-        | ErrorDeEnvio::SinRespuesta { causa, .. }) = self;
-        Some(causa)
+        match self {
+            ErrorDeEnvio::Vacio { .. } => None,
+            ErrorDeEnvio::Ilegible { causa, .. }
+            | ErrorDeEnvio::SinDireccion { causa, .. }
+            | ErrorDeEnvio::SinConexion { causa, .. }
+            | ErrorDeEnvio::SinRespuesta { causa, .. } => Some(causa),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn un_minuto_sin_acuse_manda_a_la_consola_del_servidor() {
+        for agotado in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            let error = ErrorDeEnvio::SinRespuesta {
+                destino: "127.0.0.1:2575".to_owned(),
+                nombre: "a.hl7".to_owned(),
+                causa: agotado.into(),
+            };
+            assert_eq!(
+                error.to_string(),
+                "«127.0.0.1:2575» no acusó «a.hl7»: no contestó en un minuto; mire la consola del servidor"
+            );
+        }
     }
 }

@@ -5,7 +5,7 @@ mod argumentos;
 use std::env;
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic;
 use std::path::{self, PathBuf};
 use std::process::{self, ExitCode};
@@ -65,15 +65,12 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             ventana::esperar_lectura();
             Ok(bien)
         }
-        Orden::Enviar(mut envio) => {
-            if envio.destino.is_empty() {
-                let (configuracion, _) = configurar(config)?;
-                let puerto = configuracion
-                    .puerto
-                    .ok_or("Config.ini no tiene Puerto; diga adónde enviar con --a HOST:PUERTO")?;
-                envio.destino = format!("127.0.0.1:{puerto}");
-            }
-            Ok(enviar(&envio, &mut io::stdout())?)
+        Orden::Enviar(envio, destino) => {
+            let destino = match destino {
+                Some(destino) => destino,
+                None => donde_escucha(config)?,
+            };
+            Ok(enviar(&envio, &destino, &mut io::stdout())?)
         }
         Orden::Mostrar(texto) => {
             // Si nadie lee lo que se dice, no hay a quién decírselo.
@@ -194,14 +191,11 @@ fn abrir_hilo<T: Send + 'static>(
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
 /// Devuelve además lo que hay que avisar de ella.
 fn configurar(elegida: Option<PathBuf>) -> Result<(Configuracion, Vec<String>), Box<dyn Error>> {
-    let en_la_carpeta_actual = || Some(PathBuf::from(CONFIG)).filter(|ruta| ruta.exists());
-    let junto_al_programa = env::current_exe()?.with_file_name(CONFIG);
-    let hallada = elegida.or_else(en_la_carpeta_actual);
-    let hallada = hallada.or_else(|| Some(junto_al_programa.clone()).filter(|ruta| ruta.exists()));
+    let hallada = hallar(elegida)?;
     // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
     // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
     let nueva = if cfg!(windows) {
-        junto_al_programa
+        junto_al_programa()?
     } else {
         PathBuf::from(CONFIG)
     };
@@ -219,6 +213,35 @@ fn configurar(elegida: Option<PathBuf>) -> Result<(Configuracion, Vec<String>), 
         format!("en «{donde}» sobra {sobrante}: nadie la lee; revise si está bien escrita")
     }));
     Ok((configuracion, avisos))
+}
+
+/// La configuración pedida o, si no se pidió, la de la carpeta actual o la que está junto al programa.
+fn hallar(elegida: Option<PathBuf>) -> io::Result<Option<PathBuf>> {
+    let posibles = [PathBuf::from(CONFIG), junto_al_programa()?];
+    let existente = || posibles.into_iter().find(|ruta| ruta.exists());
+    Ok(elegida.or_else(existente))
+}
+
+fn junto_al_programa() -> io::Result<PathBuf> {
+    Ok(env::current_exe()?.with_file_name(CONFIG))
+}
+
+/// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración.
+fn donde_escucha(config: Option<PathBuf>) -> Result<String, Box<dyn Error>> {
+    let ruta = hallar(config)?
+        .ok_or("no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO")?;
+    let configuracion = Configuracion::leer(&path::absolute(ruta)?)?;
+    let puerto = configuracion.puerto.filter(|puerto| *puerto != 0);
+    let puerto = puerto.ok_or_else(|| {
+        let ruta = configuracion.ruta.display();
+        format!("en «{ruta}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO")
+    })?;
+    let direccion = match configuracion.direccion {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Ok(SocketAddr::new(direccion, puerto).to_string())
 }
 
 /// Ctrl+C, SIGTERM o el cierre de la ventana avisan por el canal, con lo que se puede esperar a los

@@ -1,6 +1,9 @@
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::analizador_simulado::{enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, orden};
@@ -10,6 +13,14 @@ fn ejecutar(carpeta: &Path, argumentos: &[&str]) -> (String, bool) {
     let salida = orden(carpeta).args(argumentos).output().unwrap();
     let dicho = [salida.stdout, salida.stderr].concat();
     (String::from_utf8(dicho).unwrap(), salida.status.success())
+}
+
+/// Un receptor que hace eso con su única conexión. Devuelve su `HOST:PUERTO`.
+fn receptor(atender: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
+    let destino = escucha.local_addr().unwrap().to_string();
+    thread::spawn(move || atender(escucha.accept().unwrap().0));
+    destino
 }
 
 #[test]
@@ -49,7 +60,10 @@ fn enviar_envia_cada_archivo_tantas_veces_como_se_pida_aunque_se_guardara_con_su
         &["--enviar", "a.hl7", "b.mllp", "--repetir", "30"],
     );
     assert!(bien, "{dicho}");
-    assert!(dicho.contains("60 enviados, 60 aceptados"), "{dicho}");
+    assert!(
+        dicho.contains("enviados: 60, aceptados: 60; acuse en "),
+        "{dicho}"
+    );
     let esperados = [mensaje("A"), mensaje("B")];
     assert!(
         servidor
@@ -64,6 +78,9 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
     let servidor = Servidor::arrancar();
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("malo.txt"), "hola").unwrap();
+    fs::write(carpeta.join("vacio.hl7"), enmarcar(b"\r\n")).unwrap();
+    // Una parte de un nombre no puede pasar de 63 letras: nadie tiene que buscarlo en la red.
+    let nombre_imposible = format!("{}:2575", "a".repeat(64));
     let destino = format!("127.0.0.1:{}", servidor.puerto);
     for (argumentos, esperado) in [
         (
@@ -76,13 +93,48 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
         ),
         (
             &["--enviar", "--a", "127.0.0.1:1"],
-            "no se pudo conectar con «127.0.0.1:1»",
+            "no se pudo conectar con «127.0.0.1:1»: rechaza la conexión; compruebe que el servidor está en marcha y que su puerto es ese\n",
         ),
         (
             &["--enviar", "--repetir", "muchas"],
             "--repetir «muchas» no sirve; se esperaba un número",
         ),
-        (&["--sin-trama"], "no se entiende «--sin-trama»"),
+        (
+            &["--enviar", "--repetir", "0"],
+            "--repetir «0» no sirve; se esperaba un número de 1 a 1000000",
+        ),
+        (
+            &["--enviar", "--repetir", "1000001"],
+            "--repetir «1000001» no sirve; se esperaba un número de 1 a 1000000",
+        ),
+        (
+            &["--enviar", "vacio.hl7", "--a", &destino],
+            "«vacio.hl7» está vacío; elija un archivo con un mensaje",
+        ),
+        (
+            &["--enviar", ".", "--a", &destino],
+            if cfg!(windows) {
+                "no se pudo leer «.»: no hay permiso"
+            } else {
+                "no se pudo leer «.»: es una carpeta, no un archivo; corrija la ruta"
+            },
+        ),
+        (
+            &["--enviar", "--a", &nombre_imposible],
+            "no se conoce ese nombre; escriba la dirección IP del servidor",
+        ),
+        (&["--sin-trama"], "«--sin-trama» solo vale con --enviar"),
+        (
+            &["--revisar", "--a", &destino],
+            "«--a» solo vale con --enviar",
+        ),
+        (&["--repetir", "2"], "«--repetir» solo vale con --enviar"),
+        (&["a.hl7"], "no se entiende «a.hl7»"),
+        (
+            &["--enviar", "--revisar"],
+            "--revisar y --enviar no van juntas",
+        ),
+        (&["--enviar", "--a", ""], "«» no es un destino"),
         (&["--enviar", "--a"], "a «--a» le falta su valor"),
         (&["--enviar", "--a", "aqui"], "«aqui» no es un destino"),
         (&["--version=3"], "«--version» no lleva valor"),
@@ -94,6 +146,135 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
             "«{esperado}» no está en «{dicho}»"
         );
     }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn las_opciones_de_enviar_valen_en_cualquier_orden() {
+    let servidor = Servidor::con("EsperaSinTramaMs = 20");
+    fs::write(servidor.carpeta.join("a.hl7"), mensaje("A")).unwrap();
+    let destino = format!("127.0.0.1:{}", servidor.puerto);
+    let argumentos = ["--sin-trama", "a.hl7", "--a", &destino, "--enviar"];
+    let (dicho, bien) = ejecutar(&servidor.carpeta, &argumentos);
+    assert!(bien, "{dicho}");
+    assert!(dicho.contains("enviados: 1, aceptados: 1; "), "{dicho}");
+    assert_eq!(servidor.archivos(), [mensaje("A")]);
+}
+
+#[test]
+fn enviar_sin_a_envia_adonde_escucha_el_servidor_de_config_ini() {
+    let carpeta = carpeta_nueva();
+    for (claves, esperado) in [
+        ("Puerto = 1", "no se pudo conectar con «127.0.0.1:1»"),
+        (
+            "Puerto = 1\nDireccion = 127.0.0.2",
+            "no se pudo conectar con «127.0.0.2:1»",
+        ),
+        (
+            "Puerto = 1\nDireccion = ::",
+            "no se pudo conectar con «[::1]:1»",
+        ),
+        (
+            "Puerto = 0",
+            "Config.ini» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO",
+        ),
+        (
+            "[Llamar]\nBC-20 = 127.0.0.1:9",
+            "Config.ini» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO",
+        ),
+    ] {
+        let ini = format!("[Servidor]\nDirectorio = mensajes\n{claves}\n");
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let (dicho, bien) = ejecutar(&carpeta, &["--enviar"]);
+        assert!(!bien, "{dicho}");
+        assert!(
+            dicho.contains(esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn enviar_nunca_escribe_un_config_ini() {
+    let carpeta = carpeta_nueva();
+    let (dicho, bien) = ejecutar(&carpeta, &["--enviar"]);
+    assert!(!bien, "{dicho}");
+    assert!(
+        dicho.contains("no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO"),
+        "{dicho}"
+    );
+    assert_eq!(fs::read_dir(&carpeta).unwrap().count(), 0);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn una_consulta_contestada_con_que_no_hay_nada_cuenta_como_aceptada() {
+    let servidor = Servidor::arrancar();
+    let destino = format!("127.0.0.1:{}", servidor.puerto);
+    for (tipo, segmentos, contestado) in [
+        ("ORM^O01", "ORC|RF||1", "AR (ORR^O02)"),
+        ("QRY^Q02", "QRD|1", "AA (QCK^Q02)"),
+        ("QRY^Q01", "QRD|1", "AA (DSR^Q01)"),
+        ("QBP^Q11", "QPD|a|b", "AA (RSP^K11^RSP_K11)"),
+    ] {
+        let consulta = format!("MSH|^~\\&|EQUIPO||||||{tipo}|1|P|2.5\r{segmentos}\r");
+        fs::write(servidor.carpeta.join("consulta.hl7"), consulta).unwrap();
+        let (dicho, bien) = ejecutar(
+            &servidor.carpeta,
+            &["--enviar", "consulta.hl7", "--a", &destino],
+        );
+        assert!(bien, "{dicho}");
+        let esperado = format!("consulta.hl7: {contestado}: contestado: no hay nada pendiente");
+        assert!(
+            dicho.contains(&esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+        assert!(dicho.contains("aceptados: 1;"), "{dicho}");
+    }
+}
+
+#[test]
+fn si_el_receptor_cierra_sin_acusar_se_manda_mirar_su_consola() {
+    let cierra_tras_leer = |mut canal: TcpStream| {
+        canal.read_exact(&mut [0; 200]).unwrap();
+        let _ = canal.set_read_timeout(Some(Duration::from_millis(200)));
+        let _ = canal.read_to_end(&mut Vec::new());
+    };
+    let corta_sin_leer = |canal: TcpStream| {
+        canal.peek(&mut [0]).unwrap();
+    };
+    let carpeta = carpeta_nueva();
+    for destino in [receptor(cierra_tras_leer), receptor(corta_sin_leer)] {
+        let (dicho, bien) = ejecutar(&carpeta, &["--enviar", "--a", &destino]);
+        assert!(!bien, "{dicho}");
+        let esperado = format!(
+            "«{destino}» no acusó «mensaje de muestra»: cerró la conexión; mire la consola del servidor\n"
+        );
+        assert!(
+            dicho.contains(&esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn si_el_acuse_tarda_se_dice_una_vez_y_se_sigue_esperando() {
+    let destino = receptor(|mut canal| {
+        thread::sleep(Duration::from_secs(3));
+        let acuse = b"MSH|^~\\&|||||||ACK|1|P|2.3.1\rMSA|AA|PRUEBA-1\r";
+        canal.write_all(&enmarcar(acuse)).unwrap();
+        // Cerrar con algo sin leer cortaría la conexión antes de que el acuse se lea.
+        let _ = canal.read_to_end(&mut Vec::new());
+    });
+    let carpeta = carpeta_nueva();
+    let (dicho, bien) = ejecutar(&carpeta, &["--enviar", "--a", &destino]);
+    assert!(bien, "{dicho}");
+    assert!(
+        dicho.starts_with("esperando el acuse de «mensaje de muestra»…\nmensaje de muestra: AA "),
+        "{dicho}"
+    );
     fs::remove_dir_all(carpeta).unwrap();
 }
 
