@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Frases del código que no son avisos ni errores, por su comienzo.
-const NO_SON_AVISOS: [&str; 26] = [
+const NO_SON_AVISOS: [&str; 25] = [
     // Lo que va por el cable.
     "MSH|",
     "|P|2.5|",
