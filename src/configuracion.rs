@@ -16,7 +16,7 @@ use crate::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::causa;
 use crate::diario::Diario;
 use crate::equipo::Nombres;
-use crate::ini::{ErrorDeIni, Secciones};
+use crate::ini::{ErrorDeIni, Secciones, mismo_nombre};
 use crate::llamada::Llamada;
 use crate::servidor::Acceso;
 use crate::trama::Limites;
@@ -124,7 +124,7 @@ impl Configuracion {
 fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Problema> {
     if !secciones
         .nombres()
-        .any(|nombre| nombre.eq_ignore_ascii_case(SECCION))
+        .any(|nombre| mismo_nombre(nombre, SECCION))
     {
         return Err(Problema::FaltaSeccion);
     }
@@ -279,26 +279,16 @@ impl Claves<'_> {
     /// Una clave que elige entre nombres; el primero es el valor por omisión.
     fn opcion<T: Copy>(&self, clave: &'static str, opciones: &[(&str, T)]) -> Result<T, Problema> {
         self.opcional(clave, opciones[0].1, |valor| {
-            let elegido = sin_acentos(valor);
+            // `sí`, `automático`, `clásico` y `estándar` valen como sin acento.
             let hallada = opciones
                 .iter()
-                .find(|(nombre, _)| nombre.eq_ignore_ascii_case(&elegido));
+                .find(|(nombre, _)| mismo_nombre(nombre, valor));
             hallada.map(|(_, opcion)| *opcion).ok_or_else(|| {
                 let nombres: Vec<_> = opciones.iter().map(|(nombre, _)| *nombre).collect();
                 format!("uno de estos: {}", nombres.join(", "))
             })
         })
     }
-}
-
-/// `sí`, `automático`, `clásico` y `estándar` valen como sin acento.
-fn sin_acentos(texto: &str) -> String {
-    let sin_acento = |letra| match letra {
-        'á' | 'Á' => 'a',
-        'í' | 'Í' => 'i',
-        _ => letra,
-    };
-    texto.chars().map(sin_acento).collect()
 }
 
 fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
@@ -360,7 +350,7 @@ fn sobrantes(secciones: &Secciones) -> Vec<String> {
     let es_una_de = |nombre: &str, conocidas: &[&str]| {
         conocidas
             .iter()
-            .any(|conocida| conocida.eq_ignore_ascii_case(nombre))
+            .any(|conocida| mismo_nombre(conocida, nombre))
     };
     let mut sobrantes = Vec::new();
     for (seccion, conocidas) in [
@@ -430,9 +420,10 @@ impl fmt::Display for ErrorDeConfiguracion {
                 f,
                 "no se entiende «{ruta}» ({detalle}); cada línea debe ser [Sección], Clave = valor, o un comentario que empiece por # o ;"
             ),
-            Problema::Malformado(ErrorDeIni::Repetido(nombre)) => {
-                write!(f, "en «{ruta}» está dos veces «{nombre}»; deje solo una")
-            }
+            Problema::Malformado(ErrorDeIni::Repetido { nombre, linea }) => write!(
+                f,
+                "en «{ruta}» está dos veces «{nombre}»; deje solo una (la segunda está en la línea {linea})"
+            ),
             Problema::FaltaSeccion => {
                 write!(
                     f,

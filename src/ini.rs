@@ -10,53 +10,51 @@ use configparser::ini::{Ini, IniDefault};
 const SECCION_COMUN: &str = "DEFAULT";
 /// Cuántas veces puede un valor nombrar a otro.
 const MAX_INTERPOLACIONES: usize = 10;
+const COMENTARIOS: [char; 2] = ['#', ';'];
+const SEPARADORES: [char; 2] = ['=', ':'];
 
-/// Un archivo INI leído. Los nombres conservan sus mayúsculas y se buscan sin ellas.
+/// Un archivo INI leído. Los nombres se conservan como están escritos y se buscan con
+/// [`mismo_nombre`].
 pub(crate) struct Secciones(Ini);
 
 /// El archivo no se puede leer como INI.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ErrorDeIni {
-    /// Una línea no se entiende; el detalle, como lo da el lector.
+    /// Una línea no se entiende: cuál y qué le falta.
     Malformado(String),
-    /// Una sección o una clave está dos veces con distintas mayúsculas.
-    Repetido(String),
+    /// Una sección o una clave está dos veces; la línea es la de la segunda.
+    Repetido { nombre: String, linea: usize },
 }
 
 impl Secciones {
     /// Lee el contenido de un archivo. El Bloc de notas escribe UTF-8 con o sin BOM, UTF-16 con
-    /// BOM («Unicode») o ANSI, que en nuestras letras coincide con Latin-1.
+    /// BOM («Unicode» y «Unicode big endian») o ANSI, que en nuestras letras coincide con Latin-1.
     pub(crate) fn leer(bytes: &[u8]) -> Result<Secciones, ErrorDeIni> {
         let mut formato = IniDefault::default();
-        formato.comment_symbols = vec!['#', ';'];
-        formato.delimiters = vec!['=', ':'];
+        formato.comment_symbols = COMENTARIOS.to_vec();
+        formato.delimiters = SEPARADORES.to_vec();
         formato.multiline = true;
         // Una ruta puede contener # o ;.
         formato.enable_inline_comments = false;
         formato.case_sensitive = true;
         let mut ini = Ini::new_from_defaults(formato);
-        ini.read(decodificar(bytes))
-            .map_err(ErrorDeIni::Malformado)?;
-        let secciones = Secciones(ini);
-        // Se acepta cualquier combinación de mayúsculas: dos iguales no dirían cuál vale.
-        repetido(secciones.nombres()).map_err(ErrorDeIni::Repetido)?;
-        for seccion in secciones.nombres() {
-            let claves = secciones.claves(seccion);
-            repetido(claves.iter().map(|(clave, _)| *clave)).map_err(ErrorDeIni::Repetido)?;
-        }
-        Ok(secciones)
+        let texto = decodificar(bytes);
+        ini.read(texto.clone())
+            .map_err(|detalle| ErrorDeIni::Malformado(en_espanol(&detalle)))?;
+        buscar_repetidos(&texto)?;
+        Ok(Secciones(ini))
     }
 
     /// Los nombres de las secciones, salvo la común.
     pub(crate) fn nombres(&self) -> impl Iterator<Item = &str> {
         let nombres = self.0.get_map_ref().keys().map(String::as_str);
-        nombres.filter(|nombre| !nombre.eq_ignore_ascii_case(SECCION_COMUN))
+        nombres.filter(|nombre| !mismo_nombre(nombre, SECCION_COMUN))
     }
 
     /// Las claves de una sección y sus valores tal como están escritos, por orden de nombre.
     pub(crate) fn claves(&self, seccion: &str) -> Vec<(&str, &str)> {
         let secciones = self.0.get_map_ref().iter();
-        let halladas = secciones.filter(|(nombre, _)| nombre.eq_ignore_ascii_case(seccion));
+        let halladas = secciones.filter(|(nombre, _)| mismo_nombre(nombre, seccion));
         let mut claves: Vec<_> = halladas
             .flat_map(|(_, claves)| claves)
             .map(|(clave, valor)| (clave.as_str(), valor.as_deref().unwrap_or_default().trim()))
@@ -77,7 +75,7 @@ impl Secciones {
         candidatas.extend(self.claves(SECCION_COMUN));
         let hallada = candidatas
             .into_iter()
-            .find(|(nombre, _)| nombre.eq_ignore_ascii_case(clave));
+            .find(|(nombre, _)| mismo_nombre(nombre, clave));
         hallada.map(|(_, valor)| valor)
     }
 
@@ -105,24 +103,82 @@ impl Secciones {
     }
 }
 
-/// `Err` con el primer nombre que está dos veces, sin distinguir mayúsculas.
-fn repetido<'a>(nombres: impl Iterator<Item = &'a str>) -> Result<(), String> {
+/// Si dos nombres valen como uno: no cuentan las mayúsculas ni los acentos.
+pub(crate) fn mismo_nombre(uno: &str, otro: &str) -> bool {
+    normalizar(uno) == normalizar(otro)
+}
+
+/// La ñ no lleva acento: es otra letra.
+fn normalizar(nombre: &str) -> String {
+    let sin_acento = |letra| match letra {
+        'á' => 'a',
+        'é' => 'e',
+        'í' => 'i',
+        'ó' => 'o',
+        'ú' | 'ü' => 'u',
+        _ => letra,
+    };
+    nombre.to_lowercase().chars().map(sin_acento).collect()
+}
+
+/// El lector dice en inglés el número de la línea y si le falta el ] o la clave.
+fn en_espanol(detalle: &str) -> String {
+    let mut numeros = detalle.split(|letra: char| !letra.is_ascii_digit());
+    let linea = numeros.find(|numero| !numero.is_empty()).unwrap_or("?");
+    let falta = if detalle.contains("bracket") {
+        "el ]"
+    } else {
+        "la clave"
+    };
+    format!("línea {linea}: falta {falta}")
+}
+
+/// De lo que está dos veces, el lector se queda con lo último y no lo dice. Esto recorre las
+/// líneas con sus reglas; como en Python, la sección común sí puede abrirse dos veces.
+fn buscar_repetidos(texto: &str) -> Result<(), ErrorDeIni> {
     let mut vistos = HashSet::new();
-    for nombre in nombres {
-        if !vistos.insert(nombre.to_lowercase()) {
-            return Err(nombre.to_owned());
+    let mut seccion = normalizar(SECCION_COMUN);
+    let mut sangria_de_la_clave = usize::MAX;
+    for (linea, cruda) in (1..).zip(texto.lines()) {
+        let limpia = cruda.trim();
+        let sangria = cruda.len() - cruda.trim_start().len();
+        if limpia.is_empty() || limpia.starts_with(COMENTARIOS) {
+            continue;
+        }
+        let (nombre, es_nuevo) = if let Some(abierta) = limpia.strip_prefix('[') {
+            let nombre = abierta.rsplit_once(']').unwrap_or((abierta, "")).0.trim();
+            seccion = normalizar(nombre);
+            sangria_de_la_clave = usize::MAX;
+            let es_nuevo = vistos.insert((seccion.clone(), None));
+            (nombre, es_nuevo || mismo_nombre(nombre, SECCION_COMUN))
+        } else if sangria > sangria_de_la_clave {
+            // Sigue el valor de la clave anterior.
+            continue;
+        } else {
+            let nombre = limpia.split(SEPARADORES).next().unwrap_or(limpia).trim();
+            sangria_de_la_clave = sangria;
+            let clave = Some(normalizar(nombre));
+            (nombre, vistos.insert((seccion.clone(), clave)))
+        };
+        if !es_nuevo {
+            let nombre = nombre.to_owned();
+            return Err(ErrorDeIni::Repetido { nombre, linea });
         }
     }
     Ok(())
 }
 
 fn decodificar(bytes: &[u8]) -> String {
+    let de_utf16 = |bytes: &[u8], unidad: fn([u8; 2]) -> u16| {
+        let pares = bytes.chunks_exact(2);
+        let unidades: Vec<_> = pares.map(|par| unidad([par[0], par[1]])).collect();
+        String::from_utf16_lossy(&unidades)
+    };
     if let Some(utf16) = bytes.strip_prefix(b"\xFF\xFE") {
-        let pares = utf16.chunks_exact(2);
-        let unidades: Vec<_> = pares
-            .map(|par| u16::from_le_bytes([par[0], par[1]]))
-            .collect();
-        return String::from_utf16_lossy(&unidades);
+        return de_utf16(utf16, u16::from_le_bytes);
+    }
+    if let Some(utf16) = bytes.strip_prefix(b"\xFE\xFF") {
+        return de_utf16(utf16, u16::from_be_bytes);
     }
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     match str::from_utf8(bytes) {
@@ -163,12 +219,57 @@ mod tests {
     }
 
     #[test]
-    fn lo_que_esta_dos_veces_con_distintas_mayusculas_es_un_error() {
-        for texto in ["[S]\nc = 1\nC = 2", "[S]\nc = 1\n[s]\nd = 2"] {
-            assert!(matches!(
-                Secciones::leer(texto.as_bytes()),
-                Err(ErrorDeIni::Repetido(_))
-            ));
+    fn una_clave_o_una_seccion_dos_veces_es_un_error_con_la_linea_de_la_segunda() {
+        for (texto, nombre, linea) in [
+            ("[S]\nc = 1\nc = 2", "c", 3),
+            ("[S]\nc = 1\nC: 2", "C", 3),
+            ("[S]\ndirección = 1\n# c\n\nDIRECCION = 2", "DIRECCION", 5),
+            ("[S]\n  c = 1\n c\n", "c", 3),
+            ("[S]\nc = 1\n[T]\n[S]\nd = 2", "S", 4),
+            ("[S]\nc = 1\n  [ s ] ", "s", 3),
+            ("[DEFAULT]\nc = 1\n[default]\nc = 2", "c", 4),
+        ] {
+            let leido = Secciones::leer(texto.as_bytes()).map(|_| ());
+            assert_eq!(
+                leido,
+                Err(ErrorDeIni::Repetido {
+                    nombre: nombre.to_owned(),
+                    linea
+                }),
+                "{texto}"
+            );
+        }
+    }
+
+    #[test]
+    fn lo_que_solo_parece_estar_dos_veces_se_lee() {
+        for texto in [
+            "[S]\nc = 1\n[T]\nc = 2",
+            "[DEFAULT]\nc = 1\n[S]\nc = 2",
+            "[DEFAULT]\nc = 1\n[S]\n[DEFAULT]\nd = 2",
+            "[S]\nc = 1\n  c = 2",
+            "[S]\nc = 1\n\n  # c = 2\n  c = 2\n  c = 3",
+            "[S]\nc = 1\n;c = 2\n#[S]",
+            "[S]\nc = d\nd = c",
+            "[S]\nPeña = 1\nPena = 2",
+        ] {
+            let leido = Secciones::leer(texto.as_bytes()).map(|_| ());
+            assert_eq!(leido, Ok(()), "{texto}");
+        }
+    }
+
+    #[test]
+    fn una_linea_que_no_se_entiende_se_dice_en_espanol() {
+        for (texto, esperado) in [
+            ("[S]\n = v", "línea 2: falta la clave"),
+            ("\n[S", "línea 2: falta el ]"),
+        ] {
+            let leido = Secciones::leer(texto.as_bytes()).map(|_| ());
+            assert_eq!(
+                leido,
+                Err(ErrorDeIni::Malformado(esperado.to_owned())),
+                "{texto}"
+            );
         }
     }
 }

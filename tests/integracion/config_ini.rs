@@ -30,11 +30,31 @@ fn poner_programa(carpeta: &Path) -> PathBuf {
     programa
 }
 
+/// Con cada texto el programa no arranca y dice esas partes. Un texto sin secciones se añade a
+/// un `[Servidor]` que sirve.
+fn comprobar_fallos(casos: &[(&str, &[&str])]) {
+    let base = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+    for (ini, partes) in casos {
+        let carpeta = carpeta_nueva();
+        let texto = if ini.contains('[') || ini.is_empty() {
+            (*ini).to_owned()
+        } else {
+            format!("{base}{ini}\n")
+        };
+        fs::write(carpeta.join("Config.ini"), texto).unwrap();
+        let (dicho, codigo) = fallo(&carpeta, &[]);
+        assert_eq!(codigo, Some(1), "{ini}: {dicho}");
+        for parte in partes.iter().chain(&["Config.ini»"]) {
+            assert!(dicho.contains(parte), "«{parte}» no está en «{dicho}»");
+        }
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+}
+
 #[test]
 fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado() {
-    let base = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
-    for (ini, partes) in [
-        ("", &["falta la sección [Servidor]"][..]),
+    comprobar_fallos(&[
+        ("", &["falta la sección [Servidor]"]),
         ("[Otra]\nPuerto = 1\n", &["falta la sección [Servidor]"]),
         (
             "[Servidor]\nDirectorio = x\n",
@@ -57,9 +77,12 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
             "[Servidor]\nPuerto = 2575 ; HL7\nDirectorio = x\n",
             &["Puerto = «2575 ; HL7»"],
         ),
-        ("[Servidor\nPuerto = 1\n", &["no se entiende", "line 1"]),
         (
             "Direccion = localhost",
+            &["Direccion = «localhost»", "dirección IP"],
+        ),
+        (
+            "Dirección = localhost",
             &["Direccion = «localhost»", "dirección IP"],
         ),
         (
@@ -103,21 +126,31 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
             "Sincronizar = quizás",
             &["Sincronizar = «quizás»", "si, no"],
         ),
-    ] {
-        let carpeta = carpeta_nueva();
-        let texto = if ini.contains('[') || ini.is_empty() {
-            ini.to_owned()
-        } else {
-            format!("{base}{ini}\n")
-        };
-        fs::write(carpeta.join("Config.ini"), texto).unwrap();
-        let (dicho, codigo) = fallo(&carpeta, &[]);
-        assert_eq!(codigo, Some(1), "{ini}: {dicho}");
-        for parte in partes.iter().chain(&["Config.ini»"]) {
-            assert!(dicho.contains(parte), "«{parte}» no está en «{dicho}»");
-        }
-        fs::remove_dir_all(carpeta).unwrap();
-    }
+    ]);
+}
+
+#[test]
+fn una_linea_mal_escrita_o_repetida_se_dice_con_su_numero() {
+    comprobar_fallos(&[
+        (
+            "[Servidor\nPuerto = 1\n",
+            &["no se entiende", "(línea 1: falta el ])"],
+        ),
+        ("= valor", &["no se entiende", "(línea 4: falta la clave)"]),
+        ("Puerto = 1", &["está dos veces «Puerto»", "en la línea 4"]),
+        (
+            "Dirección = 127.0.0.1\nDIRECCIÓN = 127.0.0.1",
+            &["está dos veces «DIRECCIÓN»", "en la línea 5"],
+        ),
+        (
+            "[Servidor]\nPuerto = 0\n[Llamar]\nBC-20 = 127.0.0.1:1\nBC-20 = 127.0.0.1:2\n",
+            &["está dos veces «BC-20»", "en la línea 5"],
+        ),
+        (
+            "[Servidor]\nPuerto = 0\n[Servidor]\nDirectorio = x\n",
+            &["está dos veces «Servidor»", "en la línea 3"],
+        ),
+    ]);
 }
 
 #[test]
@@ -134,6 +167,8 @@ fn el_config_ini_del_programa_de_python_vale_sin_cambios() {
         (b"[Servidor]\nPuerto = 0\nDirectorio = an\xE1lisis a\xF1o\n", "análisis año"),
         (b"[Servidor]\nPuerto = 0\nDirectorio = an\xC3\xA1lisis\n", "análisis"),
         (b"\xFF\xFE[\0S\0e\0r\0v\0i\0d\0o\0r\0]\0\n\0P\0u\0e\0r\0t\0o\0=\x000\0\n\0D\0i\0r\0e\0c\0t\0o\0r\0i\0o\0=\0\xE1\0", "á"),
+        (b"\xFE\xFF\0[\0S\0e\0r\0v\0i\0d\0o\0r\0]\0\n\0P\0u\0e\0r\0t\0o\0=\x000\0\n\0D\0i\0r\0e\0c\0t\0o\0r\0i\0o\0=\0\xE1", "á"),
+        (b"[SERVID\xD3R]\nPuerto = 0\nDirect\xF3rio = %(Lab\xF3)s\nLabo = men\n", "men"),
     ] {
         let carpeta = carpeta_nueva();
         fs::write(carpeta.join("Config.ini"), ini).unwrap();
