@@ -180,7 +180,7 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
 }
 
 fn leer_carpeta(valor: &str, base: &Path) -> Result<PathBuf, String> {
-    if valor.is_empty() {
+    if valor.is_empty() || valor.contains(char::is_control) {
         return Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned());
     }
     // En el programa de Python, \ y / valían lo mismo.
@@ -309,9 +309,27 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
         })
 }
 
+/// Los equipos de una sección, nombre y valor. El nombre llega a la consola y al de un hilo: no
+/// puede llevar caracteres de control.
+fn leer_equipos<'a>(
+    secciones: &'a Secciones,
+    seccion: &'static str,
+) -> Result<Vec<(&'a str, &'a str)>, Problema> {
+    let equipos = secciones.claves(seccion);
+    let mut nombres = equipos.iter().map(|(nombre, _)| *nombre);
+    match nombres.find(|nombre| nombre.contains(char::is_control)) {
+        Some(nombre) => Err(Problema::MalNombre {
+            seccion,
+            nombre: nombre.to_owned(),
+        }),
+        None => Ok(equipos),
+    }
+}
+
 fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
-    let equipos = secciones.claves(SECCION_LLAMAR).into_iter();
+    let equipos = leer_equipos(secciones, SECCION_LLAMAR)?;
     equipos
+        .into_iter()
         .map(|(nombre, valor)| {
             let direccion = valor.parse().map_err(|_| {
                 let esperado = "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100";
@@ -332,7 +350,7 @@ fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
 
 fn leer_nombres(secciones: &Secciones) -> Result<Nombres, Problema> {
     let mut nombres = Nombres::default();
-    for (nombre, valor) in secciones.claves(SECCION_EQUIPOS) {
+    for (nombre, valor) in leer_equipos(secciones, SECCION_EQUIPOS)? {
         let mal = |esperado: String| {
             Problema::mal_valor(SECCION_EQUIPOS, nombre, valor.to_owned(), esperado)
         };
@@ -359,14 +377,21 @@ fn sobrantes(secciones: &Secciones) -> Vec<String> {
     ] {
         let claves = secciones.claves(seccion).into_iter();
         let ajenas = claves.filter(|(clave, _)| !es_una_de(clave, conocidas));
-        sobrantes.extend(ajenas.map(|(clave, _)| format!("la clave «{clave}» de [{seccion}]")));
+        sobrantes.extend(
+            ajenas.map(|(clave, _)| format!("la clave «{}» de [{seccion}]", visible(clave))),
+        );
     }
     let conocidas = [SECCION, SECCION_LLAMAR, SECCION_EQUIPOS, SECCION_REGISTRO];
     let ajenas = secciones
         .nombres()
         .filter(|nombre| !es_una_de(nombre, &conocidas));
-    sobrantes.extend(ajenas.map(|nombre| format!("la sección [{nombre}]")));
+    sobrantes.extend(ajenas.map(|nombre| format!("la sección [{}]", visible(nombre))));
     sobrantes
+}
+
+/// Lo escrito en el archivo, en una línea y sin caracteres que la consola obedezca.
+fn visible(texto: &str) -> String {
+    texto.replace(char::is_control, "\u{FFFD}")
 }
 
 /// Config.ini no sirve: qué archivo, qué sección, qué clave, qué decía y qué se esperaba.
@@ -383,6 +408,10 @@ enum Problema {
     Malformado(ErrorDeIni),
     FaltaSeccion,
     FaltaClave(&'static str),
+    MalNombre {
+        seccion: &'static str,
+        nombre: String,
+    },
     MalValor {
         seccion: &'static str,
         clave: String,
@@ -422,7 +451,8 @@ impl fmt::Display for ErrorDeConfiguracion {
             ),
             Problema::Malformado(ErrorDeIni::Repetido { nombre, linea }) => write!(
                 f,
-                "en «{ruta}» está dos veces «{nombre}»; deje solo una (la segunda está en la línea {linea})"
+                "en «{ruta}» está dos veces «{}»; deje solo una (la segunda está en la línea {linea})",
+                visible(nombre)
             ),
             Problema::FaltaSeccion => {
                 write!(
@@ -436,15 +466,27 @@ impl fmt::Display for ErrorDeConfiguracion {
                     "en «{ruta}», sección [{SECCION}], falta la clave {clave}; añada una línea {clave} = valor"
                 )
             }
+            Problema::MalNombre { seccion, nombre } => write!(
+                f,
+                "en «{ruta}», sección [{seccion}], el nombre «{}» lleva algún carácter que no se ve; borre la línea y escríbala de nuevo",
+                visible(nombre)
+            ),
             Problema::MalValor {
                 seccion,
                 clave,
                 valor,
                 esperado,
             } => {
+                let remedio = if valor.contains('\n') {
+                    "; si la línea siguiente es otra clave, quite los espacios de su comienzo"
+                } else {
+                    ""
+                };
                 write!(
                     f,
-                    "en «{ruta}», sección [{seccion}], {clave} = «{valor}» no sirve; se esperaba: {esperado}"
+                    "en «{ruta}», sección [{seccion}], {} = «{}» no sirve; se esperaba: {esperado}{remedio}",
+                    visible(clave),
+                    visible(valor)
                 )
             }
         }

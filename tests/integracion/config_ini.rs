@@ -47,6 +47,8 @@ fn comprobar_fallos(casos: &[(&str, &[&str])]) {
         for parte in partes.iter().chain(&["Config.ini»"]) {
             assert!(dicho.contains(parte), "«{parte}» no está en «{dicho}»");
         }
+        let en_una_linea = !dicho.trim_end().contains(char::is_control);
+        assert!(en_una_linea, "{dicho:?}");
         fs::remove_dir_all(carpeta).unwrap();
     }
 }
@@ -151,6 +153,52 @@ fn una_linea_mal_escrita_o_repetida_se_dice_con_su_numero() {
             &["está dos veces «Servidor»", "en la línea 3"],
         ),
     ]);
+}
+
+#[test]
+fn un_valor_que_sigue_en_otra_linea_dice_como_separarlas() {
+    let remedio = "; si la línea siguiente es otra clave, quite los espacios de su comienzo";
+    comprobar_fallos(&[
+        (
+            "Direccion = 127.0.0.1\n  Sincronizar = no",
+            &[
+                "Direccion = «127.0.0.1",
+                "Sincronizar = no» no sirve",
+                remedio,
+            ],
+        ),
+        (
+            "[Servidor]\nPuerto = 0\nDirectorio = x\n Direccion = 127.0.0.1\n",
+            &[
+                "Directorio = «x",
+                "Direccion = 127.0.0.1» no sirve",
+                remedio,
+            ],
+        ),
+        (
+            "[Servidor]\nPuerto = 0\nDirectorio = x\n[Registro]\nCarpeta = r\n Nivel = info",
+            &["[Registro], Carpeta = «r", remedio],
+        ),
+    ]);
+}
+
+#[test]
+fn un_caracter_de_control_no_llega_a_la_consola_ni_al_nombre_de_un_equipo() {
+    comprobar_fallos(&[
+        (
+            "[Servidor]\nPuerto = 0\nDirectorio = x\n[Equipos]\nA\u{1b}[2J = 127.0.0.1\n",
+            &["[Equipos], el nombre «A\u{FFFD}[2J» lleva algún carácter que no se ve"],
+        ),
+        (
+            "[Servidor]\nDirectorio = x\n[Llamar]\nBC\0\u{8}\u{9b}20 = 127.0.0.1:9\n",
+            &["[Llamar], el nombre «BC\u{FFFD}\u{FFFD}\u{FFFD}20» lleva"],
+        ),
+        ("Acuse = a\u{1b}b", &["Acuse = «a\u{FFFD}b» no sirve"]),
+        ("x\0 = 1\nx\0 = 2", &["está dos veces «x\u{FFFD}»"]),
+    ]);
+    let servidor = Servidor::con("x\u{1b} = 1\n[y\u{1b}]");
+    servidor.esperar_linea("sobra la clave «x\u{FFFD}» de [Servidor]");
+    servidor.esperar_linea("sobra la sección [y\u{FFFD}]");
 }
 
 #[test]
