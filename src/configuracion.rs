@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::time::Duration;
 
@@ -327,25 +327,32 @@ fn leer_equipos<'a>(
 }
 
 fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
-    let equipos = leer_equipos(secciones, SECCION_LLAMAR)?;
-    equipos
-        .into_iter()
-        .map(|(nombre, valor)| {
-            let direccion = valor.parse().map_err(|_| {
-                let esperado = "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100";
-                Problema::mal_valor(
-                    SECCION_LLAMAR,
-                    nombre,
-                    valor.to_owned(),
-                    esperado.to_owned(),
-                )
-            })?;
-            Ok(Llamada {
-                nombre: nombre.to_owned(),
-                direccion,
-            })
-        })
-        .collect()
+    let mut llamadas: Vec<Llamada> = Vec::new();
+    for (nombre, valor) in leer_equipos(secciones, SECCION_LLAMAR)? {
+        let mal = |esperado: String| {
+            Problema::mal_valor(SECCION_LLAMAR, nombre, valor.to_owned(), esperado)
+        };
+        let esperado = "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100";
+        let direccion = leer_destino(valor).ok_or_else(|| mal(esperado.to_owned()))?;
+        if let Some(otra) = llamadas.iter().find(|otra| otra.direccion == direccion) {
+            let otro = &otra.nombre;
+            return Err(mal(format!(
+                "una dirección IP y un puerto distintos de los de «{otro}»"
+            )));
+        }
+        llamadas.push(Llamada {
+            nombre: nombre.to_owned(),
+            direccion,
+        });
+    }
+    Ok(llamadas)
+}
+
+/// Una IPv4 escrita como IPv6 es el mismo destino; al puerto 0 no se puede llamar.
+fn leer_destino(valor: &str) -> Option<SocketAddr> {
+    let mut destino: SocketAddr = valor.parse().ok()?;
+    destino.set_ip(destino.ip().to_canonical());
+    (destino.port() != 0).then_some(destino)
 }
 
 fn leer_nombres(secciones: &Secciones) -> Result<Nombres, Problema> {
@@ -377,9 +384,15 @@ fn sobrantes(secciones: &Secciones) -> Vec<String> {
     ] {
         let claves = secciones.claves(seccion).into_iter();
         let ajenas = claves.filter(|(clave, _)| !es_una_de(clave, conocidas));
-        sobrantes.extend(
-            ajenas.map(|(clave, _)| format!("la clave «{}» de [{seccion}]", visible(clave))),
-        );
+        sobrantes.extend(ajenas.map(|(clave, valor)| {
+            let es_de_un_equipo = valor.parse::<IpAddr>().is_ok() || leer_destino(valor).is_some();
+            let sospecha = if es_de_un_equipo {
+                " (¿falta quitar el # de la línea [Equipos] o [Llamar]?)"
+            } else {
+                ""
+            };
+            format!("la clave «{}» de [{seccion}]{sospecha}", visible(clave))
+        }));
     }
     let conocidas = [SECCION, SECCION_LLAMAR, SECCION_EQUIPOS, SECCION_REGISTRO];
     let ajenas = secciones

@@ -117,14 +117,6 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
             &["AcuseDeFallo = «no»", "AE, AR, ninguno"],
         ),
         (
-            "[Llamar]\nBC-20 = 192.168.1.9\n[Servidor]\nDirectorio = x\n",
-            &["[Llamar], BC-20 = «192.168.1.9»", "192.168.1.250:5100"],
-        ),
-        (
-            "[Llamar]\n[Servidor]\nDirectorio = x\n",
-            &["falta la clave Puerto"],
-        ),
-        (
             "Sincronizar = quizás",
             &["Sincronizar = «quizás»", "si, no"],
         ),
@@ -199,6 +191,32 @@ fn un_caracter_de_control_no_llega_a_la_consola_ni_al_nombre_de_un_equipo() {
     let servidor = Servidor::con("x\u{1b} = 1\n[y\u{1b}]");
     servidor.esperar_linea("sobra la clave «x\u{FFFD}» de [Servidor]");
     servidor.esperar_linea("sobra la sección [y\u{FFFD}]");
+}
+
+#[test]
+fn un_equipo_se_llama_en_un_puerto_y_una_sola_vez() {
+    let esperado = "192.168.1.250:5100";
+    comprobar_fallos(&[
+        (
+            "[Llamar]\nBC-20 = 192.168.1.9\n[Servidor]\nDirectorio = x\n",
+            &["[Llamar], BC-20 = «192.168.1.9»", esperado],
+        ),
+        (
+            "[Llamar]\nBC-20 = 192.168.1.9:0\n[Servidor]\nDirectorio = x\n",
+            &["[Llamar], BC-20 = «192.168.1.9:0»", esperado],
+        ),
+        (
+            "[Llamar]\nA = 127.0.0.1:9\nB = 127.0.0.1:8\nC = [::ffff:127.0.0.1]:9\n[Servidor]\nDirectorio = x\n",
+            &[
+                "[Llamar], C = «[::ffff:127.0.0.1]:9»",
+                "distintos de los de «A»",
+            ],
+        ),
+        (
+            "[Llamar]\n[Servidor]\nDirectorio = x\n",
+            &["falta la clave Puerto"],
+        ),
+    ]);
 }
 
 #[test]
@@ -278,8 +296,13 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
 
 #[test]
 fn lo_que_nadie_lee_se_avisa() {
-    let servidor = Servidor::con("MaxConexion = 3\n[Registro]\nNivle = 1\n[Registros]\nx = 1");
-    servidor.esperar_linea("sobra la clave «MaxConexion» de [Servidor]");
+    let servidor = Servidor::con(
+        "MaxConexion = 3\nA = 10.0.0.1:9\nB = 10.0.0.1\n[Registro]\nNivle = 1\n[Registros]\nx = 1",
+    );
+    servidor.esperar_linea("sobra la clave «MaxConexion» de [Servidor]: nadie la lee");
+    for clave in ["A", "B"] {
+        servidor.esperar_linea(&format!("sobra la clave «{clave}» de [Servidor] (¿falta quitar el # de la línea [Equipos] o [Llamar]?): nadie la lee"));
+    }
     servidor.esperar_linea("sobra la clave «Nivle» de [Registro]");
     servidor.esperar_linea("sobra la sección [Registros]");
 }
