@@ -42,7 +42,7 @@ impl Diario {
         &self.carpeta
     }
 
-    /// Si se podría escribir; no escribe ni borra nada.
+    /// Si se podría escribir; crea lo que falte, y no escribe líneas ni borra archivos.
     pub fn probar(&self, ahora: NaiveDateTime) -> Result<(), String> {
         self.abrir(ahora.date())
             .map(drop)
@@ -89,11 +89,13 @@ impl Diario {
         let mut archivo = self.abrir(hoy)?;
         let antes = archivo.metadata()?.len();
         archivo.write_all(lineas).inspect_err(|_| {
-            // Lo que no cupo entero se quita: media línea se pegaría a la siguiente.
-            let _ = archivo.set_len(antes);
+            // Lo que no cupo entero se quita: media línea se pegaría a la siguiente. En Windows no se
+            // puede con un archivo abierto para añadir.
+            let para_recortar = OpenOptions::new().write(true).open(self.ruta(hoy));
+            let _ = para_recortar.and_then(|archivo| archivo.set_len(antes));
         })?;
         if self.limpiado != Some(hoy) {
-            self.borrar_viejos()?;
+            self.borrar_viejos();
             self.limpiado = Some(hoy);
         }
         Ok(())
@@ -101,26 +103,30 @@ impl Diario {
 
     fn abrir(&self, hoy: NaiveDate) -> io::Result<File> {
         fs::create_dir_all(&self.carpeta)?;
-        let nombre = format!("servidor_{}.log", hoy.format("%Y%m%d"));
         let mut modo = OpenOptions::new();
-        modo.create(true).append(true);
-        modo.open(self.carpeta.join(nombre))
+        modo.create(true).append(true).open(self.ruta(hoy))
+    }
+
+    fn ruta(&self, dia: NaiveDate) -> PathBuf {
+        let nombre = format!("servidor_{}.log", dia.format("%Y%m%d"));
+        self.carpeta.join(nombre)
     }
 
     /// Quedan los más recientes por su nombre, sin mirar qué día es: un reloj que se adelanta no los
     /// borra todos.
-    fn borrar_viejos(&self) -> io::Result<()> {
-        let mut archivos: Vec<_> = fs::read_dir(&self.carpeta)?
+    fn borrar_viejos(&self) {
+        // Si ahora no se dejan leer o borrar, se dejarán otro día.
+        let mut archivos: Vec<_> = fs::read_dir(&self.carpeta)
+            .into_iter()
+            .flatten()
             .flatten()
             .filter_map(|entrada| Some((dia_de(entrada.file_name().to_str()?)?, entrada.path())))
             .collect();
         archivos.sort();
         let sobran = archivos.len().saturating_sub(self.dias);
         for (_, ruta) in &archivos[..sobran] {
-            // Si ahora no se deja borrar, se dejará otro día.
             let _ = fs::remove_file(ruta);
         }
-        Ok(())
     }
 }
 

@@ -143,14 +143,14 @@ struct Salidas {
 }
 
 impl Salidas {
-    /// Primero al archivo: lo que se ve en la consola ya está en él.
+    /// Primero al archivo: lo que se ve en la consola ya está en él. Un aviso sobre el archivo va antes
+    /// que las líneas, entre las que puede estar la despedida.
     fn decir(&mut self, lineas: &[u8]) {
-        let aviso = self.archivar(lineas);
-        self.consola.decir(lineas);
-        if let Some(aviso) = aviso {
+        if let Some(aviso) = self.archivar(lineas) {
             let aviso = format!("{} {aviso}\n", encabezado(Level::Warn));
             self.consola.decir(aviso.as_bytes());
         }
+        self.consola.decir(lineas);
     }
 
     /// Devuelve lo que haya que avisar en la consola.
@@ -290,7 +290,10 @@ fn escribir(
             match entrada {
                 Entrada::Linea(linea) => bloque.extend_from_slice(&linea),
                 Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
-                Entrada::Constancia(linea) => drop(salidas.archivar(&linea)),
+                Entrada::Constancia(linea) => {
+                    salidas.decir(&std::mem::take(&mut bloque));
+                    drop(salidas.archivar(&linea));
+                }
                 Entrada::Vaciar(hecho) => vaciados.push(hecho),
             }
             proxima = if bloque.len() < BLOQUE_BYTES {
