@@ -12,6 +12,7 @@ Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un a
 Uso: servidor-hl7 [--config RUTA]
      servidor-hl7 --revisar [--config RUTA]
      servidor-hl7 --enviar [ARCHIVO...] [--a HOST:PUERTO] [--sin-trama] [--repetir N]
+                  [--config RUTA]
 
   --config RUTA    lee esa configuración en lugar de Config.ini
   --revisar        comprueba configuración, carpeta, disco, puerto y si contestan los equipos a
@@ -108,10 +109,10 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
         return Err("--revisar y --enviar no van juntas; dé primero una y después la otra".into());
     } else if enviar {
         Orden::Enviar(envio, destino)
-    } else if let Some(archivo) = envio.archivos.pop() {
-        return Err(Value(archivo.into()).unexpected());
     } else if let Some(opcion) = solo_con_enviar {
         return Err(format!("«{opcion}» solo vale con --enviar").into());
+    } else if let Some(archivo) = envio.archivos.pop() {
+        return Err(Value(archivo.into()).unexpected());
     } else if revisar {
         Orden::Revisar
     } else {

@@ -75,10 +75,12 @@ pub fn enviar(envio: &Envio, destino: &str, salida: &mut impl Write) -> Result<b
         })?;
         let tiempo = comienzo.elapsed();
         tiempos.push(tiempo);
+        let enviada = mensaje::leer_cabecera(mensaje);
+        let id = enviada.map_or(&b""[..], |cabecera| cabecera.campo(10));
         let cabecera = mensaje::leer_cabecera(&respuesta);
         let dicho = cabecera
             .as_ref()
-            .map(|cabecera| Dicho::leer(&respuesta, cabecera));
+            .map(|cabecera| Dicho::leer(&respuesta, cabecera, id));
         aceptados += usize::from(dicho.as_ref().is_some_and(Dicho::es_aceptacion));
         if total <= MAX_DETALLADOS {
             match dicho {
@@ -122,6 +124,13 @@ fn leer(archivos: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>, ErrorDeEnvio> {
         let mensaje = sin_trama(&leido);
         if mensaje.trim_ascii().is_empty() {
             return Err(ErrorDeEnvio::Vacio { ruta: ruta.clone() });
+        }
+        // Cada mensaje recibe su acuse: con dos en un archivo, no se sabría de cuál es cada uno.
+        if mensaje
+            .windows(2)
+            .any(|par| par == [FS, b'\r'] || par == [FS, VT])
+        {
+            return Err(ErrorDeEnvio::Varios { ruta: ruta.clone() });
         }
         Ok((ruta.display().to_string(), mensaje.to_vec()))
     };
@@ -191,11 +200,11 @@ fn preguntar(
                 canal.set_read_timeout(Some(RESTO_DE_LA_ESPERA))?;
                 continue;
             }
+            // No llegará más: lo que haya es lo que contestó.
+            Ok(0) | Err(_) if !recibido.is_empty() => return Ok(sin_trama(&recibido).to_vec()),
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             leido => leido?,
         };
-        if cuantos == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
         recibido.extend_from_slice(&trozo[..cuantos]);
         if esta_entero(&recibido) {
             return Ok(sin_trama(&recibido).to_vec());
@@ -224,10 +233,13 @@ struct Dicho {
     tipo: Vec<u8>,
     /// Si es la respuesta a una consulta, y dice que no hay nada que medir.
     sin_pendientes: bool,
+    /// Si su MSA-2 es de otro mensaje.
+    de_otro: bool,
 }
 
 impl Dicho {
-    fn leer(acuse: &[u8], cabecera: &Cabecera<'_>) -> Dicho {
+    /// `id` es el MSH-10 de lo que se envió.
+    fn leer(acuse: &[u8], cabecera: &Cabecera<'_>, id: &[u8]) -> Dicho {
         let separador = cabecera.campo(1);
         let campo = |nombre, numero| {
             let segmento = mensaje::segmento(acuse, nombre, separador).unwrap_or_default();
@@ -246,17 +258,19 @@ impl Dicho {
             texto: campo(b"MSA", 3).to_vec(),
             tipo: cabecera.campo(9).to_vec(),
             sin_pendientes,
+            de_otro: !campo(b"MSA", 2).is_empty() && campo(b"MSA", 2) != id,
         }
     }
 
     fn es_aceptacion(&self) -> bool {
-        self.sin_pendientes || matches!(self.codigo.as_slice(), b"AA" | b"CA")
+        !self.de_otro && (self.sin_pendientes || matches!(self.codigo.as_slice(), b"AA" | b"CA"))
     }
 }
 
 impl fmt::Display for Dicho {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let en_palabras = match self.codigo.as_slice() {
+            _ if self.de_otro => "es el acuse de otro mensaje; su MSA-2 no es el MSH-10 enviado",
             _ if self.sin_pendientes => "contestado: no hay nada pendiente",
             b"AA" | b"CA" => "aceptado, el mensaje está a salvo",
             b"AE" | b"CE" => "no se pudo guardar; mire la consola del servidor",
@@ -300,6 +314,11 @@ pub enum ErrorDeEnvio {
         /// Cuál.
         ruta: PathBuf,
     },
+    /// Un archivo tiene más de un mensaje.
+    Varios {
+        /// Cuál.
+        ruta: PathBuf,
+    },
     /// El destino no es una dirección, o nadie conoce su nombre.
     SinDireccion {
         /// Lo que debía ser `HOST:PUERTO`.
@@ -335,6 +354,13 @@ impl fmt::Display for ErrorDeEnvio {
             ErrorDeEnvio::Vacio { ruta } => {
                 let ruta = ruta.display();
                 write!(f, "«{ruta}» está vacío; elija un archivo con un mensaje")
+            }
+            ErrorDeEnvio::Varios { ruta } => {
+                let ruta = ruta.display();
+                write!(
+                    f,
+                    "«{ruta}» tiene más de un mensaje; póngalos en archivos distintos"
+                )
             }
             ErrorDeEnvio::SinDireccion { destino, causa }
                 if causa.kind() == ErrorKind::InvalidInput =>
@@ -382,7 +408,7 @@ impl fmt::Display for ErrorDeEnvio {
 impl std::error::Error for ErrorDeEnvio {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ErrorDeEnvio::Vacio { .. } => None,
+            ErrorDeEnvio::Vacio { .. } | ErrorDeEnvio::Varios { .. } => None,
             ErrorDeEnvio::Ilegible { causa, .. }
             | ErrorDeEnvio::SinDireccion { causa, .. }
             | ErrorDeEnvio::SinConexion { causa, .. }

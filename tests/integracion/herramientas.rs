@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -79,6 +79,8 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("malo.txt"), "hola").unwrap();
     fs::write(carpeta.join("vacio.hl7"), enmarcar(b"\r\n")).unwrap();
+    let dos = [enmarcar(&mensaje("1")), enmarcar(&mensaje("2"))].concat();
+    fs::write(carpeta.join("dos.hl7"), dos).unwrap();
     // Una parte de un nombre no puede pasar de 63 letras: nadie tiene que buscarlo en la red.
     let nombre_imposible = format!("{}:2575", "a".repeat(64));
     let destino = format!("127.0.0.1:{}", servidor.puerto);
@@ -110,6 +112,10 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
         (
             &["--enviar", "vacio.hl7", "--a", &destino],
             "«vacio.hl7» está vacío; elija un archivo con un mensaje",
+        ),
+        (
+            &["--enviar", "dos.hl7", "--a", &destino],
+            "«dos.hl7» tiene más de un mensaje; póngalos en archivos distintos",
         ),
         (
             &["--enviar", ".", "--a", &destino],
@@ -232,6 +238,31 @@ fn una_consulta_contestada_con_que_no_hay_nada_cuenta_como_aceptada() {
         );
         assert!(dicho.contains("aceptados: 1;"), "{dicho}");
     }
+}
+
+#[test]
+fn el_acuse_de_otro_mensaje_o_lo_que_no_es_hl7_no_cuenta_como_aceptado() {
+    let carpeta = carpeta_nueva();
+    for (contestacion, esperado) in [
+        (
+            &b"\x0BMSH|^~\\&|A|B|C|D|2026||ACK|9|P|2.3.1\rMSA|AA|OTRO|\r\x1C\r"[..],
+            "es el acuse de otro mensaje; su MSA-2 no es el MSH-10 enviado",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "contestó algo que no es HL7",
+        ),
+    ] {
+        let destino = receptor(move |mut canal| {
+            canal.read_exact(&mut [0; 200]).unwrap();
+            canal.write_all(contestacion).unwrap();
+            canal.shutdown(Shutdown::Write).unwrap();
+            let _ = canal.read_to_end(&mut Vec::new());
+        });
+        let (dicho, bien) = ejecutar(&carpeta, &["--enviar", "--a", &destino]);
+        assert!(!bien && dicho.contains(esperado), "{dicho}");
+    }
+    fs::remove_dir_all(carpeta).unwrap();
 }
 
 #[test]
