@@ -196,7 +196,7 @@ fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Diario>, Probl
 
 /// Puerto solo puede faltar si hay a quien llamar.
 fn leer_puerto(claves: &Claves<'_>, sin_llamadas: bool) -> Result<Option<u16>, Problema> {
-    if !sin_llamadas && claves.valor("Puerto").is_none() {
+    if !sin_llamadas && claves.valor("Puerto").is_none_or(|valor| valor.is_empty()) {
         return Ok(None);
     }
     let puerto = claves.obligatorio("Puerto", |valor| {
@@ -309,31 +309,31 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
         })
 }
 
-/// Los equipos de una sección, nombre y valor. El nombre llega a la consola y al de un hilo: no
-/// puede llevar caracteres de control.
+/// Los equipos de una sección, nombre y valor. El nombre llega a la consola: no puede llevar
+/// caracteres de control.
 fn leer_equipos<'a>(
     secciones: &'a Secciones,
     seccion: &'static str,
-) -> Result<Vec<(&'a str, &'a str)>, Problema> {
-    let equipos = secciones.claves(seccion);
-    let mut nombres = equipos.iter().map(|(nombre, _)| *nombre);
-    match nombres.find(|nombre| nombre.contains(char::is_control)) {
-        Some(nombre) => Err(Problema::MalNombre {
-            seccion,
-            nombre: nombre.to_owned(),
-        }),
-        None => Ok(equipos),
-    }
+) -> Result<Vec<(&'a str, String)>, Problema> {
+    let equipos = secciones.claves(seccion).into_iter();
+    equipos
+        .map(|(nombre, _)| {
+            if nombre.contains(char::is_control) {
+                let nombre = nombre.to_owned();
+                return Err(Problema::MalNombre { seccion, nombre });
+            }
+            Ok((nombre, secciones.valor(seccion, nombre).unwrap_or_default()))
+        })
+        .collect()
 }
 
 fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
     let mut llamadas: Vec<Llamada> = Vec::new();
     for (nombre, valor) in leer_equipos(secciones, SECCION_LLAMAR)? {
-        let mal = |esperado: String| {
-            Problema::mal_valor(SECCION_LLAMAR, nombre, valor.to_owned(), esperado)
-        };
+        let mal =
+            |esperado: String| Problema::mal_valor(SECCION_LLAMAR, nombre, valor.clone(), esperado);
         let esperado = "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100";
-        let direccion = leer_destino(valor).ok_or_else(|| mal(esperado.to_owned()))?;
+        let direccion = leer_destino(&valor).ok_or_else(|| mal(esperado.to_owned()))?;
         if let Some(otra) = llamadas.iter().find(|otra| otra.direccion == direccion) {
             let otro = &otra.nombre;
             return Err(mal(format!(
@@ -359,7 +359,7 @@ fn leer_nombres(secciones: &Secciones) -> Result<Nombres, Problema> {
     let mut nombres = Nombres::default();
     for (nombre, valor) in leer_equipos(secciones, SECCION_EQUIPOS)? {
         let mal = |esperado: String| {
-            Problema::mal_valor(SECCION_EQUIPOS, nombre, valor.to_owned(), esperado)
+            Problema::mal_valor(SECCION_EQUIPOS, nombre, valor.clone(), esperado)
         };
         let ip = valor
             .parse()
@@ -383,7 +383,8 @@ fn sobrantes(secciones: &Secciones) -> Vec<String> {
         (SECCION_REGISTRO, &CLAVES_DEL_REGISTRO),
     ] {
         let claves = secciones.claves(seccion).into_iter();
-        let ajenas = claves.filter(|(clave, _)| !es_una_de(clave, conocidas));
+        let ajenas =
+            claves.filter(|(clave, _)| !es_una_de(clave, conocidas) && !secciones.se_cita(clave));
         sobrantes.extend(ajenas.map(|(clave, valor)| {
             let es_de_un_equipo = valor.parse::<IpAddr>().is_ok() || leer_destino(valor).is_some();
             let sospecha = if es_de_un_equipo {

@@ -70,6 +70,14 @@ impl Secciones {
         Some(self.interpolar(seccion, texto, MAX_INTERPOLACIONES))
     }
 
+    /// Si algún valor cita a esa clave.
+    pub(crate) fn se_cita(&self, clave: &str) -> bool {
+        let cita = normalizar(&format!("%({clave})s"));
+        let claves = self.0.get_map_ref().values().flatten();
+        let mut valores = claves.filter_map(|(_, valor)| valor.as_deref());
+        valores.any(|valor| normalizar(valor).contains(&cita))
+    }
+
     fn literal(&self, seccion: &str, clave: &str) -> Option<&str> {
         let mut candidatas = self.claves(seccion);
         candidatas.extend(self.claves(SECCION_COMUN));

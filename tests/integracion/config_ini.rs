@@ -308,6 +308,17 @@ fn lo_que_nadie_lee_se_avisa() {
 }
 
 #[test]
+fn lo_que_otro_valor_cita_no_sobra_y_se_puede_citar_en_cada_seccion() {
+    let servidor = Servidor::con(
+        "Base = mensajes\nDirectorio = %(base)s\n[DEFAULT]\nRed = 127.0.0.\n[Equipos]\nUno = %(Red)s1",
+    );
+    servidor.conectar().entregar("77");
+    servidor.esperar_linea("Conexión Establecida desde Uno (127.0.0.1:");
+    assert_eq!(servidor.archivos().len(), 1);
+    assert!(!servidor.consola().contains("sobra"));
+}
+
+#[test]
 fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
     let carpeta = carpeta_nueva();
     let actual = carpeta.join("actual");
