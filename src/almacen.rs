@@ -31,7 +31,7 @@ use crate::causa;
 pub const APARTADOS: &str = "apartados";
 /// Cuántos mensajes conviene guardar juntos, a lo sumo: casi se gana lo mismo que con muchos más, y así
 /// los parciales abiertos de 64 conexiones caben en los 1024 archivos que muchos sistemas dejan abrir.
-pub const MAX_TANDA: usize = 12;
+const MAX_TANDA: usize = 12;
 const FIN_DE_PARCIAL: &str = ".parcial";
 /// Un parcial más nuevo puede ser de otro servidor que trabaja en la misma carpeta.
 const REPOSO_DE_UN_PARCIAL: Duration = Duration::from_mins(1);

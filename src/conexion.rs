@@ -229,13 +229,13 @@ impl Conversacion<'_> {
     fn encadena(&self, tanda: &Tanda, mensaje: &[u8], pendientes: usize) -> bool {
         (!tanda.mensajes.is_empty() || pendientes > mensaje.len() + TRAMA_BYTES)
             && self.recepcion.almacen.max_tanda() > 1
-            && mensaje.len() <= MAX_TANDA_BYTES
+            && tanda.bytes + mensaje.len() <= MAX_TANDA_BYTES
             && self.recepcion.reglas.ante_fallo != AnteFallo::Callar
             && leer_cabecera(mensaje).is_some_and(|cabecera| !cabecera.es_respuesta())
     }
 
     fn esta_llena(&self, tanda: &Tanda) -> bool {
-        tanda.mensajes.len() >= self.recepcion.almacen.max_tanda() || tanda.bytes > MAX_TANDA_BYTES
+        tanda.mensajes.len() >= self.recepcion.almacen.max_tanda()
     }
 
     fn atender_tanda(&mut self, tanda: &Tanda) -> Rumbo {
@@ -497,10 +497,13 @@ impl Conversacion<'_> {
         let codigo = codigo.filter(|_| self.fallo.is_none());
         let tipo = recibido.visible(9).to_string();
         let tipo = if tipo.is_empty() { "(sin tipo)" } else { &tipo };
-        let color = match (codigo, &archivo) {
-            (Some("AE" | "AR"), _) | (None, None) => Color::Mal,
-            (None, Some(_)) => Color::Aviso,
-            (Some(_), _) => Color::Bien,
+        let guardado = archivo
+            .as_ref()
+            .is_some_and(|archivo| !archivo.starts_with(APARTADOS));
+        let color = match codigo {
+            None if guardado => Color::Aviso,
+            None | Some("AE" | "AR") => Color::Mal,
+            Some(_) => Color::Bien,
         };
         // De RSP^K11^RSP_K11, lo que cabe en su columna.
         let dicho: Vec<_> = codigo

@@ -129,15 +129,15 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     });
     let mut acceso = configuracion.acceso;
     // Los equipos llamados no piden plaza, pero también ocupan la suya.
-    let caben = conexiones_que_caben().saturating_sub(configuracion.llamadas.len());
+    let caben = conexiones_que_caben(recepcion.almacen.max_tanda())
+        .saturating_sub(configuracion.llamadas.len());
     if escucha.is_some() && caben < acceso.max_conexiones {
-        let aviso = format!(
+        if caben == 0 {
+            return Err("el sistema no deja abrir archivos ni para una conexión; suba su límite de archivos abiertos".into());
+        }
+        warn!(
             "el sistema solo deja abrir archivos para {caben} conexiones, menos que MaxConexiones: no entrarán más; suba su límite de archivos abiertos"
         );
-        if caben == 0 {
-            return Err(aviso.into());
-        }
-        warn!("{aviso}");
         acceso.max_conexiones = caben;
     }
     let de_las_conexiones = Arc::clone(&recepcion);

@@ -12,8 +12,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::{info, warn};
 
-#[cfg(unix)]
-use crate::almacen::MAX_TANDA;
 use crate::apagado::APAGAR_SERVER;
 use crate::causa;
 use crate::equipo::{Equipo, Nombres};
@@ -23,10 +21,10 @@ const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
 /// Descriptores que usa el programa sin ninguna conexión, con holgura.
 #[cfg(unix)]
 const DESCRIPTORES_PROPIOS: u64 = 16;
-/// Los que una conexión puede tener a la vez: el suyo, los parciales de una tanda, su carpeta y la que
+/// Los que una conexión puede tener a la vez, además de sus parciales: el suyo, la carpeta y la que
 /// contiene a esta.
 #[cfg(unix)]
-const DESCRIPTORES_POR_CONEXION: u64 = MAX_TANDA as u64 + 3;
+const DESCRIPTORES_POR_CONEXION: u64 = 3;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -59,10 +57,11 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
-/// una más, y los mensajes de las que ya están no se podrían guardar. Antes pide cuantos le den.
+/// una más, y los mensajes de las que ya están no se podrían guardar. Cada una puede tener abiertos
+/// `parciales` archivos. Antes pide cuantos le den.
 #[cfg(unix)]
 #[must_use]
-pub fn conexiones_que_caben() -> usize {
+pub fn conexiones_que_caben(parciales: usize) -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let archivos = Resource::RLIMIT_NOFILE;
     // Sin saber el límite no hay nada que repartir: un accept que falle se dirá.
@@ -74,13 +73,14 @@ pub fn conexiones_que_caben() -> usize {
         Err(_) => actual,
     };
     let libres = descriptores.saturating_sub(DESCRIPTORES_PROPIOS);
-    usize::try_from(libres / DESCRIPTORES_POR_CONEXION).unwrap_or(usize::MAX)
+    let cada_una = DESCRIPTORES_POR_CONEXION + parciales as u64;
+    usize::try_from(libres / cada_una).unwrap_or(usize::MAX)
 }
 
 /// Windows no limita los descriptores de un proceso.
 #[cfg(not(unix))]
 #[must_use]
-pub fn conexiones_que_caben() -> usize {
+pub fn conexiones_que_caben(_parciales: usize) -> usize {
     usize::MAX
 }
 

@@ -149,7 +149,10 @@ fn si_el_sistema_no_deja_abrir_archivos_ni_para_un_equipo_no_se_arranca() {
     let salida = limitada.output().unwrap();
     assert!(!salida.status.success());
     let dicho = String::from_utf8(salida.stderr).unwrap();
-    assert!(dicho.contains("archivos para 0 conexiones"), "{dicho}");
+    assert!(
+        dicho.contains("no deja abrir archivos ni para una conexión"),
+        "{dicho}"
+    );
     std::fs::remove_dir_all(carpeta).unwrap();
 }
 

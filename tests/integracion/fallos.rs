@@ -9,8 +9,6 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use servidor_hl7::almacen::MAX_TANDA;
-
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
 use crate::rastreo::{Inyeccion, hay_strace};
 use crate::servidor_de_prueba::{Servidor, esperar, rutas};
@@ -70,6 +68,9 @@ enum Fallo {
     /// No se nota: todos reciben AA.
     NoSeNota,
 }
+
+/// Cuántos mensajes encadenados se guardan juntos.
+const EN_UNA_TANDA: usize = 12;
 
 /// Conexiones que envían a la vez en cada caso, y cuántos mensajes cada una.
 const CONEXIONES: usize = 3;
@@ -281,7 +282,7 @@ fn un_fallo_en_una_tanda_solo_toca_a_los_mensajes_que_alcanza() {
     }
     // Los de una tanda llegan en una sola escritura. Tras abrir y sincronizar cada parcial, la vez
     // siguiente es la de la carpeta.
-    let de_la_carpeta = MAX_TANDA + 1;
+    let de_la_carpeta = EN_UNA_TANDA + 1;
     for (inyeccion, sin_guardar, sin_aa) in [
         ("openat:error=ENOSPC:when=2", 1, SinAa::NoEsta),
         ("write:error=ENOSPC:when=3", 1, SinAa::NoEsta),
@@ -291,12 +292,12 @@ fn un_fallo_en_una_tanda_solo_toca_a_los_mensajes_que_alcanza() {
         ("renameat2:error=EACCES:when=4", 1, SinAa::NoEsta),
         (
             format!("openat:error=EMFILE:when={de_la_carpeta}").as_str(),
-            MAX_TANDA,
+            EN_UNA_TANDA,
             SinAa::NoEsta,
         ),
         (
             format!("fsync:error=EIO:when={de_la_carpeta}").as_str(),
-            MAX_TANDA,
+            EN_UNA_TANDA,
             SinAa::PuedeEstar,
         ),
         ("renameat2:error=EEXIST:when=4", 0, SinAa::NoEsta),
@@ -307,7 +308,7 @@ fn un_fallo_en_una_tanda_solo_toca_a_los_mensajes_que_alcanza() {
         let mut equipo = servidor.conectar();
         equipo.entregar("ANTES");
         let fallando = Inyeccion::comenzar(servidor.pid(), &[inyeccion]);
-        let mensajes: Vec<_> = (0..MAX_TANDA)
+        let mensajes: Vec<_> = (0..EN_UNA_TANDA)
             .map(|numero| mensaje(&format!("{numero:02}")))
             .collect();
         equipo.enviar(
