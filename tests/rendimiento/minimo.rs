@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use memchr::memchr;
+
 use crate::caso::{FS, VT};
 use crate::disco::Disco;
 
@@ -32,7 +34,7 @@ fn atender(mut canal: TcpStream, disco: &Disco) {
     let mut bufer = vec![0; 64 * 1024];
     let (mut inicio, mut revisado, mut fin) = (0, 0, 0);
     loop {
-        while let Some(distancia) = buscar_fs(&bufer[revisado..fin]) {
+        while let Some(distancia) = memchr(FS, &bufer[revisado..fin]) {
             let p = revisado + distancia;
             if p + 1 == fin {
                 break;
@@ -64,19 +66,4 @@ fn atender(mut canal: TcpStream, disco: &Disco) {
             _ => return,
         }
     }
-}
-
-/// Por tramos: buscar en cada uno es una comparación de muchos bytes a la vez.
-fn buscar_fs(bytes: &[u8]) -> Option<usize> {
-    let con_fs = |tramo: &[u8]| {
-        tramo
-            .iter()
-            .fold(0, |hay, octeto| hay | u8::from(*octeto == FS))
-    };
-    let sin_fs = bytes
-        .chunks_exact(64)
-        .take_while(|tramo| con_fs(tramo) == 0);
-    let saltado = sin_fs.count() * 64;
-    let distancia = bytes[saltado..].iter().position(|octeto| *octeto == FS)?;
-    Some(saltado + distancia)
 }
