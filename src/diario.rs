@@ -59,10 +59,11 @@ impl Diario {
                 self.perdidas
             )
         });
-        let constancia = aviso
-            .iter()
-            .map(|aviso| format!("{} AVISO {aviso}\n", ahora.format("%H:%M:%S%.3f")));
-        let mut texto = constancia.collect::<String>().into_bytes();
+        let mut texto = Vec::new();
+        if let Some(aviso) = &aviso {
+            let hora = ahora.format("%H:%M:%S%.3f");
+            texto.extend_from_slice(format!("{hora} AVISO {aviso}\n").as_bytes());
+        }
         texto.extend_from_slice(lineas);
         match self.escribir(&texto, ahora.date()) {
             Ok(()) => {

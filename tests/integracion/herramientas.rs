@@ -15,6 +15,16 @@ fn ejecutar(carpeta: &Path, argumentos: &[&str]) -> (String, bool) {
     (String::from_utf8(dicho).unwrap(), salida.status.success())
 }
 
+/// Con esos argumentos sale mal, y lo dice con esas palabras.
+fn sale_mal(carpeta: &Path, argumentos: &[&str], esperado: &str) {
+    let (dicho, bien) = ejecutar(carpeta, argumentos);
+    assert!(!bien, "{dicho}");
+    assert!(
+        dicho.contains(esperado),
+        "«{esperado}» no está en «{dicho}»"
+    );
+}
+
 /// Un receptor que hace eso con su única conexión. Devuelve su `HOST:PUERTO`.
 fn receptor(atender: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let escucha = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -145,12 +155,7 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
         (&["--enviar", "--a", "aqui"], "«aqui» no es un destino"),
         (&["--version=3"], "«--version» no lleva valor"),
     ] {
-        let (dicho, bien) = ejecutar(&carpeta, argumentos);
-        assert!(!bien, "{dicho}");
-        assert!(
-            dicho.contains(esperado),
-            "«{esperado}» no está en «{dicho}»"
-        );
+        sale_mal(&carpeta, argumentos, esperado);
     }
     fs::remove_dir_all(carpeta).unwrap();
 }
@@ -191,12 +196,7 @@ fn enviar_sin_a_envia_adonde_escucha_el_servidor_de_config_ini() {
     ] {
         let ini = format!("[Servidor]\nDirectorio = mensajes\n{claves}\n");
         fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let (dicho, bien) = ejecutar(&carpeta, &["--enviar"]);
-        assert!(!bien, "{dicho}");
-        assert!(
-            dicho.contains(esperado),
-            "«{esperado}» no está en «{dicho}»"
-        );
+        sale_mal(&carpeta, &["--enviar"], esperado);
     }
     fs::remove_dir_all(carpeta).unwrap();
 }
@@ -259,8 +259,7 @@ fn el_acuse_de_otro_mensaje_o_lo_que_no_es_hl7_no_cuenta_como_aceptado() {
             canal.shutdown(Shutdown::Write).unwrap();
             let _ = canal.read_to_end(&mut Vec::new());
         });
-        let (dicho, bien) = ejecutar(&carpeta, &["--enviar", "--a", &destino]);
-        assert!(!bien && dicho.contains(esperado), "{dicho}");
+        sale_mal(&carpeta, &["--enviar", "--a", &destino], esperado);
     }
     fs::remove_dir_all(carpeta).unwrap();
 }
@@ -277,15 +276,10 @@ fn si_el_receptor_cierra_sin_acusar_se_manda_mirar_su_consola() {
     };
     let carpeta = carpeta_nueva();
     for destino in [receptor(cierra_tras_leer), receptor(corta_sin_leer)] {
-        let (dicho, bien) = ejecutar(&carpeta, &["--enviar", "--a", &destino]);
-        assert!(!bien, "{dicho}");
         let esperado = format!(
             "«{destino}» no acusó «mensaje de muestra»: cerró la conexión; mire la consola del servidor\n"
         );
-        assert!(
-            dicho.contains(&esperado),
-            "«{esperado}» no está en «{dicho}»"
-        );
+        sale_mal(&carpeta, &["--enviar", "--a", &destino], &esperado);
     }
     fs::remove_dir_all(carpeta).unwrap();
 }
