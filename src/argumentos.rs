@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value};
-use servidor_hl7::envio::Envio;
+use servidor_hl7::ordenes::enviar::Envio;
 
 pub(crate) const AYUDA: &str = "\
 Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un archivo.

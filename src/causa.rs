@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 
 /// Causa y remedio, p. ej. `el disco está lleno; libere espacio`.
 #[must_use]
-pub fn explicar(error: &io::Error) -> String {
+pub(crate) fn explicar(error: &io::Error) -> String {
     let conocida = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "el disco está lleno; libere espacio",
         ErrorKind::PermissionDenied => {
@@ -50,7 +50,7 @@ pub fn explicar(error: &io::Error) -> String {
 
 /// La misma causa en letras y blancos ASCII, para el MSA-3 de un acuse.
 #[must_use]
-pub fn explicar_al_equipo(error: &io::Error) -> &'static str {
+pub(crate) fn explicar_al_equipo(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "No se pudo guardar porque el disco esta lleno"
@@ -67,7 +67,7 @@ pub fn explicar_al_equipo(error: &io::Error) -> &'static str {
 
 /// ERROR_SHARING_VIOLATION y ERROR_LOCK_VIOLATION (Windows): otro programa tiene el archivo.
 #[must_use]
-pub fn es_archivo_retenido(error: &io::Error) -> bool {
+pub(crate) fn es_archivo_retenido(error: &io::Error) -> bool {
     cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33))
 }
 

@@ -57,32 +57,19 @@
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
 //! | consulta | un mensaje con que el equipo pregunta qué debe medir; se le contesta que nada |
 //! | llamada | la conexión que abre el programa hacia un equipo que espera |
-//! | tanda | los mensajes que llegan encadenados, sin esperar cada acuse, y se guardan juntos |
 //! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
 //! | registro | lo que el programa dice, línea a línea; el diario son sus archivos, uno por día |
 //! | apartado | bytes que no llegaron a ser un mensaje, guardados en `apartados/` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod acuse;
 pub mod almacen;
-pub mod apagado;
-pub mod causa;
-pub mod conexion;
+pub mod cable;
+mod causa;
 pub mod configuracion;
-pub mod consola;
-pub mod consulta;
-pub mod diario;
-pub mod envio;
-pub mod equipo;
-pub mod indicio;
-mod ini;
-pub mod llamada;
-pub mod mensaje;
+pub mod hl7;
+pub mod ordenes;
+pub mod recepcion;
 pub mod registro;
-pub mod revision;
-pub mod servidor;
-pub mod totales;
-pub mod trama;
+mod texto;
 pub mod ventana;
-pub mod vigilancia;

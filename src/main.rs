@@ -17,17 +17,18 @@ use std::time::Duration;
 use chrono::Local;
 use log::{error, info, warn};
 use servidor_hl7::almacen::Almacen;
-use servidor_hl7::conexion::{self, Recepcion};
 use servidor_hl7::configuracion::Configuracion;
-use servidor_hl7::envio::enviar;
-use servidor_hl7::equipo::{self, Equipo};
-use servidor_hl7::llamada::mantener;
+use servidor_hl7::ordenes::enviar::enviar;
+use servidor_hl7::ordenes::revisar::revisar;
+use servidor_hl7::recepcion::conexion::{self, Recepcion};
+use servidor_hl7::recepcion::equipo::{self, Equipo};
+use servidor_hl7::recepcion::llamada::mantener;
+use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada};
+use servidor_hl7::recepcion::servidor::{abrir_puerto, conexiones_que_caben, iniciar_servidor};
+use servidor_hl7::recepcion::totales::Totales;
+use servidor_hl7::recepcion::vigilancia::{decir_tabla, vigilar};
 use servidor_hl7::registro::{self, Registro};
-use servidor_hl7::revision::revisar;
-use servidor_hl7::servidor::{abrir_puerto, conexiones_que_caben, iniciar_servidor};
-use servidor_hl7::totales::Totales;
-use servidor_hl7::vigilancia::{decir_tabla, vigilar};
-use servidor_hl7::{apagado, ventana};
+use servidor_hl7::ventana;
 
 use crate::argumentos::{Argumentos, Orden};
 
@@ -107,7 +108,8 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
         None => None,
     };
     let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
-    let parada = atender_interrupciones()?;
+    let parada = Arc::new(Parada::new(&APAGAR_SERVER));
+    let pedida = atender_interrupciones(&parada)?;
 
     let carpeta = almacen.carpeta().display().to_string();
     info!("Archivo por Guardar en: {carpeta}");
@@ -125,12 +127,12 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
         limites: configuracion.limites,
         reglas: configuracion.reglas,
         totales: Totales::default(),
+        parada: Arc::clone(&parada),
         ancho_de_equipo: equipo::ancho(nombrados.chain(nombres.todos())),
     });
     let mut acceso = configuracion.acceso;
     // Los equipos llamados no piden plaza, pero también ocupan la suya.
-    let caben = conexiones_que_caben(recepcion.almacen.max_tanda())
-        .saturating_sub(configuracion.llamadas.len());
+    let caben = conexiones_que_caben().saturating_sub(configuracion.llamadas.len());
     if escucha.is_some() && caben < acceso.max_conexiones {
         if caben == 0 {
             return Err("el sistema no deja abrir archivos ni para una conexión; suba su límite de archivos abiertos".into());
@@ -144,8 +146,11 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     let atender = move |canal: &_, equipo: &_| conexion::atender(canal, equipo, &de_las_conexiones);
     for llamada in configuracion.llamadas {
         let (atender, recepcion) = (atender.clone(), Arc::clone(&recepcion));
+        let recepcion_parada = Arc::clone(&parada);
         let ultimo = move |equipo: &Equipo| recepcion.totales.ultimo(&equipo.quien);
-        abrir_hilo("llamada", move || mantener(&llamada, atender, ultimo))?;
+        abrir_hilo("llamada", move || {
+            mantener(&llamada, &recepcion_parada, atender, ultimo);
+        })?;
     }
     let vigilada = Arc::clone(&recepcion);
     abrir_hilo("vigilancia", move || {
@@ -158,16 +163,17 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     let mut titulo = format!("servidor-hl7: {carpeta}");
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
+        let parada = Arc::clone(&parada);
         abrir_hilo("puerto", move || {
-            iniciar_servidor(&escucha, &acceso, &nombres, atender)
+            iniciar_servidor(&escucha, &acceso, &nombres, &parada, atender)
         })?;
         info!("Servidor Escuchando el Puerto {puerto}");
         titulo = format!("servidor-hl7: puerto {puerto}, {carpeta}");
     }
     registro.titular(&titulo);
 
-    let plazo = esperar_parada(&parada, &recepcion.almacen);
-    let pendientes = apagado::esperar(plazo);
+    let plazo = esperar_parada(&pedida, &recepcion.almacen);
+    let pendientes = parada.esperar(plazo);
     if pendientes > 0 {
         warn!("mensajes sin acusar al parar: {pendientes}; sus equipos los enviarán de nuevo");
     }
@@ -246,10 +252,11 @@ fn donde_escucha(config: Option<PathBuf>) -> Result<String, Box<dyn Error>> {
 
 /// Ctrl+C, SIGTERM o el cierre de la ventana avisan por el canal, con lo que se puede esperar a los
 /// mensajes en curso; la segunda vez se sale ya.
-fn atender_interrupciones() -> Result<Receiver<Duration>, Box<dyn Error>> {
-    let (aviso, parada) = channel();
+fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
+    let (aviso, pedida) = channel();
+    let parada = Arc::clone(parada);
     let pedir_parada = move |plazo| {
-        if apagado::manejar_interrupcion() {
+        if parada.manejar_interrupcion() {
             process::exit(1);
         }
         info!("Recibida Señal de Detención. Deteniendo el Servidor...");
@@ -259,7 +266,7 @@ fn atender_interrupciones() -> Result<Receiver<Duration>, Box<dyn Error>> {
     let al_cerrar = pedir_parada.clone();
     ctrlc::set_handler(move || pedir_parada(PLAZO_DE_PARADA))?;
     ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
-    Ok(parada)
+    Ok(pedida)
 }
 
 /// Espera la parada y, mientras tanto, lleva a apartados los parciales de una caída anterior. Devuelve

@@ -1,10 +1,11 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use servidor_hl7::equipo::Nombres;
-use servidor_hl7::servidor::{Acceso, iniciar_servidor};
+use servidor_hl7::recepcion::equipo::Nombres;
+use servidor_hl7::recepcion::parada::Parada;
+use servidor_hl7::recepcion::servidor::{Acceso, iniciar_servidor};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, esperar};
@@ -95,7 +96,9 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
         permitidos: Vec::new(),
     };
     thread::spawn(move || {
-        iniciar_servidor(&escucha, &acceso, &Nombres::default(), move |_, _| {
+        static BANDERA: AtomicBool = AtomicBool::new(false);
+        let (nombres, parada) = (Nombres::default(), Parada::new(&BANDERA));
+        iniciar_servidor(&escucha, &acceso, &nombres, &parada, move |_, _| {
             let numero = cuenta.fetch_add(1, Ordering::Relaxed);
             assert!(numero > 0, "pánico a propósito");
             Ok(())
@@ -113,7 +116,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 #[test]
 fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que_deja_abrir_el_sistema()
  {
-    let servidor = Servidor::limitado("ulimit -n 136");
+    let servidor = Servidor::limitado("ulimit -n 48");
     servidor.esperar_linea("solo deja abrir archivos para 8 conexiones");
     let mut dentro: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
     for equipo in &mut dentro {
@@ -145,7 +148,7 @@ fn si_el_sistema_no_deja_abrir_archivos_ni_para_un_equipo_no_se_arranca() {
     let carpeta = carpeta_nueva();
     let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
     std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut limitada = limitada(&carpeta, "ulimit -n 24");
+    let mut limitada = limitada(&carpeta, "ulimit -n 19");
     let salida = limitada.output().unwrap();
     assert!(!salida.status.success());
     let dicho = String::from_utf8(salida.stderr).unwrap();

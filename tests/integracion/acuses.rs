@@ -1,9 +1,9 @@
 use chrono::{NaiveDate, NaiveDateTime};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use servidor_hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
-use servidor_hl7::consulta::negar;
-use servidor_hl7::mensaje::{abre, leer_cabecera};
+use servidor_hl7::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
+use servidor_hl7::hl7::consulta::negar;
+use servidor_hl7::hl7::mensaje::{abre, leer_cabecera};
 
 const VEREDICTOS: [Veredicto; 4] = [
     Veredicto::Aceptado,

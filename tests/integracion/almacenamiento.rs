@@ -166,7 +166,7 @@ fn dos_servidores_en_una_carpeta_no_pierden_ni_pisan_nada() {
 }
 
 fn guardar(almacen: &Almacen, mensaje: &[u8], hora: NaiveDateTime) -> String {
-    almacen.guardar(&[(mensaje, hora)]).remove(0).unwrap()
+    almacen.guardar(mensaje, hora).unwrap()
 }
 
 #[test]
@@ -244,17 +244,12 @@ fn un_archivo_que_ya_existe_nunca_se_reemplaza() {
 
 /// El nombre que tocaba al segundo es ya de otro: él y los que le siguen toman otros posteriores.
 #[test]
-fn los_de_una_tanda_van_en_orden_aunque_un_nombre_sea_de_otro() {
+fn los_nombres_van_en_orden_aunque_uno_sea_de_otro() {
     let carpeta = carpeta_nueva();
     let ajeno = carpeta.join("HL7_ORU_20260912094501123_0001.res");
     fs::write(&ajeno, "de otro").unwrap();
     let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
-    let mensajes = [b"a", b"b", b"c", b"d"].map(|mensaje| (&mensaje[..], instante()));
-    let nombres: Vec<_> = almacen
-        .guardar(&mensajes)
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let nombres = [b"a", b"b", b"c", b"d"].map(|mensaje| guardar(&almacen, mensaje, instante()));
     assert!(nombres.is_sorted(), "{nombres:?}");
     let contenidos: Vec<_> = nombres
         .iter()

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
+use crate::analizador_simulado::{Analizador, mensaje, mensaje_de};
 use crate::rastreo::{Inyeccion, hay_strace};
 use crate::servidor_de_prueba::{Servidor, esperar, rutas};
 
@@ -68,9 +68,6 @@ enum Fallo {
     /// No se nota: todos reciben AA.
     NoSeNota,
 }
-
-/// Cuántos mensajes encadenados se guardan juntos.
-const EN_UNA_TANDA: usize = 12;
 
 /// Conexiones que envían a la vez en cada caso, y cuántos mensajes cada una.
 const CONEXIONES: usize = 3;
@@ -271,76 +268,6 @@ fn bajo_una_lluvia_de_fallos_cada_aa_esta_en_el_disco_y_despues_todo_vuelve() {
     }
     comprobar_promesa(&servidor.archivos(), &enviados, SinAa::PuedeEstar);
     sin_parciales(&servidor);
-}
-
-/// Los que llegan encadenados se guardan juntos: el fallo de uno es solo suyo, salvo el de la carpeta,
-/// que es de todos.
-#[test]
-fn un_fallo_en_una_tanda_solo_toca_a_los_mensajes_que_alcanza() {
-    if !hay_strace() {
-        return;
-    }
-    // Los de una tanda llegan en una sola escritura. Tras abrir y sincronizar cada parcial, la vez
-    // siguiente es la de la carpeta.
-    let de_la_carpeta = EN_UNA_TANDA + 1;
-    for (inyeccion, sin_guardar, sin_aa) in [
-        ("openat:error=ENOSPC:when=2", 1, SinAa::NoEsta),
-        ("write:error=ENOSPC:when=3", 1, SinAa::NoEsta),
-        ("write:error=ENOSPC:when=2..4", 3, SinAa::NoEsta),
-        ("fsync:error=EIO:when=1", 1, SinAa::NoEsta),
-        ("fsync:error=EIO:when=5..6", 2, SinAa::NoEsta),
-        ("renameat2:error=EACCES:when=4", 1, SinAa::NoEsta),
-        (
-            format!("openat:error=EMFILE:when={de_la_carpeta}").as_str(),
-            EN_UNA_TANDA,
-            SinAa::NoEsta,
-        ),
-        (
-            format!("fsync:error=EIO:when={de_la_carpeta}").as_str(),
-            EN_UNA_TANDA,
-            SinAa::PuedeEstar,
-        ),
-        ("renameat2:error=EEXIST:when=4", 0, SinAa::NoEsta),
-        ("renameat2:error=EEXIST:when=1..3", 0, SinAa::NoEsta),
-        ("fadvise64:error=EINVAL", 0, SinAa::NoEsta),
-    ] {
-        let servidor = Servidor::arrancar();
-        let mut equipo = servidor.conectar();
-        equipo.entregar("ANTES");
-        let fallando = Inyeccion::comenzar(servidor.pid(), &[inyeccion]);
-        let mensajes: Vec<_> = (0..EN_UNA_TANDA)
-            .map(|numero| mensaje(&format!("{numero:02}")))
-            .collect();
-        equipo.enviar(
-            &mensajes
-                .iter()
-                .flat_map(|m| enmarcar(m))
-                .collect::<Vec<u8>>(),
-        );
-        let mut enviados: Vec<_> = mensajes
-            .into_iter()
-            .map(|mensaje| Enviado {
-                codigo: equipo.si_acusa().map(|acuse| acuse.codigo),
-                mensaje,
-            })
-            .collect();
-        drop(fallando);
-        let con_ae = enviados
-            .iter()
-            .filter(|enviado| enviado.codigo.as_deref() == Some("AE"));
-        assert_eq!(con_ae.count(), sin_guardar, "{inyeccion}");
-        enviados.insert(
-            0,
-            Enviado {
-                mensaje: mensaje("ANTES"),
-                codigo: Some("AA".to_owned()),
-            },
-        );
-        let archivos = servidor.archivos();
-        comprobar_promesa(&archivos, &enviados, sin_aa);
-        assert!(archivos[1..].is_sorted(), "{inyeccion}: en desorden");
-        sin_parciales(&servidor);
-    }
 }
 
 /// Lo que falla fuera del almacén: aceptar, abrir el hilo, contestar.

@@ -153,27 +153,6 @@ fn el_orden_se_cumple_con_dieciseis_conexiones_y_mensajes_encadenados() {
     }
 }
 
-/// Quien envía sin esperar cada acuse no paga una sincronización de la carpeta por mensaje.
-#[test]
-fn los_mensajes_encadenados_comparten_la_sincronizacion_de_la_carpeta() {
-    if !hay_strace() {
-        return;
-    }
-    let (carpeta, rastro) = rastrear("", |servidor| {
-        let mut equipo = servidor.conectar();
-        let tramas = (0..100).flat_map(|numero| enmarcar(&mensaje(&numero.to_string())));
-        equipo.enviar(&tramas.collect::<Vec<u8>>());
-        (0..100).for_each(|numero| equipo.esperar_aa(&numero.to_string()));
-    });
-    let de_la_carpeta = format!("<{}>", carpeta.display());
-    let veces = rastro
-        .iter()
-        .filter(|llamada| llamada.nombre == "fsync" && llamada.argumentos.contains(&de_la_carpeta))
-        .count();
-    // La primera lectura puede traer solo algunos; los del búfer van de doce en doce.
-    assert!((1..14).contains(&veces), "{veces} veces para 100 mensajes");
-}
-
 /// La carpeta desaparece y una conexión la crea otra vez: ninguna otra acusa antes de que el
 /// nombre de la carpeta esté también en el disco.
 #[test]

@@ -5,7 +5,7 @@
 //! cada texto del manual, en el código.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Frases del código que no son avisos ni errores, por su comienzo.
 const NO_SON_AVISOS: [&str; 25] = [
@@ -60,8 +60,8 @@ fn cada_aviso_y_cada_error_esta_en_el_manual_y_el_manual_no_inventa_ninguno() {
     let citas = citas(&manual);
     let mut avisos = Vec::new();
     let mut todas = Vec::new();
-    for entrada in fs::read_dir(proyecto.join("src")).unwrap() {
-        let fuente = leer(&entrada.unwrap().path());
+    for ruta in fuentes(&proyecto.join("src")) {
+        let fuente = leer(&ruta);
         let (programa, _) = fuente
             .split_once("#[cfg(test)]\nmod tests")
             .unwrap_or((&fuente, ""));
@@ -104,6 +104,20 @@ fn cada_aviso_y_cada_error_esta_en_el_manual_y_el_manual_no_inventa_ninguno() {
         let existe = todas.iter().any(|frase| frase.starts_with(comienzo));
         assert!(existe, "ya no hace falta excluir «{comienzo}»");
     }
+}
+
+/// Los archivos de una carpeta y de las que contiene.
+fn fuentes(carpeta: &Path) -> Vec<PathBuf> {
+    let rutas = fs::read_dir(carpeta).unwrap().map(|e| e.unwrap().path());
+    rutas
+        .flat_map(|ruta| {
+            if ruta.is_dir() {
+                fuentes(&ruta)
+            } else {
+                vec![ruta]
+            }
+        })
+        .collect()
 }
 
 fn leer(ruta: &Path) -> String {

@@ -2,9 +2,11 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use servidor_hl7::apagado;
+use servidor_hl7::recepcion::parada::Parada;
 
 use crate::analizador_simulado::{Analizador, mensaje};
 use crate::servidor_de_prueba::{
@@ -101,15 +103,18 @@ fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
     }
 }
 
-/// La cuenta es del proceso: ninguna otra prueba de este ejecutable la usa.
 #[test]
 fn la_parada_espera_a_los_mensajes_en_curso_y_no_deja_comenzar_otros() {
-    let en_curso = apagado::comenzar(2).unwrap();
-    assert!(!apagado::manejar_interrupcion(), "es la primera vez");
-    assert!(apagado::manejar_interrupcion(), "es la segunda vez");
-    assert!(apagado::comenzar(1).is_none());
-    assert_eq!(apagado::esperar(Duration::from_millis(50)), 2);
-    let hilo = std::thread::spawn(|| apagado::esperar(Duration::from_secs(20)));
-    drop(en_curso);
-    assert_eq!(hilo.join().unwrap(), 0);
+    static BANDERA: AtomicBool = AtomicBool::new(false);
+    let parada = Parada::new(&BANDERA);
+    let en_curso = [parada.comenzar().unwrap(), parada.comenzar().unwrap()];
+    assert!(!parada.manejar_interrupcion(), "es la primera vez");
+    assert!(parada.manejar_interrupcion(), "es la segunda vez");
+    assert!(parada.comenzar().is_none());
+    assert_eq!(parada.esperar(Duration::from_millis(50)), 2);
+    thread::scope(|hilos| {
+        let hilo = hilos.spawn(|| parada.esperar(Duration::from_secs(20)));
+        drop(en_curso);
+        assert_eq!(hilo.join().unwrap(), 0);
+    });
 }

@@ -2,8 +2,8 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use servidor_hl7::indicio::Indicio;
-use servidor_hl7::trama::{COMIENZO_BYTES, Lector, Limites, Motivo, Suceso, enmarcar};
+use servidor_hl7::cable::Indicio;
+use servidor_hl7::cable::{COMIENZO_BYTES, Lector, Limites, Motivo, Suceso, enmarcar};
 
 const LIMITES: Limites = Limites {
     mensaje_bytes: 100,

@@ -4,10 +4,10 @@
 
 use chrono::NaiveDate;
 use libfuzzer_sys::fuzz_target;
-use servidor_hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
-use servidor_hl7::consulta;
-use servidor_hl7::indicio::Indicio;
-use servidor_hl7::mensaje::leer_cabecera;
+use servidor_hl7::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas, Veredicto};
+use servidor_hl7::hl7::consulta;
+use servidor_hl7::cable::Indicio;
+use servidor_hl7::hl7::mensaje::leer_cabecera;
 
 fuzz_target!(|mensaje: &[u8]| {
     let ahora = NaiveDate::default()

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use servidor_hl7::trama::{Lector, Limites, Suceso};
+use servidor_hl7::cable::{Lector, Limites, Suceso};
 
 const LIMITES: Limites = Limites {
     mensaje_bytes: 200,

@@ -11,7 +11,7 @@ use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use log::{debug, info, warn};
 
 use crate::causa;
-use crate::totales::{Silencio, Totales};
+use crate::recepcion::totales::{Silencio, Totales};
 
 const CADA: Duration = Duration::from_secs(5);
 /// El aviso de espacio no se repite antes.

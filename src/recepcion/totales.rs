@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
-use crate::equipo;
+use crate::recepcion::equipo;
 
 /// Cuántos equipos se cuentan uno por uno; los demás, juntos: a la red puede conectarse cualquiera.
 const MAX_EQUIPOS: usize = 1000;

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use memchr::memchr2;
 
-use crate::indicio::{Indicio, Muestra};
-use crate::mensaje::{self, CR, LF};
+use super::indicio::{Indicio, Muestra};
+use crate::hl7::mensaje::{self, CR, LF};
 
 /// Comienzo de una trama MLLP.
-pub const VT: u8 = 0x0B;
+pub(crate) const VT: u8 = 0x0B;
 /// Fin de una trama MLLP, seguido de CR.
-pub const FS: u8 = 0x1C;
+pub(crate) const FS: u8 = 0x1C;
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
 pub const COMIENZO_BYTES: usize = 64 * 1024;

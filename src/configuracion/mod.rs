@@ -2,6 +2,8 @@
 //!
 //! Único módulo que conoce los nombres de las claves y lo que vale en cada una.
 
+mod ini;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -12,18 +14,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use crate::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
+use crate::cable::Limites;
 use crate::causa;
-use crate::diario::Diario;
-use crate::equipo::Nombres;
-use crate::ini::{ErrorDeIni, Secciones, mismo_nombre};
-use crate::llamada::Llamada;
-use crate::servidor::Acceso;
-use crate::trama::Limites;
-use crate::vigilancia::Vigilancia;
+use crate::configuracion::ini::{ErrorDeIni, Secciones, mismo_nombre};
+use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
+use crate::recepcion::equipo::Nombres;
+use crate::recepcion::llamada::Llamada;
+use crate::recepcion::servidor::Acceso;
+use crate::recepcion::vigilancia::Vigilancia;
+use crate::registro::diario::Diario;
 
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
-const POR_OMISION: &str = include_str!("../Config.ini");
+const POR_OMISION: &str = include_str!("../../Config.ini");
 const SECCION: &str = "Servidor";
 /// Los equipos a los que se llama, uno por clave.
 const SECCION_LLAMAR: &str = "Llamar";

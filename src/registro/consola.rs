@@ -1,9 +1,8 @@
-//! La consola, escrita por su propio hilo, y los colores de lo que se ve en ella.
+//! La consola, escrita por su propio hilo.
 //!
 //! Una consola que deja de leer (en Windows basta un clic en la ventana) no retiene a nadie: lo que
 //! no cabe en la fila se pierde, y se cuenta para decirlo después. No sabe qué dicen las líneas.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,60 +12,13 @@ use std::time::Duration;
 
 use chrono::Local;
 
+use crate::texto::{contar_lineas, sin_color};
 use crate::ventana;
 
 /// Cuánto puede esperar a que la consola lea.
 const FILA_BYTES: usize = 512 * 1024;
 /// Cuánto se espera a una consola que no lee, al final.
 const PLAZO: Duration = Duration::from_millis(500);
-const ESC: u8 = 0x1B;
-
-/// Lo que un color dice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Color {
-    /// Verde: está a salvo.
-    Bien,
-    /// Amarillo: alguien debe mirarlo.
-    Aviso,
-    /// Rojo: algo no se guardó.
-    Mal,
-}
-
-/// El texto con su color, que solo llega a verse en una terminal.
-pub fn colorear(texto: impl fmt::Display, color: Color) -> impl fmt::Display {
-    let codigo = match color {
-        Color::Bien => 32,
-        Color::Aviso => 33,
-        Color::Mal => 31,
-    };
-    fmt::from_fn(move |f| write!(f, "\x1b[{codigo}m{texto}\x1b[0m"))
-}
-
-/// Las líneas sin los colores de [`colorear`].
-pub(crate) fn sin_color(lineas: &[u8]) -> Vec<u8> {
-    let mut limpias = Vec::with_capacity(lineas.len());
-    let mut resto = lineas;
-    while let Some(p) = memchr::memchr(ESC, resto) {
-        limpias.extend_from_slice(&resto[..p]);
-        resto = &resto[p + 1..];
-        let colores = [&b"[0m"[..], b"[31m", b"[32m", b"[33m"];
-        if let Some(sin_codigo) = colores
-            .iter()
-            .find_map(|codigo| resto.strip_prefix(*codigo))
-        {
-            resto = sin_codigo;
-        } else {
-            limpias.push(ESC);
-        }
-    }
-    limpias.extend_from_slice(resto);
-    limpias
-}
-
-/// Cuántas líneas hay en unas líneas enteras.
-pub(crate) fn contar_lineas(lineas: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', lineas).count()
-}
 
 enum Entrada {
     Texto(Vec<u8>),
@@ -169,24 +121,6 @@ fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write) {
         let _ = salida.flush();
         if let Some(hecho) = vaciado {
             let _ = hecho.send(());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sin_color_quita_los_colores_y_nada_mas() {
-        let linea = format!(
-            "a {} m {} b\n",
-            colorear("AA", Color::Bien),
-            colorear("x", Color::Mal)
-        );
-        assert_eq!(sin_color(linea.as_bytes()), b"a AA m x b\n");
-        for igual in [&b""[..], b"\n", b"ninguno [32m\n", b"otro \x1b[2Jm y \x1b"] {
-            assert_eq!(sin_color(igual), igual);
         }
     }
 }

@@ -11,10 +11,10 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::cable::{FS, VT, enmarcar};
 use crate::causa;
-use crate::mensaje::{self, Cabecera};
-use crate::registro::escapar;
-use crate::trama::{self, FS, VT};
+use crate::hl7::mensaje::{self, Cabecera};
+use crate::texto::{escapar, milisegundos};
 
 /// El mensaje que se envía cuando no se nombra ningún archivo. El paciente es inventado.
 const MUESTRA: &[u8] = b"MSH|^~\\&|EQUIPO|LABORATORIO|LIS|HOSPITAL|20260912094501||ORU^R01|PRUEBA-1|P|2.3.1||||||UNICODE\r\
@@ -184,7 +184,7 @@ fn preguntar(
     mut al_tardar: impl FnMut(),
 ) -> io::Result<Vec<u8>> {
     if con_trama {
-        canal.write_all(&trama::enmarcar(mensaje))?;
+        canal.write_all(&enmarcar(mensaje))?;
     } else {
         canal.write_all(mensaje)?;
     }
@@ -287,11 +287,6 @@ impl fmt::Display for Dicho {
         }
         Ok(())
     }
-}
-
-/// Con un decimal y la coma decimal.
-pub(crate) fn milisegundos(tiempo: Duration) -> String {
-    format!("{:.1}", tiempo.as_secs_f64() * 1000.0).replace('.', ",")
 }
 
 fn decir(salida: &mut impl Write, linea: &str) {

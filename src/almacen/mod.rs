@@ -17,6 +17,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -29,9 +30,6 @@ use crate::causa;
 
 /// Subcarpeta de `Directorio` con los bytes que no llegaron a ser un mensaje.
 pub const APARTADOS: &str = "apartados";
-/// Cuántos mensajes conviene guardar juntos, a lo sumo: casi se gana lo mismo que con muchos más, y así
-/// los parciales abiertos de 64 conexiones caben en los 1024 archivos que muchos sistemas dejan abrir.
-const MAX_TANDA: usize = 12;
 const FIN_DE_PARCIAL: &str = ".parcial";
 /// Un parcial más nuevo puede ser de otro servidor que trabaja en la misma carpeta.
 const REPOSO_DE_UN_PARCIAL: Duration = Duration::from_mins(1);
@@ -54,9 +52,6 @@ pub fn generar_nombre_archivo(llegada: NaiveDateTime, contador: u16) -> String {
         format!("{hora}_{contador:04}")
     }
 }
-
-/// Los bytes de un mensaje y la hora a la que llegó.
-pub type Llegado<'a> = (&'a [u8], NaiveDateTime);
 
 /// La carpeta donde cada mensaje es un archivo.
 #[derive(Debug)]
@@ -104,30 +99,19 @@ impl Almacen {
         &self.carpeta
     }
 
-    /// Cuántos mensajes conviene guardar juntos. Sin sincronizar no comparten nada, ni en Windows, donde
-    /// cada uno se sincroniza dos veces y un archivo retenido haría esperar a los demás.
-    #[must_use]
-    pub fn max_tanda(&self) -> usize {
-        if self.sincronizar && !cfg!(windows) {
-            MAX_TANDA
-        } else {
-            1
-        }
-    }
-
-    /// Guarda mensajes, cada uno con la hora a la que llegó, y devuelve en el mismo orden el nombre de
-    /// cada archivo. `Ok` promete que está entero en el disco con un nombre que nadie más tiene; con
-    /// `Err` no queda ningún parcial, y solo si lo que falló fue sincronizar la carpeta queda un
-    /// archivo, entero.
-    ///
-    /// Los de una llamada comparten la sincronización de la carpeta: los que llegan encadenados no
-    /// esperan al disco uno por uno.
-    pub fn guardar(&self, mensajes: &[Llegado<'_>]) -> Vec<Result<String, ErrorDeAlmacen>> {
-        let fallo = || ErrorDeAlmacen::en("no se pudo guardar el mensaje", &self.carpeta);
-        self.escribir(&self.carpeta, mensajes, "res")
-            .into_iter()
-            .map(|guardado| guardado.map_err(fallo()))
-            .collect()
+    /// Guarda un mensaje que llegó a esa hora y devuelve el nombre de su archivo. `Ok` promete que
+    /// está entero en el disco con un nombre que nadie más tiene; con `Err` no queda ningún parcial, y
+    /// solo si lo que falló fue sincronizar la carpeta queda un archivo, entero.
+    pub fn guardar(
+        &self,
+        mensaje: &[u8],
+        llegada: NaiveDateTime,
+    ) -> Result<String, ErrorDeAlmacen> {
+        self.escribir(&self.carpeta, mensaje, llegada, "res")
+            .map_err(ErrorDeAlmacen::en(
+                "no se pudo guardar el mensaje",
+                &self.carpeta,
+            ))
     }
 
     /// Guarda en [`APARTADOS`] lo que no llegó a ser un mensaje, con la misma seguridad, y
@@ -139,7 +123,7 @@ impl Almacen {
         motivo: &str,
     ) -> Result<String, ErrorDeAlmacen> {
         let carpeta = self.carpeta.join(APARTADOS);
-        self.escribir_uno(&carpeta, (bytes, llegada), motivo)
+        self.escribir(&carpeta, bytes, llegada, motivo)
             .map_err(ErrorDeAlmacen::en(
                 "no se pudo apartar lo recibido",
                 &carpeta,
@@ -150,7 +134,7 @@ impl Almacen {
     /// guardarlo. Su nombre no acaba en `.res`: nadie lo tomará por un mensaje.
     pub fn probar(&self, ahora: NaiveDateTime) -> Result<Duration, ErrorDeAlmacen> {
         let comienzo = Instant::now();
-        self.escribir_uno(&self.carpeta, (b"prueba", ahora), "prueba")
+        self.escribir(&self.carpeta, b"prueba", ahora, "prueba")
             .and_then(|nombre| {
                 let tiempo = comienzo.elapsed();
                 fs::remove_file(self.carpeta.join(nombre)).map(|()| tiempo)
@@ -188,76 +172,32 @@ impl Almacen {
         rescate
     }
 
-    fn escribir_uno(
-        &self,
-        carpeta: &Path,
-        mensaje: Llegado<'_>,
-        extension: &str,
-    ) -> io::Result<String> {
-        self.escribir(carpeta, &[mensaje], extension).remove(0)
-    }
-
-    /// Guarda los mensajes en esa carpeta, con esa extensión.
+    /// Lleva unos bytes de un estado al siguiente hasta que están a salvo en esa carpeta, con esa
+    /// extensión, y devuelve el nombre de su archivo.
     fn escribir(
         &self,
         carpeta: &Path,
-        mensajes: &[Llegado<'_>],
+        bytes: &[u8],
+        llegada: NaiveDateTime,
         extension: &str,
-    ) -> Vec<io::Result<String>> {
-        let mut hechos = Vec::with_capacity(mensajes.len());
-        // Si un nombre ya es de un archivo, desde ahí se vuelve a empezar con otros, para que todos
-        // sigan yendo en orden.
-        while hechos.len() < mensajes.len() {
-            hechos.extend(self.escribir_tanda(carpeta, &mensajes[hechos.len()..], extension));
-        }
-        hechos
-    }
-
-    /// Lleva los mensajes juntos de cada estado al siguiente. Acaba antes del primero cuyo nombre ya
-    /// sea de un archivo.
-    fn escribir_tanda(
-        &self,
-        carpeta: &Path,
-        mensajes: &[Llegado<'_>],
-        extension: &str,
-    ) -> Vec<io::Result<String>> {
-        let escribir = |(bytes, llegada): &Llegado<'_>| {
-            let mut parcial = self.reservar(carpeta, *llegada, extension)?;
+    ) -> io::Result<String> {
+        loop {
+            let mut parcial = self.reservar(carpeta, llegada, extension)?;
             parcial.archivo.write_all(bytes)?;
-            Ok(parcial)
-        };
-        let escritos: Vec<io::Result<Parcial>> = mensajes.iter().map(escribir).collect();
-        if self.sincronizar && escritos.len() > 1 {
-            escritos
-                .iter()
-                .flatten()
-                .for_each(|parcial| adelantar(&parcial.archivo));
-        }
-        let sincronizar = |parcial: io::Result<Parcial>| {
-            let parcial = parcial?;
             self.sincronizar_archivo(&parcial.archivo)?;
-            Ok(parcial)
-        };
-        let sincronizados: Vec<_> = escritos.into_iter().map(sincronizar).collect();
-        // Se abre antes de publicar: si no se puede, todavía no hay nada a la vista.
-        let abierta = self.abrir_carpeta(carpeta);
-        let publicar = |parcial: io::Result<Parcial>| match (parcial, &abierta) {
-            (Ok(parcial), Ok(_)) => parcial.publicar(carpeta),
-            (Ok(_), Err(error)) => Some(Err(repetir(error))),
-            (Err(error), _) => Some(Err(error)),
-        };
-        let publicados: Vec<_> = sincronizados.into_iter().map_while(publicar).collect();
-        let nombres = abierta.and_then(|abierta| self.sincronizar_nombres(carpeta, abierta));
-        let acabar = |parcial: io::Result<Parcial>| {
-            let mut parcial = parcial?;
+            // Se abre antes de publicar, para que si no se puede no haya nada a la vista, y después de
+            // reservar, que puede crearla.
+            let abierta = self.abrir_carpeta(carpeta)?;
+            if !parcial.publicar(carpeta)? {
+                continue;
+            }
             if cfg!(windows) {
                 // Sincronizar otra vez el archivo lleva consigo su nombre.
                 self.sincronizar_archivo(&parcial.archivo)?;
             }
-            nombres.as_ref().map_err(repetir)?;
-            Ok(std::mem::take(&mut parcial.definitivo))
-        };
-        publicados.into_iter().map(acabar).collect()
+            self.sincronizar_nombre(carpeta, abierta)?;
+            return Ok(mem::take(&mut parcial.definitivo));
+        }
     }
 
     fn sincronizar_archivo(&self, archivo: &File) -> io::Result<()> {
@@ -274,8 +214,8 @@ impl Almacen {
         hay_que.then(|| File::open(carpeta)).transpose()
     }
 
-    /// Los nombres publicados en la carpeta pasan al disco.
-    fn sincronizar_nombres(&self, carpeta: &Path, abierta: Option<File>) -> io::Result<()> {
+    /// El nombre publicado en la carpeta pasa al disco.
+    fn sincronizar_nombre(&self, carpeta: &Path, abierta: Option<File>) -> io::Result<()> {
         if let Some(abierta) = abierta {
             abierta.sync_all()?;
         }
@@ -400,14 +340,14 @@ struct Parcial {
 }
 
 impl Parcial {
-    /// Le da su nombre definitivo; `None` si ya es de un archivo.
-    fn publicar(mut self, carpeta: &Path) -> Option<io::Result<Parcial>> {
+    /// Le da su nombre definitivo; `false` si ya es de un archivo.
+    fn publicar(&mut self, carpeta: &Path) -> io::Result<bool> {
         match renombrar_sin_reemplazar(&self.ruta, &carpeta.join(&self.definitivo)) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
-            Err(error) => Some(Err(error)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
             Ok(()) => {
                 self.publicado = true;
-                Some(Ok(self))
+                Ok(true)
             }
         }
     }
@@ -434,26 +374,6 @@ fn nombre_de_parcial(nombre: &std::ffi::OsStr) -> Option<&str> {
 
 fn milisegundos(hora: NaiveDateTime) -> i64 {
     hora.and_utc().timestamp_millis()
-}
-
-/// Pide al sistema que empiece a escribir un archivo, sin esperar: si todos los de una tanda van ya de
-/// camino cuando se sincroniza el primero, el diario del disco los lleva de una vez. Es un consejo; nada
-/// depende de que se siga.
-#[cfg(target_os = "linux")]
-fn adelantar(archivo: &File) {
-    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-    let _ = posix_fadvise(archivo, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-}
-
-#[cfg(not(target_os = "linux"))]
-fn adelantar(_: &File) {}
-
-/// El mismo error, para otro de los mensajes a los que alcanza.
-fn repetir(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(codigo) => io::Error::from_raw_os_error(codigo),
-        None => error.kind().into(),
-    }
 }
 
 /// `AlreadyExists` si `nuevo` existe, y entonces no cambia nada.

@@ -5,7 +5,7 @@
 
 use chrono::NaiveDateTime;
 
-use crate::mensaje::Cabecera;
+use crate::hl7::mensaje::Cabecera;
 
 /// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
 pub(crate) const ACEPTADO: &str = "Message accepted";

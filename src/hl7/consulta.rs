@@ -11,8 +11,8 @@
 
 use chrono::NaiveDateTime;
 
-use crate::acuse;
-use crate::mensaje::{Cabecera, segmento};
+use crate::hl7::acuse;
+use crate::hl7::mensaje::{Cabecera, segmento};
 
 /// La respuesta negativa a una consulta.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,10 @@
 //! acotada y, si está llena, se pierden y se cuentan. Y un equipo que falla sin parar no debe
 //! llenarla: de las líneas que llevan la clave `equipo` se dicen unas pocas por minuto de cada
 //! clase y equipo, y las demás se cuentan. Las de los mensajes guardados no la llevan, y se dicen
-//! todas. Este módulo no sabe qué dicen las líneas; [`escapar`] es para quien muestra bytes de la
-//! red.
+//! todas. Este módulo no sabe qué dicen las líneas.
+
+pub(crate) mod consola;
+pub(crate) mod diario;
 
 use std::collections::HashMap;
 use std::env;
@@ -23,8 +25,9 @@ use chrono::Local;
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter, Record, warn};
 
-use crate::consola::{Color, Consola, colorear, sin_color};
-use crate::diario::Diario;
+use crate::registro::consola::Consola;
+use crate::registro::diario::Diario;
+use crate::texto::{Color, colorear, escapar, sin_color};
 
 /// Cuántas líneas esperan a que este hilo las recoja; después se pierden.
 const FILA_LINEAS: usize = 4096;
@@ -158,25 +161,6 @@ impl Salidas {
         let ahora = Local::now().naive_local();
         self.diario.as_mut()?.anotar(&sin_color(lineas), ahora)
     }
-}
-
-/// Los bytes como texto de una línea: lo que no sea ASCII visible va como `\xNN`, y a partir
-/// de `max_bytes` se abrevia.
-#[must_use]
-pub fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
-        for octeto in &bytes[..bytes.len().min(max_bytes)] {
-            match octeto {
-                b' '..=b'~' => f.write_char(char::from(*octeto))?,
-                _ => write!(f, "\\x{octeto:02X}")?,
-            }
-        }
-        if bytes.len() > max_bytes {
-            f.write_char('…')
-        } else {
-            Ok(())
-        }
-    })
 }
 
 /// La hora y el nivel, con los que empieza cada línea.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::mensaje;
+use crate::hl7::mensaje;
 
 const STX: u8 = 0x02;
 const ENQ: u8 = 0x05;

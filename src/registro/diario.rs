@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::causa;
-use crate::consola::contar_lineas;
+use crate::texto::contar_lineas;
 
 /// Los archivos del registro, en una carpeta.
 #[derive(Debug)]

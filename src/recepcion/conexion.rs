@@ -8,23 +8,22 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
 use log::{debug, error, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::acuse::{AnteFallo, Reglas, Veredicto};
 use crate::almacen::{APARTADOS, Almacen, ErrorDeAlmacen};
-use crate::apagado;
-use crate::consola::{Color, colorear};
-use crate::consulta;
-use crate::equipo::Equipo;
-use crate::indicio::Indicio;
-use crate::mensaje::{Cabecera, leer_cabecera, se_llama};
-use crate::registro::escapar;
-use crate::totales::{Destino, Totales};
-use crate::trama::{self, Lector, Limites, Motivo, Suceso};
+use crate::cable::{Indicio, Lector, Limites, Motivo, Suceso, enmarcar};
+use crate::hl7::acuse::{Reglas, Veredicto};
+use crate::hl7::consulta;
+use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
+use crate::recepcion::equipo::Equipo;
+use crate::recepcion::parada::Parada;
+use crate::recepcion::totales::{Destino, Totales};
+use crate::texto::{Color, colorear, escapar};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
@@ -37,10 +36,6 @@ const CAMPO_VISIBLE_BYTES: usize = 64;
 const CABECERA_VISIBLE_BYTES: usize = 1024;
 /// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
 const CAMPOS_VISIBLES: usize = 12;
-/// Cuántos bytes de mensajes encadenados se guardan juntos.
-const MAX_TANDA_BYTES: usize = 256 * 1024;
-/// Los bytes de una trama que no son del mensaje: VT, FS y CR.
-const TRAMA_BYTES: usize = 3;
 const SIN_ARCHIVO: &str = "(sin archivo)";
 
 /// Lo que comparten todas las conversaciones.
@@ -54,6 +49,8 @@ pub struct Recepcion {
     pub reglas: Reglas,
     /// Lo hecho desde el arranque.
     pub totales: Totales,
+    /// La parada a la que se obedece.
+    pub parada: Arc<Parada>,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     pub ancho_de_equipo: usize,
 }
@@ -86,20 +83,6 @@ fn rumbo_tras(codigo: Option<&str>) -> Rumbo {
     match codigo {
         Some(_) => Rumbo::Continue(()),
         None => Rumbo::Break(()),
-    }
-}
-
-/// Mensajes que llegaron encadenados, sin esperar cada uno el acuse del anterior: se guardan juntos.
-#[derive(Default)]
-struct Tanda {
-    mensajes: Vec<(Vec<u8>, bool)>,
-    bytes: usize,
-}
-
-impl Tanda {
-    fn anotar(&mut self, mensaje: &[u8], con_trama: bool) {
-        self.bytes += mensaje.len();
-        self.mensajes.push((mensaje.to_vec(), con_trama));
     }
 }
 
@@ -199,70 +182,23 @@ impl Conversacion<'_> {
     }
 
     fn atender_lo_llegado(&mut self, lector: &mut Lector) -> Rumbo {
-        let mut tanda = Tanda::default();
-        loop {
-            let pendientes = lector.pendientes();
-            match lector.siguiente() {
-                Some(Suceso::Mensaje { bytes, con_trama })
-                    if self.encadena(&tanda, bytes, pendientes) =>
-                {
-                    tanda.anotar(bytes, con_trama);
-                    if self.esta_llena(&tanda) {
-                        self.atender_tanda(&tanda)?;
-                        tanda = Tanda::default();
-                    }
-                }
-                suceso => {
-                    self.atender_tanda(&tanda)?;
-                    tanda = Tanda::default();
-                    let Some(suceso) = suceso else {
-                        return Rumbo::Continue(());
-                    };
-                    self.atender_suceso(suceso)?;
-                }
-            }
+        while let Some(suceso) = lector.siguiente() {
+            // Mientras se atiende lo llegado, la parada espera.
+            let Some(_en_curso) = self.recepcion.parada.comenzar() else {
+                return Rumbo::Break(());
+            };
+            self.atender_suceso(suceso)?;
         }
-    }
-
-    /// Si el mensaje se guarda con otros: le siguen más bytes, o sigue él a otro de la tanda. Con
-    /// `AcuseDeFallo = ninguno` no: ninguno puede acusarse detrás de uno que se quedó sin acuse.
-    fn encadena(&self, tanda: &Tanda, mensaje: &[u8], pendientes: usize) -> bool {
-        (!tanda.mensajes.is_empty() || pendientes > mensaje.len() + TRAMA_BYTES)
-            && self.recepcion.almacen.max_tanda() > 1
-            && tanda.bytes + mensaje.len() <= MAX_TANDA_BYTES
-            && self.recepcion.reglas.ante_fallo != AnteFallo::Callar
-            && leer_cabecera(mensaje).is_some_and(|cabecera| !cabecera.es_respuesta())
-    }
-
-    fn esta_llena(&self, tanda: &Tanda) -> bool {
-        tanda.mensajes.len() >= self.recepcion.almacen.max_tanda()
-    }
-
-    fn atender_tanda(&mut self, tanda: &Tanda) -> Rumbo {
-        if tanda.mensajes.is_empty() {
-            return Rumbo::Continue(());
-        }
-        // Mientras se atiende lo llegado, la parada espera.
-        let Some(_en_curso) = apagado::comenzar(tanda.mensajes.len()) else {
-            return Rumbo::Break(());
-        };
-        let mensajes = tanda.mensajes.iter();
-        let recibidos: Vec<_> = mensajes
-            .map(|(bytes, con_trama)| Recibido::ahora(bytes, bytes.len(), *con_trama))
-            .collect();
-        self.recibir_archivo(&recibidos)
+        Rumbo::Continue(())
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
-        let Some(_en_curso) = apagado::comenzar(1) else {
-            return Rumbo::Break(());
-        };
         match suceso {
             Suceso::Mensaje { bytes, con_trama } => {
                 let recibido = Recibido::ahora(bytes, bytes.len(), con_trama);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-                    Some(_) => self.recibir_archivo(&[recibido]),
+                    Some(_) => self.recibir_archivo(&recibido),
                     None => self.rechazar(&recibido, Veredicto::SinMsh),
                 }
             }
@@ -289,25 +225,19 @@ impl Conversacion<'_> {
         }
     }
 
-    /// Guarda los mensajes, uno o varios encadenados, y los acusa. En el programa de Python,
-    /// `recibir_archivo`.
-    fn recibir_archivo(&mut self, recibidos: &[Recibido<'_>]) -> Rumbo {
-        let llegados: Vec<_> = recibidos
-            .iter()
-            .map(|recibido| (recibido.bytes, recibido.hora))
-            .collect();
+    /// Guarda el mensaje y lo acusa. En el programa de Python, `recibir_archivo`.
+    fn recibir_archivo(&mut self, recibido: &Recibido<'_>) -> Rumbo {
         let comienzo = Instant::now();
-        let guardados = self.recepcion.almacen.guardar(&llegados);
-        let tardo = comienzo.elapsed();
-        for (recibido, guardado) in recibidos.iter().zip(guardados) {
-            let destino = match guardado {
-                Ok(_) => Destino::Guardado(tardo),
-                Err(_) => Destino::Fallido,
-            };
-            self.contar(recibido, destino);
-            self.acusar_recibido(recibido, guardado)?;
-        }
-        Rumbo::Continue(())
+        let guardado = self
+            .recepcion
+            .almacen
+            .guardar(recibido.bytes, recibido.hora);
+        let destino = match guardado {
+            Ok(_) => Destino::Guardado(comienzo.elapsed()),
+            Err(_) => Destino::Fallido,
+        };
+        self.contar(recibido, destino);
+        self.acusar_recibido(recibido, guardado)
     }
 
     /// Contesta según lo que dijo el almacén. Es el único sitio de donde sale una aceptación: con su
@@ -480,7 +410,7 @@ impl Conversacion<'_> {
         }
         debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
         let escrito = if con_trama {
-            self.canal.write_all(&trama::enmarcar(contenido))
+            self.canal.write_all(&enmarcar(contenido))
         } else {
             self.canal.write_all(contenido)
         };

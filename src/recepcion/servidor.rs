@@ -12,19 +12,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::{info, warn};
 
-use crate::apagado::APAGAR_SERVER;
 use crate::causa;
-use crate::equipo::{Equipo, Nombres};
+use crate::recepcion::equipo::{Equipo, Nombres};
+use crate::recepcion::parada::Parada;
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
 /// Descriptores que usa el programa sin ninguna conexión, con holgura.
 #[cfg(unix)]
 const DESCRIPTORES_PROPIOS: u64 = 16;
-/// Los que una conexión puede tener a la vez, además de sus parciales: el suyo, la carpeta y la que
-/// contiene a esta.
+/// Los que una conexión puede tener a la vez: el suyo, un parcial, la carpeta y la que contiene a esta.
 #[cfg(unix)]
-const DESCRIPTORES_POR_CONEXION: u64 = 3;
+const DESCRIPTORES_POR_CONEXION: u64 = 4;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -57,11 +56,10 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
-/// una más, y los mensajes de las que ya están no se podrían guardar. Cada una puede tener abiertos
-/// `parciales` archivos. Antes pide cuantos le den.
+/// una más, y los mensajes de las que ya están no se podrían guardar. Antes pide cuantos le den.
 #[cfg(unix)]
 #[must_use]
-pub fn conexiones_que_caben(parciales: usize) -> usize {
+pub fn conexiones_que_caben() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let archivos = Resource::RLIMIT_NOFILE;
     // Sin saber el límite no hay nada que repartir: un accept que falle se dirá.
@@ -73,14 +71,13 @@ pub fn conexiones_que_caben(parciales: usize) -> usize {
         Err(_) => actual,
     };
     let libres = descriptores.saturating_sub(DESCRIPTORES_PROPIOS);
-    let cada_una = DESCRIPTORES_POR_CONEXION + parciales as u64;
-    usize::try_from(libres / cada_una).unwrap_or(usize::MAX)
+    usize::try_from(libres / DESCRIPTORES_POR_CONEXION).unwrap_or(usize::MAX)
 }
 
 /// Windows no limita los descriptores de un proceso.
 #[cfg(not(unix))]
 #[must_use]
-pub fn conexiones_que_caben(_parciales: usize) -> usize {
+pub fn conexiones_que_caben() -> usize {
     usize::MAX
 }
 
@@ -92,6 +89,7 @@ pub fn iniciar_servidor<F>(
     escucha: &TcpListener,
     acceso: &Acceso,
     nombres: &Nombres,
+    parada: &Parada,
     atender: F,
 ) -> !
 where
@@ -102,7 +100,7 @@ where
         match escucha.accept() {
             Ok((canal, origen)) => {
                 let equipo = nombres.nombrar(origen);
-                if APAGAR_SERVER.load(Ordering::Relaxed) {
+                if parada.pedida() {
                     continue;
                 }
                 match admitir(&ocupadas, equipo.ip, acceso) {

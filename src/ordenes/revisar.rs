@@ -13,10 +13,10 @@ use chrono::Local;
 use crate::almacen::Almacen;
 use crate::causa;
 use crate::configuracion::Configuracion;
-use crate::envio::milisegundos;
-use crate::llamada::Llamada;
-use crate::servidor::abrir_puerto;
-use crate::vigilancia::{MIB, poco_espacio};
+use crate::recepcion::llamada::Llamada;
+use crate::recepcion::servidor::abrir_puerto;
+use crate::recepcion::vigilancia::{MIB, poco_espacio};
+use crate::texto::milisegundos;
 
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);

@@ -6,15 +6,14 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use crate::apagado::APAGAR_SERVER;
 use crate::causa;
-use crate::equipo::Equipo;
+use crate::recepcion::equipo::Equipo;
+use crate::recepcion::parada::Parada;
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
 const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
@@ -36,13 +35,14 @@ pub struct Llamada {
 /// de `atender` solo acaba con esa conexión. `ultimo` dice cuándo entregó el equipo su último mensaje.
 pub fn mantener(
     llamada: &Llamada,
+    parada: &Parada,
     atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>,
     ultimo: impl Fn(&Equipo) -> Option<Instant>,
 ) {
     let equipo = Equipo::new(llamada.direccion, Some(&llamada.nombre));
     let mut pausa = PAUSA_MINIMA;
     let mut avisado: Option<Instant> = None;
-    while !APAGAR_SERVER.load(Ordering::Relaxed) {
+    while !parada.pedida() {
         match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
             Ok(canal) => {
                 info!("Conexión Establecida con {}", equipo.con_direccion());
