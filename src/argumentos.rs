@@ -1,6 +1,7 @@
 //! La línea de órdenes: qué se pide al programa.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value};
@@ -48,8 +49,20 @@ pub(crate) enum Orden {
     Mostrar(&'static str),
 }
 
-/// Lee los argumentos. El error dice en palabras qué sobra o qué falta.
-pub(crate) fn leer() -> Result<Argumentos, String> {
+/// No se entiende lo que se pide. Dice en palabras qué sobra o qué falta.
+#[derive(Debug)]
+pub(crate) struct ErrorDeArgumentos(String);
+
+impl fmt::Display for ErrorDeArgumentos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; use --help para ver los argumentos", self.0)
+    }
+}
+
+impl std::error::Error for ErrorDeArgumentos {}
+
+/// Lee los argumentos.
+pub(crate) fn leer() -> Result<Argumentos, ErrorDeArgumentos> {
     interpretar(lexopt::Parser::from_env()).map_err(|error| {
         let motivo = match error {
             lexopt::Error::MissingValue {
@@ -68,7 +81,7 @@ pub(crate) fn leer() -> Result<Argumentos, String> {
             lexopt::Error::Custom(motivo) => motivo.to_string(),
             otro => otro.to_string(),
         };
-        format!("{motivo}; use --help para ver los argumentos")
+        ErrorDeArgumentos(motivo)
     })
 }
 

@@ -8,38 +8,36 @@
 //! # El camino de un mensaje
 //!
 //! ```text
-//! socket → trama::Lector → mensaje::leer_cabecera → almacen::guardar → acuse::redactar → socket
-//!          (dónde acaba)    (quién lo pide)          (a salvo)         (qué se contesta)
+//! socket → cable::Lector → hl7::mensaje::leer_cabecera → almacen → hl7::acuse::redactar → socket
+//!          (dónde acaba)    (quién lo pide)              (a salvo)  (qué se contesta)
 //! ```
 //!
-//! [`conexion`] recorre ese camino, un hilo por equipo; [`servidor`] abre los hilos; `main`
-//! lee la configuración, arranca, espera y detiene. A los equipos que esperan a que se les llame
-//! los llama [`llamada`], y desde ahí la conversación es la misma.
+//! `recepcion/conexion.rs` recorre ese camino, un hilo por equipo; [`recepcion::servidor`] abre los
+//! hilos; `main` lee la configuración, arranca, espera y detiene. A los equipos que esperan a que se
+//! les llame los llama [`recepcion::llamada`], y desde ahí la conversación es la misma.
 //!
 //! # Lo que siempre se cumple
 //!
 //! - Un AA solo nace en `conexion::Conversacion::acusar_recibido`, del `Ok` del almacén.
 //! - Solo [`almacen`] escribe mensajes en el disco. Los bytes del archivo son los recibidos.
-//! - [`mensaje`], [`indicio`], [`trama`], [`acuse`] y [`consulta`] son puros: bytes dentro, valores fuera. No
-//!   nombran sockets, archivos, relojes ni registro; la hora es un argumento.
+//! - [`cable`] y [`hl7`] son puros: bytes dentro, valores fuera. No nombran sockets, archivos, relojes
+//!   ni registro; la hora es un argumento.
 //! - Nada de la red llega al nombre de un archivo, ni sin escapar a la consola; del paciente no
 //!   llega nada.
-//! - Nadie espera a la consola ni al archivo del registro: [`registro`] y [`consola`] tienen cada
-//!   uno su hilo.
-//! - Lo correcto no depende de [`apagado`]: un proceso muerto a mitad no ha acusado nada que
+//! - Nadie espera a la consola ni al archivo del registro: cada uno tiene su hilo en [`registro`].
+//! - Lo correcto no depende de [`recepcion::parada`]: un proceso muerto a mitad no ha acusado nada que
 //!   no esté a salvo.
 //!
 //! Las flechas van en un sentido, de arriba abajo:
 //!
 //! ```text
-//! main
-//! configuracion, revision            Config.ini → valores; la comprobación
-//! servidor, llamada, envio           quién entra, a quién se llama; el ensayo
-//! conexion                           la conversación
-//! trama, consulta, almacen, acuse    el cable, el disco, la contestación
-//! vigilancia, registro               lo que se dice aunque no llegue nada, y cómo se dice
-//! diario, consola                    los dos sitios donde queda lo dicho
-//! mensaje, indicio, equipo, ini, ventana, apagado, totales, causa
+//! main, argumentos
+//! ordenes                    --revisar, --enviar
+//! configuracion              Config.ini → valores
+//! recepcion                  quién entra, a quién se llama, la conversación, lo que se cuenta
+//! cable, hl7, almacen        el cable, la contestación, el disco
+//! registro                   lo que se dice, y los dos sitios donde queda
+//! ventana, causa, texto
 //! ```
 //!
 //! # Palabras

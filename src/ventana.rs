@@ -32,34 +32,52 @@ pub fn secuencia_de_titulo(titulo: &str) -> Option<String> {
 /// Se pone después del de Ctrl+C: Windows llama primero al último que se puso.
 #[cfg(windows)]
 pub fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    use std::sync::Arc;
-    use std::task::{Context, Wake, Waker};
-    use std::thread::{self, Thread};
-    use tokio::signal::windows::{ctrl_close, ctrl_logoff, ctrl_shutdown};
+    use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::sync::{Mutex, OnceLock, PoisonError};
+    use std::thread;
+    use std::time::Duration;
+    use windows_sys::Win32::System::Console::{
+        CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
+    };
+    use windows_sys::core::BOOL;
 
-    struct Despertador(Thread);
-    impl Wake for Despertador {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
+    static AVISO: OnceLock<Mutex<SyncSender<()>>> = OnceLock::new();
+
+    /// Windows acaba con el proceso en cuanto esta función vuelve: avisa y no vuelve. Los demás
+    /// sucesos, como Ctrl+C, son de otro manejador.
+    extern "system" fn manejar(suceso: u32) -> BOOL {
+        if !matches!(
+            suceso,
+            CTRL_CLOSE_EVENT | CTRL_LOGOFF_EVENT | CTRL_SHUTDOWN_EVENT
+        ) {
+            return 0;
+        }
+        if let Some(aviso) = AVISO.get() {
+            let aviso = aviso.lock().unwrap_or_else(PoisonError::into_inner);
+            // El canal lleno ya lleva un aviso.
+            let _ = aviso.try_send(());
+        }
+        loop {
+            thread::sleep(Duration::MAX);
         }
     }
 
-    let (mut ventana, mut sesion, mut apagado) = (ctrl_close()?, ctrl_logoff()?, ctrl_shutdown()?);
-    let esperar = move || {
-        let despertador = Waker::from(Arc::new(Despertador(thread::current())));
-        let mut contexto = Context::from_waker(&despertador);
-        while ventana.poll_recv(&mut contexto).is_pending()
-            && sesion.poll_recv(&mut contexto).is_pending()
-            && apagado.poll_recv(&mut contexto).is_pending()
-        {
-            thread::park();
-        }
-        cerrar();
-    };
+    let (aviso, avisado) = sync_channel(1);
+    AVISO
+        .set(Mutex::new(aviso))
+        .map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
     thread::Builder::new()
         .name("cierre".to_owned())
-        .spawn(esperar)
-        .map(drop)
+        .spawn(move || avisado.recv().map(|()| cerrar()))?;
+    #[expect(
+        unsafe_code,
+        reason = "ningún crate que se mantenga pone un manejador que no vuelva; `manejar` vale durante todo el proceso"
+    )]
+    let puesto = unsafe { SetConsoleCtrlHandler(Some(manejar), 1) };
+    if puesto == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.

@@ -99,6 +99,12 @@ impl Almacen {
         &self.carpeta
     }
 
+    /// Si se espera a que el disco confirme.
+    #[must_use]
+    pub fn sincroniza(&self) -> bool {
+        self.sincronizar
+    }
+
     /// Guarda un mensaje que llegó a esa hora y devuelve el nombre de su archivo. `Ok` promete que
     /// está entero en el disco con un nombre que nadie más tiene; con `Err` no queda ningún parcial, y
     /// solo si lo que falló fue sincronizar la carpeta queda un archivo, entero.

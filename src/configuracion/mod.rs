@@ -2,8 +2,10 @@
 //!
 //! Único módulo que conoce los nombres de las claves y lo que vale en cada una.
 
+mod hallar;
 mod ini;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -22,7 +24,9 @@ use crate::recepcion::equipo::Nombres;
 use crate::recepcion::llamada::Llamada;
 use crate::recepcion::servidor::Acceso;
 use crate::recepcion::vigilancia::Vigilancia;
-use crate::registro::diario::Diario;
+use crate::registro::Ajustes;
+
+pub use hallar::{configurar, donde_escucha};
 
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
 const POR_OMISION: &str = include_str!("../../Config.ini");
@@ -35,31 +39,12 @@ const SECCION_EQUIPOS: &str = "Equipos";
 const SECCION_REGISTRO: &str = "Registro";
 const MIB: usize = 1024 * 1024;
 
-const CLAVES: [&str; 15] = [
-    "Puerto",
-    "Directorio",
-    "Direccion",
-    "EquiposPermitidos",
-    "MaxConexiones",
-    "MaxMensajeMiB",
-    "EsperaSinTramaMs",
-    "EsperaTramaIncompletaS",
-    "Acuse",
-    "CodigoAcuse",
-    "AcuseDeFallo",
-    "Sincronizar",
-    "Consultas",
-    "AvisoSilencioMin",
-    "EspacioMinimoMiB",
-];
 const NIVELES: [(&str, LevelFilter); 4] = [
     ("info", LevelFilter::Info),
     ("aviso", LevelFilter::Warn),
     ("error", LevelFilter::Error),
     ("debug", LevelFilter::Debug),
 ];
-const CLAVES_DEL_REGISTRO: [&str; 3] = ["Carpeta", "DiasAGuardar", "Nivel"];
-
 /// Lo que dice Config.ini, completo con los valores por omisión.
 #[derive(Debug)]
 pub struct Configuracion {
@@ -86,7 +71,7 @@ pub struct Configuracion {
     /// De qué se avisa aunque no llegue nada.
     pub vigilancia: Vigilancia,
     /// El registro en archivos, si lo hay.
-    pub diario: Option<Diario>,
+    pub diario: Option<Ajustes>,
     /// Qué se dice en la consola y en el registro.
     pub nivel: LevelFilter,
     /// Lo que hay en el archivo y nadie lee, para avisarlo.
@@ -131,14 +116,8 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         return Err(Problema::FaltaSeccion);
     }
     let carpeta = ruta.parent().unwrap_or(Path::new(""));
-    let claves = Claves {
-        secciones,
-        seccion: SECCION,
-    };
-    let del_registro = Claves {
-        secciones,
-        seccion: SECCION_REGISTRO,
-    };
+    let claves = Claves::de(secciones, SECCION);
+    let del_registro = Claves::de(secciones, SECCION_REGISTRO);
     let llamadas = leer_llamadas(secciones)?;
     Ok(Configuracion {
         ruta: ruta.to_path_buf(),
@@ -177,7 +156,8 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         },
         diario: leer_diario(&del_registro, carpeta)?,
         nivel: del_registro.opcion("Nivel", &NIVELES)?,
-        sobrantes: sobrantes(secciones),
+        // Lo último: lo que nadie ha pedido hasta aquí, sobra.
+        sobrantes: sobrantes(secciones, &[claves, del_registro]),
     })
 }
 
@@ -190,10 +170,10 @@ fn leer_carpeta(valor: &str, base: &Path) -> Result<PathBuf, String> {
 }
 
 /// Sin Carpeta no hay registro en archivos.
-fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Diario>, Problema> {
+fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Ajustes>, Problema> {
     let dias = claves.numero("DiasAGuardar", 1, 36_500, 30)?;
     let carpeta = claves.opcional("Carpeta", None, |valor| leer_carpeta(valor, base).map(Some))?;
-    Ok(carpeta.map(|carpeta| Diario::new(carpeta, dias)))
+    Ok(carpeta.map(|carpeta| Ajustes { carpeta, dias }))
 }
 
 /// Puerto solo puede faltar si hay a quien llamar.
@@ -228,14 +208,29 @@ fn leer_reglas(claves: &Claves<'_>) -> Result<Reglas, Problema> {
     })
 }
 
-/// Las claves de una sección.
+/// Las claves de una sección. Recuerda las que se le piden: las demás sobran.
 struct Claves<'a> {
     secciones: &'a Secciones,
     seccion: &'static str,
+    pedidas: RefCell<Vec<&'static str>>,
 }
 
-impl Claves<'_> {
-    fn valor(&self, clave: &str) -> Option<String> {
+impl<'a> Claves<'a> {
+    fn de(secciones: &'a Secciones, seccion: &'static str) -> Claves<'a> {
+        Claves {
+            secciones,
+            seccion,
+            pedidas: RefCell::default(),
+        }
+    }
+
+    fn se_pide(&self, clave: &str) -> bool {
+        let pedidas = self.pedidas.borrow();
+        pedidas.iter().any(|pedida| mismo_nombre(pedida, clave))
+    }
+
+    fn valor(&self, clave: &'static str) -> Option<String> {
+        self.pedidas.borrow_mut().push(clave);
         self.secciones.valor(self.seccion, clave)
     }
 
@@ -373,20 +368,12 @@ fn leer_nombres(secciones: &Secciones) -> Result<Nombres, Problema> {
     Ok(nombres)
 }
 
-fn sobrantes(secciones: &Secciones) -> Vec<String> {
-    let es_una_de = |nombre: &str, conocidas: &[&str]| {
-        conocidas
-            .iter()
-            .any(|conocida| mismo_nombre(conocida, nombre))
-    };
+fn sobrantes(secciones: &Secciones, leidas: &[Claves<'_>]) -> Vec<String> {
     let mut sobrantes = Vec::new();
-    for (seccion, conocidas) in [
-        (SECCION, &CLAVES[..]),
-        (SECCION_REGISTRO, &CLAVES_DEL_REGISTRO),
-    ] {
+    for leida in leidas {
+        let seccion = leida.seccion;
         let claves = secciones.claves(seccion).into_iter();
-        let ajenas =
-            claves.filter(|(clave, _)| !es_una_de(clave, conocidas) && !secciones.se_cita(clave));
+        let ajenas = claves.filter(|(clave, _)| !leida.se_pide(clave) && !secciones.se_cita(clave));
         sobrantes.extend(ajenas.map(|(clave, valor)| {
             let es_de_un_equipo = valor.parse::<IpAddr>().is_ok() || leer_destino(valor).is_some();
             let sospecha = if es_de_un_equipo {
@@ -398,9 +385,10 @@ fn sobrantes(secciones: &Secciones) -> Vec<String> {
         }));
     }
     let conocidas = [SECCION, SECCION_LLAMAR, SECCION_EQUIPOS, SECCION_REGISTRO];
-    let ajenas = secciones
-        .nombres()
-        .filter(|nombre| !es_una_de(nombre, &conocidas));
+    let ajenas = secciones.nombres().filter(|nombre| {
+        let mut conocidas = conocidas.iter();
+        !conocidas.any(|conocida| mismo_nombre(conocida, nombre))
+    });
     sobrantes.extend(ajenas.map(|nombre| format!("la sección [{}]", visible(nombre))));
     sobrantes
 }
@@ -422,6 +410,8 @@ enum Problema {
     Ilegible(io::Error),
     NoEscribible(io::Error),
     Malformado(ErrorDeIni),
+    SinDestino,
+    SinPuerto,
     FaltaSeccion,
     FaltaClave(&'static str),
     MalNombre {
@@ -434,6 +424,20 @@ enum Problema {
         valor: String,
         esperado: String,
     },
+}
+
+impl ErrorDeConfiguracion {
+    /// No hay Config.ini que diga adónde enviar.
+    fn sin_destino(ruta: PathBuf) -> ErrorDeConfiguracion {
+        let problema = Problema::SinDestino;
+        ErrorDeConfiguracion { ruta, problema }
+    }
+
+    /// Config.ini no dice en qué puerto se escucha.
+    fn sin_puerto(ruta: PathBuf) -> ErrorDeConfiguracion {
+        let problema = Problema::SinPuerto;
+        ErrorDeConfiguracion { ruta, problema }
+    }
 }
 
 impl Problema {
@@ -469,6 +473,13 @@ impl fmt::Display for ErrorDeConfiguracion {
                 f,
                 "en «{ruta}» está dos veces «{}»; deje solo una (la segunda está en la línea {linea})",
                 visible(nombre)
+            ),
+            Problema::SinDestino => {
+                f.write_str("no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO")
+            }
+            Problema::SinPuerto => write!(
+                f,
+                "en «{ruta}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO"
             ),
             Problema::FaltaSeccion => {
                 write!(

@@ -16,13 +16,17 @@ use crate::configuracion::Configuracion;
 use crate::recepcion::llamada::Llamada;
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::{MIB, poco_espacio};
+use crate::registro::diario::Diario;
 use crate::texto::milisegundos;
 
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);
 
-/// Revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
-pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
+/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
+pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut impl Write) -> bool {
+    for aviso in avisos {
+        let _ = writeln!(salida, "{aviso}");
+    }
     let mut todo_bien = true;
     let mut anotar = |que: &str, resultado: Result<String, String>| {
         todo_bien &= resultado.is_ok();
@@ -35,9 +39,10 @@ pub fn revisar(configuracion: &Configuracion, salida: &mut impl Write) -> bool {
 
     anotar("carpeta", probar_carpeta(configuracion));
     anotar("espacio", mirar_espacio(configuracion));
-    if let Some(diario) = &configuracion.diario {
+    if let Some(ajustes) = &configuracion.diario {
+        let diario = Diario::new(ajustes.clone());
         let probado = diario.probar(Local::now().naive_local());
-        let carpeta = diario.carpeta().display();
+        let carpeta = ajustes.carpeta.display();
         let bien = format!("se escribirá cada día en «{carpeta}»");
         anotar("registro", probado.map(|()| bien));
     }

@@ -4,61 +4,36 @@
 //! después de que el almacén diga que el mensaje está a salvo. Este módulo no sabe cuántas conexiones hay
 //! ni de dónde salen las reglas.
 
-use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
-use log::{debug, error, info, warn};
+use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::almacen::{APARTADOS, Almacen, ErrorDeAlmacen};
-use crate::cable::{Indicio, Lector, Limites, Motivo, Suceso, enmarcar};
-use crate::hl7::acuse::{Reglas, Veredicto};
+use crate::almacen::{APARTADOS, ErrorDeAlmacen};
+use crate::cable::{Lector, Motivo, Suceso, enmarcar};
+use crate::hl7::acuse::Veredicto;
 use crate::hl7::consulta;
-use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
-use crate::recepcion::equipo::Equipo;
-use crate::recepcion::parada::Parada;
-use crate::recepcion::totales::{Destino, Totales};
-use crate::texto::{Color, colorear, escapar};
+use crate::recepcion::Recepcion;
+use crate::recepcion::equipo::{Equipo, avisar};
+use crate::recepcion::linea::{
+    self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
+};
+use crate::recepcion::totales::Destino;
+use crate::texto::Color;
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
 /// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
 const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
 const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
-/// Cuánto se muestra de un campo del MSH.
-const CAMPO_VISIBLE_BYTES: usize = 64;
-/// Cuánto se muestra de una cabecera o de un acuse con RUST_LOG=debug…
-const CABECERA_VISIBLE_BYTES: usize = 1024;
-/// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
-const CAMPOS_VISIBLES: usize = 12;
-const SIN_ARCHIVO: &str = "(sin archivo)";
-
-/// Lo que comparten todas las conversaciones.
-#[derive(Debug)]
-pub struct Recepcion {
-    /// Donde se guardan los mensajes.
-    pub almacen: Almacen,
-    /// Hasta dónde se lee y cuánto se espera.
-    pub limites: Limites,
-    /// Cómo se acusa.
-    pub reglas: Reglas,
-    /// Lo hecho desde el arranque.
-    pub totales: Totales,
-    /// La parada a la que se obedece.
-    pub parada: Arc<Parada>,
-    /// Cuántas letras ocupa el equipo en la línea de un mensaje.
-    pub ancho_de_equipo: usize,
-}
-
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
 ///
 /// TCP keep-alive descubre a los equipos apagados o desconectados: callar no es motivo de cierre.
-pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io::Result<()> {
+pub(super) fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TRAS)
         .with_interval(KEEPALIVE_CADA);
@@ -70,7 +45,7 @@ pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io:
         equipo,
         recepcion,
         fallo: None,
-        ultimo: None,
+        ultimo: Lugar::Ninguno,
     };
     conversacion.conversar()
 }
@@ -79,43 +54,10 @@ pub fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io:
 type Rumbo = ControlFlow<()>;
 
 /// Quien no recibe respuesta debe notarlo: se cierra su conexión.
-fn rumbo_tras(codigo: Option<&str>) -> Rumbo {
-    match codigo {
-        Some(_) => Rumbo::Continue(()),
-        None => Rumbo::Break(()),
-    }
-}
-
-/// Un mensaje que ha llegado a su fin.
-struct Recibido<'a> {
-    /// El mensaje, o su comienzo si pasa del límite.
-    bytes: &'a [u8],
-    longitud: usize,
-    con_trama: bool,
-    cabecera: Option<Cabecera<'a>>,
-    hora: NaiveDateTime,
-    instante: Instant,
-}
-
-impl<'a> Recibido<'a> {
-    fn ahora(bytes: &'a [u8], longitud: usize, con_trama: bool) -> Recibido<'a> {
-        Recibido {
-            bytes,
-            longitud,
-            con_trama,
-            cabecera: leer_cabecera(bytes),
-            hora: Local::now().naive_local(),
-            instante: Instant::now(),
-        }
-    }
-
-    /// MSH-`numero`, para mostrarlo.
-    fn visible(&self, numero: usize) -> impl Display {
-        let campo = self
-            .cabecera
-            .as_ref()
-            .map(|cabecera| cabecera.campo(numero));
-        escapar(campo.unwrap_or_default(), CAMPO_VISIBLE_BYTES)
+fn rumbo_tras(contestado: Contestado) -> Rumbo {
+    match contestado {
+        Contestado::Nada => Rumbo::Break(()),
+        _ => Rumbo::Continue(()),
     }
 }
 
@@ -126,7 +68,7 @@ struct Conversacion<'a> {
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
     /// Dónde está el último mensaje sin trama, por si llega una cola suya.
-    ultimo: Option<String>,
+    ultimo: Lugar,
 }
 
 impl Conversacion<'_> {
@@ -193,9 +135,10 @@ impl Conversacion<'_> {
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
+        let ahora = (Local::now().naive_local(), Instant::now());
         match suceso {
             Suceso::Mensaje { bytes, con_trama } => {
-                let recibido = Recibido::ahora(bytes, bytes.len(), con_trama);
+                let recibido = Recibido::new(bytes, bytes.len(), con_trama, ahora);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
                     Some(_) => self.recibir_archivo(&recibido),
@@ -207,7 +150,7 @@ impl Conversacion<'_> {
                 longitud,
                 con_trama,
             } => {
-                let recibido = Recibido::ahora(&comienzo, longitud, con_trama);
+                let recibido = Recibido::new(&comienzo, longitud, con_trama, ahora);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
                     _ => self.rechazar(&recibido, Veredicto::Excesivo),
@@ -215,7 +158,7 @@ impl Conversacion<'_> {
             }
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
             Suceso::Indicio(indicio) => {
-                warn!(equipo:% = self.equipo.ip; "{}: {indicio}", self.equipo);
+                avisar!(warn, self.equipo, "{indicio}");
                 if indicio.cierra_la_conexion() {
                     Rumbo::Break(())
                 } else {
@@ -247,32 +190,29 @@ impl Conversacion<'_> {
         recibido: &Recibido<'_>,
         guardado: Result<String, ErrorDeAlmacen>,
     ) -> Rumbo {
-        let (codigo, archivo) = match guardado {
+        let (contestado, lugar) = match guardado {
             Ok(archivo) => {
                 debug!(
                     "Direccion del Archivo a Guardar: {}",
                     self.recepcion.almacen.carpeta().join(&archivo).display()
                 );
-                let negada = self.negar_consulta(recibido);
-                (
-                    negada.or_else(|| self.acusar(recibido, Veredicto::Aceptado)),
-                    Some(archivo),
-                )
+                let contestado = self
+                    .negar_consulta(recibido)
+                    .unwrap_or_else(|| self.acusar(recibido, Veredicto::Aceptado));
+                (contestado, Lugar::Guardado(archivo))
             }
             Err(error) => {
-                error!(
-                    equipo:% = self.equipo.ip;
-                    "{}: {error}; el mensaje no se perdió si el equipo lo repite",
-                    self.equipo
+                avisar!(
+                    error,
+                    self.equipo,
+                    "{error}; el mensaje no se perdió si el equipo lo repite"
                 );
-                (
-                    self.acusar(recibido, Veredicto::Fallido(error.para_el_equipo())),
-                    None,
-                )
+                let veredicto = Veredicto::Fallido(error.para_el_equipo());
+                (self.acusar(recibido, veredicto), Lugar::Ninguno)
             }
         };
-        self.anotar(recibido, codigo, archivo);
-        rumbo_tras(codigo)
+        self.anotar(recibido, contestado, lugar);
+        rumbo_tras(contestado)
     }
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
@@ -289,24 +229,24 @@ impl Conversacion<'_> {
                 ),
             )
         };
-        warn!(equipo:% = self.equipo.ip; "{}: {motivo}", self.equipo);
-        let archivo = self.apartar(recibido.bytes, recibido.hora, extension);
-        let codigo = self.acusar(recibido, veredicto);
-        self.anotar(recibido, codigo, archivo);
-        rumbo_tras(codigo)
+        avisar!(warn, self.equipo, "{motivo}");
+        let lugar = self.apartar(recibido.bytes, recibido.hora, extension);
+        let contestado = self.acusar(recibido, veredicto);
+        self.anotar(recibido, contestado, lugar);
+        rumbo_tras(contestado)
     }
 
     fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
-        let archivo = self.apartar(recibido.bytes, recibido.hora, "respuesta");
-        info!(
-            equipo:% = self.equipo.ip;
-            "{}: llegó un acuse ({}), que no se contesta; está en {}",
+        let lugar = self.apartar(recibido.bytes, recibido.hora, "respuesta");
+        avisar!(
+            info,
             self.equipo,
+            "llegó un acuse ({}), que no se contesta; está en {}",
             recibido.visible(9),
-            archivo.as_deref().unwrap_or(SIN_ARCHIVO)
+            lugar.nombre()
         );
         if !recibido.con_trama {
-            self.ultimo = archivo;
+            self.ultimo = lugar;
         }
         Rumbo::Continue(())
     }
@@ -334,38 +274,39 @@ impl Conversacion<'_> {
                 "suba EsperaSinTramaMs en Config.ini",
             ),
         };
-        let archivo = self.apartar(bytes, Local::now().naive_local(), extension);
+        let lugar = self.apartar(bytes, Local::now().naive_local(), extension);
         let de = match (motivo, &self.ultimo) {
-            (Motivo::Cola, Some(ultimo)) => format!(" ({ultimo})"),
+            (Motivo::Cola, Lugar::Guardado(ultimo) | Lugar::Apartado(ultimo)) => {
+                format!(" ({ultimo})")
+            }
             _ => String::new(),
         };
-        warn!(
-            equipo:% = self.equipo.ip;
-            "{}: {que_paso}{de}; {} bytes apartados en {}; {que_hacer}{}",
+        avisar!(
+            warn,
             self.equipo,
+            "{que_paso}{de}; {} bytes apartados en {}; {que_hacer}{}",
             bytes.len(),
-            archivo.as_deref().unwrap_or(SIN_ARCHIVO),
+            lugar.nombre(),
             consejo(bytes)
         );
         Rumbo::Continue(())
     }
 
-    /// Devuelve dónde quedaron los bytes, si se pudieron apartar.
-    fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, extension: &str) -> Option<String> {
+    /// Devuelve dónde quedaron los bytes.
+    fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, extension: &str) -> Lugar {
         match self.recepcion.almacen.apartar(bytes, hora, extension) {
             Ok(nombre) => {
                 self.recepcion.totales.apartado(&self.equipo.quien);
-                Some(format!("{APARTADOS}/{nombre}"))
+                Lugar::Apartado(format!("{APARTADOS}/{nombre}"))
             }
             Err(error) => {
-                error!(equipo:% = self.equipo.ip; "{}: {error}", self.equipo);
-                None
+                avisar!(error, self.equipo, "{error}");
+                Lugar::Ninguno
             }
         }
     }
 
-    /// Devuelve el código del acuse; `None` si no se contesta y se cierra la conexión.
-    fn acusar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Option<&'static str> {
+    fn acusar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Contestado {
         let reglas = &self.recepcion.reglas;
         let acuse = reglas.redactar(
             veredicto,
@@ -373,13 +314,20 @@ impl Conversacion<'_> {
             recibido.con_trama,
             Local::now().naive_local(),
             &self.id_propio(recibido),
-        )?;
+        );
+        let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
+            return Contestado::Nada;
+        };
         self.contestar(&acuse, recibido.con_trama);
-        reglas.codigo(veredicto)
+        if veredicto == Veredicto::Aceptado {
+            Contestado::Aceptado(codigo)
+        } else {
+            Contestado::NoAceptado(codigo)
+        }
     }
 
-    /// La respuesta negativa a una consulta ya guardada; devuelve su tipo.
-    fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<&'static str> {
+    /// La respuesta negativa a una consulta ya guardada, si lo es.
+    fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<Contestado> {
         let cabecera = recibido.cabecera.as_ref()?;
         if !self.recepcion.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
             return None;
@@ -388,7 +336,7 @@ impl Conversacion<'_> {
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
         self.contestar(&contestacion.bytes, recibido.con_trama);
-        Some(contestacion.tipo)
+        Some(Contestado::Negada(contestacion.tipo))
     }
 
     fn contar(&self, recibido: &Recibido<'_>, destino: Destino) {
@@ -418,84 +366,23 @@ impl Conversacion<'_> {
     }
 
     /// La línea que se ve por mensaje, con lo que se le contestó.
-    fn anotar(
-        &mut self,
-        recibido: &Recibido<'_>,
-        codigo: Option<&'static str>,
-        archivo: Option<String>,
-    ) {
-        let codigo = codigo.filter(|_| self.fallo.is_none());
-        let tipo = recibido.visible(9).to_string();
-        let tipo = if tipo.is_empty() { "(sin tipo)" } else { &tipo };
-        let guardado = archivo
-            .as_ref()
-            .is_some_and(|archivo| !archivo.starts_with(APARTADOS));
-        let color = match codigo {
-            None if guardado => Color::Aviso,
-            None | Some("AE" | "AR") => Color::Mal,
-            Some(_) => Color::Bien,
+    fn anotar(&mut self, recibido: &Recibido<'_>, contestado: Contestado, lugar: Lugar) {
+        let contestado = match self.fallo {
+            Some(_) => Contestado::Nada,
+            None => contestado,
         };
-        // De RSP^K11^RSP_K11, lo que cabe en su columna.
-        let dicho: Vec<_> = codigo
-            .unwrap_or("sin acuse")
-            .splitn(3, '^')
-            .take(2)
-            .collect();
-        let linea = format!(
-            "{} {:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»",
-            colorear(format!("{:<9}", dicho.join("^")), color),
-            self.equipo,
-            recibido.longitud,
-            recibido.instante.elapsed().as_millis(),
-            archivo.as_deref().unwrap_or(SIN_ARCHIVO),
-            recibido.visible(10),
-            ancho = self.recepcion.ancho_de_equipo,
-        );
-        if color == Color::Bien {
+        let ancho = self.recepcion.ancho_de_equipo;
+        let linea = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
+        if linea::color(contestado, &lugar) == Color::Bien {
             info!("{linea}");
         } else {
-            warn!(equipo:% = self.equipo.ip; "{linea}");
+            avisar!(warn, self.equipo; "{linea}");
         }
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
         if !recibido.con_trama {
-            self.ultimo = archivo;
+            self.ultimo = lugar;
         }
     }
-}
-
-/// Qué hacer, si los bytes delatan qué habla el equipo.
-fn consejo(bytes: &[u8]) -> String {
-    Indicio::reconocer(bytes)
-        .map(|indicio| format!("; {indicio}"))
-        .unwrap_or_default()
-}
-
-/// Una cabecera para mostrar.
-fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
-    let separador = cabecera.campo(1);
-    let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
-        .map(|numero| cabecera.campo(numero))
-        .collect();
-    let visibles = [b"MSH", separador, &campos.join(separador)].concat();
-    escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()
-}
-
-/// Un acuse para mostrar: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al equipo.
-fn sin_paciente(acuse: &[u8]) -> String {
-    let Some(separador) = acuse.get(3) else {
-        return String::new();
-    };
-    let visibles: Vec<_> = acuse
-        .split(|octeto| *octeto == b'\r')
-        .filter(|segmento| se_llama(segmento, b"MSH") || se_llama(segmento, b"MSA"))
-        .map(|segmento| {
-            segmento
-                .split(|octeto| octeto == separador)
-                .take(CAMPOS_VISIBLES)
-        })
-        .map(|campos| campos.collect::<Vec<_>>().join(separador))
-        .collect();
-    escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).to_string()
 }

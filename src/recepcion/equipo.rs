@@ -48,9 +48,21 @@ impl fmt::Display for Equipo {
     }
 }
 
+/// Dice una línea sobre un equipo, con la clave con que el registro cuenta las que se repiten:
+/// `avisar!(warn, equipo, "…")` la empieza por su nombre, y `avisar!(warn, equipo; "…")` no.
+macro_rules! avisar {
+    ($nivel:ident, $equipo:expr, $($texto:tt)+) => {
+        log::$nivel!(equipo:% = $equipo.ip; "{}: {}", $equipo, format_args!($($texto)+))
+    };
+    ($nivel:ident, $equipo:expr; $($texto:tt)+) => {
+        log::$nivel!(equipo:% = $equipo.ip; $($texto)+)
+    };
+}
+pub(crate) use avisar;
+
 /// Las letras que ocupa el nombre más largo o, si es mayor, una dirección IPv4 con su puerto.
 #[must_use]
-pub fn ancho<'a>(nombres: impl Iterator<Item = &'a str>) -> usize {
+pub(super) fn ancho<'a>(nombres: impl Iterator<Item = &'a str>) -> usize {
     const DIRECCION: usize = "255.255.255.255:65535".len();
     nombres
         .map(|nombre| nombre.chars().count())

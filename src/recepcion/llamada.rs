@@ -9,10 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use crate::causa;
-use crate::recepcion::equipo::Equipo;
+use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::parada::Parada;
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
@@ -33,28 +33,29 @@ pub struct Llamada {
 
 /// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
 /// de `atender` solo acaba con esa conexión. `ultimo` dice cuándo entregó el equipo su último mensaje.
-pub fn mantener(
+pub(super) fn mantener(
     llamada: &Llamada,
     parada: &Parada,
     atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>,
     ultimo: impl Fn(&Equipo) -> Option<Instant>,
 ) {
     let equipo = Equipo::new(llamada.direccion, Some(&llamada.nombre));
+    let quien = equipo.con_direccion().to_string();
     let mut pausa = PAUSA_MINIMA;
     let mut avisado: Option<Instant> = None;
     while !parada.pedida() {
         match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
             Ok(canal) => {
-                info!("Conexión Establecida con {}", equipo.con_direccion());
+                info!("Conexión Establecida con {quien}");
                 avisado = None;
                 let comienzo = Instant::now();
                 match catch_unwind(AssertUnwindSafe(|| atender(&canal, &equipo))) {
                     Ok(Ok(())) => {
-                        warn!(equipo:% = equipo.ip; "{}: se cerró la conexión; se le vuelve a llamar", equipo.con_direccion());
+                        avisar!(warn, equipo; "{quien}: se cerró la conexión; se le vuelve a llamar");
                     }
                     Ok(Err(error)) => {
                         let causa = causa::explicar(&error);
-                        warn!(equipo:% = equipo.ip; "{}: se perdió la conexión: {causa}; se le vuelve a llamar", equipo.con_direccion());
+                        avisar!(warn, equipo; "{quien}: se perdió la conexión: {causa}; se le vuelve a llamar");
                     }
                     // El pánico ya se dijo.
                     Err(_) => {}
@@ -66,11 +67,11 @@ pub fn mantener(
                 }
             }
             Err(error) if avisado.is_some_and(|antes| antes.elapsed() < ENTRE_AVISOS) => {
-                debug!("{}: {}", equipo.con_direccion(), causa::explicar(&error));
+                debug!("{quien}: {}", causa::explicar(&error));
             }
             Err(error) => {
                 let causa = causa::explicar(&error);
-                warn!(equipo:% = equipo.ip; "{}: no se pudo llamar al equipo: {causa}; se seguirá intentando", equipo.con_direccion());
+                avisar!(warn, equipo; "{quien}: no se pudo llamar al equipo: {causa}; se seguirá intentando");
                 avisado = Some(Instant::now());
             }
         }

@@ -1,9 +1,126 @@
 //! La recepción: quién entra, la conversación con cada equipo y lo que se cuenta de ella.
+//!
+//! [`Recepcion`] es lo que comparten todas las conversaciones.
 
-pub mod conexion;
+mod conexion;
 pub mod equipo;
+mod linea;
 pub mod llamada;
 pub mod parada;
 pub mod servidor;
-pub mod totales;
+mod totales;
 pub mod vigilancia;
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+
+use chrono::Local;
+use log::{error, info, warn};
+
+use crate::almacen::Almacen;
+use crate::cable::Limites;
+use crate::hl7::acuse::Reglas;
+use crate::recepcion::equipo::Equipo;
+use crate::recepcion::llamada::Llamada;
+use crate::recepcion::parada::Parada;
+use crate::recepcion::totales::Totales;
+use crate::recepcion::vigilancia::Vigilancia;
+
+/// Lo que comparten todas las conversaciones.
+#[derive(Debug)]
+pub struct Recepcion {
+    /// Donde se guardan los mensajes.
+    pub almacen: Almacen,
+    limites: Limites,
+    reglas: Reglas,
+    totales: Totales,
+    parada: Arc<Parada>,
+    /// Cuántas letras ocupa el equipo en la línea de un mensaje.
+    ancho_de_equipo: usize,
+}
+
+impl Recepcion {
+    /// Una recepción en ese almacén; `nombres` son los que pueden aparecer en la consola.
+    pub fn new<'a>(
+        almacen: Almacen,
+        limites: Limites,
+        reglas: Reglas,
+        nombres: impl Iterator<Item = &'a str>,
+        parada: Arc<Parada>,
+    ) -> Recepcion {
+        Recepcion {
+            almacen,
+            limites,
+            reglas,
+            totales: Totales::default(),
+            parada,
+            ancho_de_equipo: equipo::ancho(nombres),
+        }
+    }
+
+    /// Dice dónde se guarda, y avisa de lo que impediría guardar o lo haría menos seguro.
+    pub fn decir_carpeta(&self) {
+        info!(
+            "Archivo por Guardar en: {}",
+            self.almacen.carpeta().display()
+        );
+        if !self.almacen.sincroniza() {
+            warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
+        }
+        if let Err(error) = self.almacen.probar(Local::now().naive_local()) {
+            error!("{error}; hasta que se arregle, los equipos recibirán AE");
+        }
+    }
+
+    /// Atiende una conexión hasta que acaba.
+    pub fn atender(
+        self: &Arc<Recepcion>,
+    ) -> impl Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static {
+        let recepcion = Arc::clone(self);
+        move |canal, equipo| conexion::atender(canal, equipo, &recepcion)
+    }
+
+    /// Llama a esos equipos, cada uno en su hilo.
+    pub fn llamar(self: &Arc<Recepcion>, llamadas: Vec<Llamada>) -> io::Result<()> {
+        for llamada in llamadas {
+            let recepcion = Arc::clone(self);
+            let ultimo = {
+                let recepcion = Arc::clone(self);
+                move |equipo: &Equipo| recepcion.totales.ultimo(&equipo.quien)
+            };
+            abrir_hilo("llamada", move || {
+                llamada::mantener(&llamada, &recepcion.parada, recepcion.atender(), ultimo);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada.
+    pub fn vigilar(self: &Arc<Recepcion>, vigilancia: Vigilancia) -> io::Result<()> {
+        let recepcion = Arc::clone(self);
+        abrir_hilo("vigilancia", move || {
+            vigilancia::vigilar(vigilancia, &recepcion.totales, &recepcion.almacen)
+        })
+    }
+
+    /// La despedida: lo que quedó sin acusar, la tabla del día y los totales.
+    pub fn despedir(&self, sin_acusar: usize) {
+        if sin_acusar > 0 {
+            warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
+        }
+        vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
+        info!("Servidor detenido: {}", self.totales);
+    }
+}
+
+fn abrir_hilo<T: Send + 'static>(
+    nombre: &str,
+    tarea: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<()> {
+    thread::Builder::new()
+        .name(nombre.to_owned())
+        .spawn(tarea)
+        .map(drop)
+}

@@ -4,12 +4,24 @@
 //! solo espera no tiene nada que perder; su hilo acaba con el proceso. Que un mensaje acusado
 //! esté a salvo no depende de esta parada, sino de que se guarda antes de acusarlo.
 
+use std::error::Error;
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use log::info;
+
+use crate::ventana;
 
 /// La bandera del programa de Python: una vez levantada no comienza ningún mensaje más.
 pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
+
+/// Cuánto espera la parada a los mensajes en curso…
+const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
+/// …y si se cierra la ventana: Windows da al proceso 5 s en total.
+const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
 
 /// La bandera a la que se obedece y los mensajes en curso.
 #[derive(Debug)]
@@ -73,6 +85,25 @@ impl Parada {
     fn cuenta(&self) -> MutexGuard<'_, usize> {
         self.en_curso.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ctrl+C, SIGTERM o el cierre de la ventana avisan por el canal, con lo que se puede esperar a los
+/// mensajes en curso; la segunda vez se sale ya.
+pub fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
+    let (aviso, pedida) = channel();
+    let parada = Arc::clone(parada);
+    let pedir_parada = move |plazo| {
+        if parada.manejar_interrupcion() {
+            process::exit(1);
+        }
+        info!("Recibida Señal de Detención. Deteniendo el Servidor...");
+        // Si nadie escucha el aviso, el programa ya está saliendo.
+        let _ = aviso.send(plazo);
+    };
+    let al_cerrar = pedir_parada.clone();
+    ctrlc::set_handler(move || pedir_parada(PLAZO_DE_PARADA))?;
+    ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
+    Ok(pedida)
 }
 
 impl Drop for EnCurso<'_> {

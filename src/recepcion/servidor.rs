@@ -10,10 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use log::{info, warn};
+use log::warn;
 
 use crate::causa;
-use crate::recepcion::equipo::{Equipo, Nombres};
+use crate::recepcion::equipo::{Equipo, Nombres, avisar};
 use crate::recepcion::parada::Parada;
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
@@ -34,6 +34,25 @@ pub struct Acceso {
     pub max_conexiones: usize,
     /// Direcciones y rangos admitidos; vacío, todos.
     pub permitidos: Vec<IpNet>,
+}
+
+impl Acceso {
+    /// El mismo acceso, con las plazas que el sistema deja usar: `llamados` equipos a los que se llama
+    /// no piden plaza, pero también ocupan la suya. Es un error si no cabe ninguna y `se_escucha`.
+    pub fn caber(mut self, llamados: usize, se_escucha: bool) -> Result<Acceso, String> {
+        let caben = conexiones_que_caben().saturating_sub(llamados);
+        if !se_escucha || caben >= self.max_conexiones {
+            return Ok(self);
+        }
+        if caben == 0 {
+            return Err("el sistema no deja abrir archivos ni para una conexión; suba su límite de archivos abiertos".to_owned());
+        }
+        warn!(
+            "el sistema solo deja abrir archivos para {caben} conexiones, menos que MaxConexiones: no entrarán más; suba su límite de archivos abiertos"
+        );
+        self.max_conexiones = caben;
+        Ok(self)
+    }
 }
 
 /// Abre el puerto. El error dice cuál, por qué y qué hacer.
@@ -58,8 +77,7 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
 /// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
 /// una más, y los mensajes de las que ya están no se podrían guardar. Antes pide cuantos le den.
 #[cfg(unix)]
-#[must_use]
-pub fn conexiones_que_caben() -> usize {
+fn conexiones_que_caben() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let archivos = Resource::RLIMIT_NOFILE;
     // Sin saber el límite no hay nada que repartir: un accept que falle se dirá.
@@ -76,8 +94,7 @@ pub fn conexiones_que_caben() -> usize {
 
 /// Windows no limita los descriptores de un proceso.
 #[cfg(not(unix))]
-#[must_use]
-pub fn conexiones_que_caben() -> usize {
+fn conexiones_que_caben() -> usize {
     usize::MAX
 }
 
@@ -106,7 +123,8 @@ where
                 match admitir(&ocupadas, equipo.ip, acceso) {
                     Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
                     Err(motivo) => {
-                        warn!(equipo:% = equipo.ip; "{}: conexión rechazada: {motivo}", equipo.con_direccion());
+                        let quien = equipo.con_direccion();
+                        avisar!(warn, equipo; "{quien}: conexión rechazada: {motivo}");
                     }
                 }
             }
@@ -136,11 +154,12 @@ where
     let ip = equipo.ip;
     let conversar = move || {
         let _plaza = plaza;
-        info!(equipo:% = equipo.ip; "Conexión Establecida desde {}", equipo.con_direccion());
+        avisar!(info, equipo; "Conexión Establecida desde {}", equipo.con_direccion());
         match atender(&canal, &equipo) {
-            Ok(()) => info!(equipo:% = equipo.ip; "Conexion cerrada {}", equipo.con_direccion()),
+            Ok(()) => avisar!(info, equipo; "Conexion cerrada {}", equipo.con_direccion()),
             Err(error) => {
-                warn!(equipo:% = equipo.ip; "Error en la Conexion: {}: {}", equipo.con_direccion(), causa::explicar(&error));
+                let (quien, causa) = (equipo.con_direccion(), causa::explicar(&error));
+                avisar!(warn, equipo; "Error en la Conexion: {quien}: {causa}");
             }
         }
     };

@@ -19,7 +19,7 @@ const LOS_DEMAS: &str = "los demás";
 
 /// Qué fue de un mensaje.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destino {
+pub(super) enum Destino {
     /// Está a salvo, y guardarlo costó este tiempo.
     Guardado(Duration),
     /// No se pudo guardar.
@@ -30,7 +30,7 @@ pub enum Destino {
 
 /// Las cuentas de todos los equipos, que comparten todas las conversaciones.
 #[derive(Debug, Default)]
-pub struct Totales {
+pub(super) struct Totales {
     cuentas: Mutex<Cuentas>,
     contestados: AtomicU64,
 }
@@ -73,7 +73,7 @@ impl AddAssign for Suma {
 
 /// Un equipo que enviaba y ha callado, o que callaba y ha vuelto a enviar.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Silencio {
+pub(super) enum Silencio {
     /// No envía desde esa hora.
     Calla(NaiveDateTime),
     /// Envió a esa hora.
@@ -82,7 +82,7 @@ pub enum Silencio {
 
 impl Totales {
     /// Un mensaje más de `equipo`, de esa longitud en bytes, que se tuvo entero a esa hora.
-    pub fn recibido(
+    pub(super) fn recibido(
         &self,
         equipo: &str,
         longitud: usize,
@@ -104,26 +104,26 @@ impl Totales {
     }
 
     /// Unos bytes más de `equipo` en `apartados`.
-    pub fn apartado(&self, equipo: &str) {
+    pub(super) fn apartado(&self, equipo: &str) {
         self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
     }
 
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
     #[must_use]
-    pub fn ultimo(&self, equipo: &str) -> Option<Instant> {
+    pub(super) fn ultimo(&self, equipo: &str) -> Option<Instant> {
         let cuentas = self.tomar();
         let (_, instante) = cuentas.equipos.get(equipo)?.ultimo?;
         Some(instante)
     }
 
     /// El número de lo que se va a contestar, desde 0.
-    pub fn numerar(&self) -> u64 {
+    pub(super) fn numerar(&self) -> u64 {
         self.contestados.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado; vacía si
     /// ninguno ha enviado nada desde el arranque.
-    pub fn tabla(&self) -> Vec<String> {
+    pub(super) fn tabla(&self) -> Vec<String> {
         let mut cuentas = self.tomar();
         let Cuentas { equipos, anterior } = &mut *cuentas;
         if equipos.is_empty() {
@@ -162,7 +162,7 @@ impl Totales {
 
     /// Los equipos que enviaban y no envían desde hace `limite`, y los que han vuelto; cada cosa se
     /// dice una vez.
-    pub fn silencios(&self, limite: Duration, ahora: Instant) -> Vec<(String, Silencio)> {
+    pub(super) fn silencios(&self, limite: Duration, ahora: Instant) -> Vec<(String, Silencio)> {
         let mut novedades = Vec::new();
         for (equipo, cuenta) in &mut self.tomar().equipos {
             let Some((hora, instante)) = cuenta.ultimo else {

@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use log::{debug, info, warn};
 
+use crate::almacen::Almacen;
 use crate::causa;
 use crate::recepcion::totales::{Silencio, Totales};
 
 const CADA: Duration = Duration::from_secs(5);
 /// El aviso de espacio no se repite antes.
 const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
+/// Cuándo se vuelve a mirar un parcial que antes era reciente.
+const ENTRE_REPASOS_DE_PARCIALES: Duration = Duration::from_secs(61);
 /// Bytes en un MiB.
 pub(crate) const MIB: u64 = 1024 * 1024;
 
@@ -29,27 +32,46 @@ pub struct Vigilancia {
 }
 
 /// Vigila para siempre: acaba con el proceso.
-pub fn vigilar(vigilancia: Vigilancia, totales: &Totales, carpeta: &Path) -> ! {
+pub(super) fn vigilar(vigilancia: Vigilancia, totales: &Totales, almacen: &Almacen) -> ! {
     let mut turno = Turno {
         vigilancia,
         dia: Local::now().date_naive(),
         espacio_avisado: None,
     };
+    let mut repaso = Instant::now();
     loop {
-        turno.vigilar(totales, carpeta);
+        if Instant::now() >= repaso {
+            rescatar_parciales(almacen);
+            repaso = Instant::now() + ENTRE_REPASOS_DE_PARCIALES;
+        }
+        turno.vigilar(totales, almacen.carpeta());
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }
 }
 
 /// La tabla por equipo de lo recibido desde la anterior, si alguno ha enviado algo alguna vez.
-pub fn decir_tabla(totales: &Totales, dia: NaiveDate) {
+pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
     let tabla = totales.tabla();
     if !tabla.is_empty() {
         info!("Lo recibido el {}, por equipo:", dia.format("%d/%m/%Y"));
     }
     for linea in tabla {
         info!("{linea}");
+    }
+}
+
+/// Lleva a apartados los parciales de una caída anterior.
+fn rescatar_parciales(almacen: &Almacen) {
+    let rescate = almacen.rescatar_parciales();
+    for movido in &rescate.movidos {
+        warn!(
+            "un mensaje quedó a medias en una caída y no se acusó; está en «{}»",
+            movido.display()
+        );
+    }
+    for error in &rescate.errores {
+        warn!("{error}");
     }
 }
 

@@ -5,18 +5,26 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::causa;
 use crate::texto::contar_lineas;
 
+/// Dónde quedan los archivos del registro, y cuántos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ajustes {
+    /// La carpeta de los archivos (clave `Carpeta`).
+    pub carpeta: PathBuf,
+    /// Cuántos días con registro quedan (clave `DiasAGuardar`).
+    pub dias: usize,
+}
+
 /// Los archivos del registro, en una carpeta.
 #[derive(Debug)]
-pub struct Diario {
-    carpeta: PathBuf,
-    dias: usize,
+pub(crate) struct Diario {
+    ajustes: Ajustes,
     /// El último día en que se borraron los viejos.
     limpiado: Option<NaiveDate>,
     /// Líneas perdidas desde que dejó de poderse escribir.
@@ -24,26 +32,17 @@ pub struct Diario {
 }
 
 impl Diario {
-    /// Un registro en esa carpeta, de la que quedan los archivos de los últimos `dias` días con
-    /// registro. Nada se abre todavía.
-    #[must_use]
-    pub fn new(carpeta: PathBuf, dias: usize) -> Diario {
+    /// Nada se abre todavía.
+    pub(crate) fn new(ajustes: Ajustes) -> Diario {
         Diario {
-            carpeta,
-            dias,
+            ajustes,
             limpiado: None,
             perdidas: 0,
         }
     }
 
-    /// La carpeta de los archivos.
-    #[must_use]
-    pub fn carpeta(&self) -> &Path {
-        &self.carpeta
-    }
-
     /// Si se podría escribir; crea lo que falte, y no escribe líneas ni borra archivos.
-    pub fn probar(&self, ahora: NaiveDateTime) -> Result<(), String> {
+    pub(crate) fn probar(&self, ahora: NaiveDateTime) -> Result<(), String> {
         self.abrir(ahora.date())
             .map(drop)
             .map_err(|error| self.no_se_pudo(&error))
@@ -51,11 +50,11 @@ impl Diario {
 
     /// Añade líneas enteras al archivo del día. Devuelve lo que haya que avisar por otro sitio: que
     /// ya no se puede escribir, una vez, y que se puede de nuevo, que consta también en el archivo.
-    pub fn anotar(&mut self, lineas: &[u8], ahora: NaiveDateTime) -> Option<String> {
+    pub(crate) fn anotar(&mut self, lineas: &[u8], ahora: NaiveDateTime) -> Option<String> {
         let aviso = (self.perdidas > 0).then(|| {
             format!(
                 "el registro vuelve a escribirse en «{}»; se omitieron {} líneas",
-                self.carpeta.display(),
+                self.ajustes.carpeta.display(),
                 self.perdidas
             )
         });
@@ -80,7 +79,7 @@ impl Diario {
     fn no_se_pudo(&self, error: &io::Error) -> String {
         format!(
             "no se pudo escribir el registro en «{}»: {}; la recepción sigue",
-            self.carpeta.display(),
+            self.ajustes.carpeta.display(),
             causa::explicar(error)
         )
     }
@@ -103,28 +102,28 @@ impl Diario {
     }
 
     fn abrir(&self, hoy: NaiveDate) -> io::Result<File> {
-        fs::create_dir_all(&self.carpeta)?;
+        fs::create_dir_all(&self.ajustes.carpeta)?;
         let mut modo = OpenOptions::new();
         modo.create(true).append(true).open(self.ruta(hoy))
     }
 
     fn ruta(&self, dia: NaiveDate) -> PathBuf {
         let nombre = format!("servidor_{}.log", dia.format("%Y%m%d"));
-        self.carpeta.join(nombre)
+        self.ajustes.carpeta.join(nombre)
     }
 
     /// Quedan los más recientes por su nombre, sin mirar qué día es: un reloj que se adelanta no los
     /// borra todos.
     fn borrar_viejos(&self) {
         // Si ahora no se dejan leer o borrar, se dejarán otro día.
-        let mut archivos: Vec<_> = fs::read_dir(&self.carpeta)
+        let mut archivos: Vec<_> = fs::read_dir(&self.ajustes.carpeta)
             .into_iter()
             .flatten()
             .flatten()
             .filter_map(|entrada| Some((dia_de(entrada.file_name().to_str()?)?, entrada.path())))
             .collect();
         archivos.sort();
-        let sobran = archivos.len().saturating_sub(self.dias);
+        let sobran = archivos.len().saturating_sub(self.ajustes.dias);
         for (_, ruta) in &archivos[..sobran] {
             let _ = fs::remove_file(ruta);
         }
@@ -139,6 +138,8 @@ fn dia_de(nombre: &str) -> Option<NaiveDate> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn el_dia(dia: u32) -> NaiveDateTime {
@@ -146,16 +147,21 @@ mod tests {
         fecha.and_hms_opt(23, 59, 59).unwrap()
     }
 
+    fn nuevo(carpeta: &Path, dias: usize) -> Diario {
+        let carpeta = carpeta.to_path_buf();
+        Diario::new(Ajustes { carpeta, dias })
+    }
+
     #[test]
     fn cada_dia_tiene_su_archivo_y_quedan_los_de_los_ultimos_dias() {
         let nombre = format!("servidor-hl7-diario-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
-        let mut diario = Diario::new(carpeta.clone(), 2);
+        let mut diario = nuevo(&carpeta, 2);
         for (dia, linea) in [(1, "a\n"), (1, "b\n"), (2, "c\n"), (4, "d\n")] {
             assert_eq!(diario.anotar(linea.as_bytes(), el_dia(dia)), None);
         }
         // Otro arranque del mismo día añade, no borra.
-        Diario::new(carpeta.clone(), 4).anotar(b"e\n", el_dia(4));
+        nuevo(&carpeta, 4).anotar(b"e\n", el_dia(4));
         let leer = |dia| fs::read_to_string(carpeta.join(format!("servidor_202609{dia}.log"))).ok();
         assert_eq!(leer("01"), None);
         assert_eq!(leer("02").as_deref(), Some("c\n"));
@@ -172,7 +178,7 @@ mod tests {
         let nombre = format!("servidor-hl7-diario-ocupado-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
         fs::write(&carpeta, "un archivo").unwrap();
-        let mut diario = Diario::new(carpeta.clone(), 2);
+        let mut diario = nuevo(&carpeta, 2);
         let aviso = diario.anotar(b"a\nb\n", el_dia(1)).unwrap();
         assert!(
             aviso.starts_with("no se pudo escribir el registro en «"),

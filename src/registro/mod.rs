@@ -6,7 +6,7 @@
 //! clase y equipo, y las demás se cuentan. Las de los mensajes guardados no la llevan, y se dicen
 //! todas. Este módulo no sabe qué dicen las líneas.
 
-pub(crate) mod consola;
+mod consola;
 pub(crate) mod diario;
 
 use std::collections::HashMap;
@@ -48,6 +48,8 @@ const MAX_CLASES: usize = 4096;
 /// Cuánto se muestra de una variable RUST_LOG que no sirve.
 const RUST_LOG_VISIBLE_BYTES: usize = 64;
 
+pub use diario::Ajustes;
+
 enum Entrada {
     Linea(Vec<u8>),
     Titulo(String),
@@ -64,7 +66,7 @@ pub struct Registro {
 
 /// Pone en marcha el registro del proceso, en la consola y, si lo hay, en el diario. La variable
 /// `RUST_LOG` manda sobre `nivel`.
-pub fn iniciar(nivel: LevelFilter, diario: Option<Diario>) -> io::Result<Registro> {
+pub fn iniciar(nivel: LevelFilter, diario: Option<Ajustes>) -> io::Result<Registro> {
     let (fila, entradas) = sync_channel(FILA_LINEAS);
     let perdidas = Arc::new(AtomicUsize::new(0));
     let repetidas = Arc::new(Repetidas::default());
@@ -75,7 +77,7 @@ pub fn iniciar(nivel: LevelFilter, diario: Option<Diario>) -> io::Result<Registr
     let del_hilo = Arc::clone(&repetidas);
     let mut salidas = Salidas {
         consola: Consola::abrir()?,
-        diario,
+        diario: diario.map(Diario::new),
     };
     thread::Builder::new()
         .name("registro".to_owned())

@@ -43,7 +43,7 @@ fn comprobar_fallos(casos: &[(&str, &[&str])]) {
         };
         fs::write(carpeta.join("Config.ini"), texto).unwrap();
         let (dicho, codigo) = fallo(&carpeta, &[]);
-        assert_eq!(codigo, Some(1), "{ini}: {dicho}");
+        assert_eq!(codigo, Some(2), "{ini}: {dicho}");
         for parte in partes.iter().chain(&["Config.ini»"]) {
             assert!(dicho.contains(parte), "«{parte}» no está en «{dicho}»");
         }
@@ -369,7 +369,7 @@ fn config_elige_el_archivo_y_directorio_cuenta_desde_su_carpeta() {
     assert_eq!(contenidos(&carpeta.join("lab/men"), "res"), [mensaje("1")]);
 
     let (dicho, codigo) = fallo(&carpeta, &["--config", "no_existe.ini"]);
-    assert_eq!(codigo, Some(1));
+    assert_eq!(codigo, Some(2));
     assert!(dicho.contains("no_existe.ini»: no existe"), "{dicho}");
 }
 
@@ -435,7 +435,7 @@ fn help_y_version_contestan_y_un_argumento_desconocido_se_dice() {
         assert!(String::from_utf8(salida.stdout).unwrap().contains(esperado));
     }
     let (dicho, codigo) = fallo(&carpeta, &["--confg"]);
-    assert_eq!(codigo, Some(1));
+    assert_eq!(codigo, Some(2));
     assert!(dicho.contains("--help"), "{dicho}");
     assert_eq!(fs::read_dir(&carpeta).unwrap().count(), 0);
     fs::remove_dir_all(&carpeta).unwrap();

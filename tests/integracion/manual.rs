@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Frases del código que no son avisos ni errores, por su comienzo.
-const NO_SON_AVISOS: [&str; 25] = [
+const NO_SON_AVISOS: [&str; 26] = [
     // Lo que va por el cable.
     "MSH|",
     "|P|2.5|",
@@ -38,6 +38,8 @@ const NO_SON_AVISOS: [&str; 25] = [
     // Trozos de un aviso que está en el manual por otro trozo.
     "la clave «…» de",
     "servidor-hl7: puerto",
+    // Por qué el código hace lo que hace.
+    "ningún crate que se mantenga",
 ];
 /// Trozos de frase que solo tienen sentido con otro, que es el que está en el manual.
 const REMEDIOS: [&str; 5] = [
@@ -45,7 +47,7 @@ const REMEDIOS: [&str; 5] = [
     "debe enviarlo de nuevo; si es un equipo lento",
     "suba EsperaSinTramaMs en Config.ini",
     "se recibe el nuevo",
-    "…: ……; … bytes apartados",
+    "……; … bytes apartados",
 ];
 /// De menos letras, un trozo del manual no dice de qué frase es.
 const MIN_TROZO: usize = 9;

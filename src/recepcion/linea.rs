@@ -1,0 +1,162 @@
+//! Lo que una persona ve de cada mensaje: su línea, su cabecera y su acuse.
+//!
+//! Del paciente no llega nada: solo campos del MSH, y escapados. No sabe de sockets ni de archivos.
+
+use std::fmt::Display;
+use std::time::Instant;
+
+use chrono::NaiveDateTime;
+
+use crate::cable::Indicio;
+use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
+use crate::recepcion::equipo::Equipo;
+use crate::texto::{Color, colorear, escapar};
+
+/// Cuánto se muestra de un campo del MSH.
+const CAMPO_VISIBLE_BYTES: usize = 64;
+/// Cuánto se muestra de una cabecera o de un acuse con RUST_LOG=debug…
+const CABECERA_VISIBLE_BYTES: usize = 1024;
+/// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
+const CAMPOS_VISIBLES: usize = 12;
+const SIN_ARCHIVO: &str = "(sin archivo)";
+
+/// Un mensaje que ha llegado a su fin.
+pub(super) struct Recibido<'a> {
+    /// El mensaje, o su comienzo si pasa del límite.
+    pub(super) bytes: &'a [u8],
+    pub(super) longitud: usize,
+    pub(super) con_trama: bool,
+    pub(super) cabecera: Option<Cabecera<'a>>,
+    pub(super) hora: NaiveDateTime,
+    pub(super) instante: Instant,
+}
+
+impl<'a> Recibido<'a> {
+    pub(super) fn new(
+        bytes: &'a [u8],
+        longitud: usize,
+        con_trama: bool,
+        (hora, instante): (NaiveDateTime, Instant),
+    ) -> Recibido<'a> {
+        Recibido {
+            bytes,
+            longitud,
+            con_trama,
+            cabecera: leer_cabecera(bytes),
+            hora,
+            instante,
+        }
+    }
+
+    /// MSH-`numero`, para mostrarlo.
+    pub(super) fn visible(&self, numero: usize) -> impl Display {
+        let campo = self
+            .cabecera
+            .as_ref()
+            .map(|cabecera| cabecera.campo(numero));
+        escapar(campo.unwrap_or_default(), CAMPO_VISIBLE_BYTES)
+    }
+}
+
+/// Qué se contestó a un mensaje.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contestado {
+    /// Un acuse que lo acepta, con su MSA-1.
+    Aceptado(&'static str),
+    /// Un acuse que no lo acepta, con su MSA-1.
+    NoAceptado(&'static str),
+    /// La respuesta negativa a una consulta, con su MSH-9.
+    Negada(&'static str),
+    /// Nada: así lo piden las reglas, o la conexión ya no lo admite.
+    Nada,
+}
+
+/// Dónde quedaron los bytes de un mensaje.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lugar {
+    /// A salvo, en un archivo con ese nombre.
+    Guardado(String),
+    /// En `apartados`, en esa ruta desde `Directorio`.
+    Apartado(String),
+    /// En ningún sitio.
+    Ninguno,
+}
+
+impl Lugar {
+    pub(super) fn nombre(&self) -> &str {
+        match self {
+            Lugar::Guardado(nombre) | Lugar::Apartado(nombre) => nombre,
+            Lugar::Ninguno => SIN_ARCHIVO,
+        }
+    }
+}
+
+/// Cómo acabó un mensaje, de un vistazo.
+pub(super) fn color(contestado: Contestado, lugar: &Lugar) -> Color {
+    match (contestado, lugar) {
+        (Contestado::Aceptado(_) | Contestado::Negada(_), _) => Color::Bien,
+        (Contestado::Nada, Lugar::Guardado(_)) => Color::Aviso,
+        (Contestado::NoAceptado(_) | Contestado::Nada, _) => Color::Mal,
+    }
+}
+
+/// La línea de un mensaje. El nombre del equipo ocupa `ancho` letras.
+pub(super) fn redactar(
+    recibido: &Recibido<'_>,
+    equipo: &Equipo,
+    ancho: usize,
+    contestado: Contestado,
+    lugar: &Lugar,
+) -> String {
+    let tipo = recibido.visible(9).to_string();
+    let tipo = if tipo.is_empty() { "(sin tipo)" } else { &tipo };
+    let dicho = match contestado {
+        Contestado::Aceptado(codigo) | Contestado::NoAceptado(codigo) => codigo,
+        // De RSP^K11^RSP_K11, lo que cabe en su columna.
+        Contestado::Negada(tipo) => tipo.rsplit_once("^RSP_").map_or(tipo, |(breve, _)| breve),
+        Contestado::Nada => "sin acuse",
+    };
+    format!(
+        "{} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»",
+        colorear(format!("{dicho:<9}"), color(contestado, lugar)),
+        recibido.longitud,
+        recibido.instante.elapsed().as_millis(),
+        lugar.nombre(),
+        recibido.visible(10),
+    )
+}
+
+/// Qué hacer, si los bytes delatan qué habla el equipo.
+pub(super) fn consejo(bytes: &[u8]) -> String {
+    Indicio::reconocer(bytes)
+        .map(|indicio| format!("; {indicio}"))
+        .unwrap_or_default()
+}
+
+/// Una cabecera para mostrar.
+pub(super) fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
+    let separador = cabecera.campo(1);
+    let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
+        .map(|numero| cabecera.campo(numero))
+        .collect();
+    let visibles = [b"MSH", separador, &campos.join(separador)].concat();
+    escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()
+}
+
+/// Un acuse para mostrar: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al equipo.
+pub(super) fn sin_paciente(acuse: &[u8]) -> String {
+    let Some(separador) = acuse.get(3) else {
+        return String::new();
+    };
+    let visibles: Vec<_> = acuse
+        .split(|octeto| *octeto == b'\r')
+        .filter(|segmento| se_llama(segmento, b"MSH") || se_llama(segmento, b"MSA"))
+        .map(|segmento| {
+            segmento
+                .split(|octeto| octeto == separador)
+                .take(CAMPOS_VISIBLES)
+        })
+        .map(|campos| campos.collect::<Vec<_>>().join(separador))
+        .collect();
+    escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).to_string()
+}
