@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
-use log::{debug, info, warn};
+use log::{Level, debug, info, log, warn};
 
 use crate::almacen::Almacen;
 use crate::causa;
@@ -103,14 +103,23 @@ impl Turno {
             // Si la carpeta no está, lo dirá el primer mensaje que no se pueda guardar.
             Err(error) => debug!("espacio libre: {}", causa::explicar(&error)),
         }
-        if let Some(limite) = self.vigilancia.silencio {
-            for (equipo, silencio) in totales.silencios(limite, ahora) {
-                decir_silencio(&equipo, &silencio, limite);
-            }
+        for (nivel, dicho) in self.silencios(totales, ahora) {
+            log!(nivel, "{dicho}");
         }
         if let Some(acabado) = self.acabar_dia(Local::now().date_naive()) {
             decir_tabla(totales, acabado);
         }
+    }
+
+    /// Qué equipos callan ahora y cuáles han vuelto, si hay que avisar de ello.
+    fn silencios(&self, totales: &Totales, ahora: Instant) -> Vec<(Level, String)> {
+        let Some(limite) = self.vigilancia.silencio else {
+            return Vec::new();
+        };
+        let novedades = totales.silencios(limite, ahora).into_iter();
+        novedades
+            .map(|(equipo, silencio)| en_palabras(&equipo, &silencio, limite))
+            .collect()
     }
 
     fn hay_que_avisar_del_espacio(&mut self, libres_mib: u64, ahora: Instant) -> bool {
@@ -138,21 +147,28 @@ pub(crate) fn poco_espacio(carpeta: &Path, libres_mib: u64, minimo_mib: u64) -> 
     )
 }
 
-fn decir_silencio(equipo: &str, silencio: &Silencio, limite: Duration) {
+fn en_palabras(equipo: &str, silencio: &Silencio, limite: Duration) -> (Level, String) {
     let hora = |hora: &NaiveDateTime| hora.format("%d/%m %H:%M").to_string();
     match silencio {
-        Silencio::Calla(ultimo) => warn!(
-            "{equipo}: no envía nada desde hace {} min (desde el {}); si debería, revise el equipo y su cable",
-            limite.as_secs() / 60,
-            hora(ultimo)
+        Silencio::Calla(ultimo) => (
+            Level::Warn,
+            format!(
+                "{equipo}: no envía nada desde hace {} min (desde el {}); si debería, revise el equipo y su cable",
+                limite.as_secs() / 60,
+                hora(ultimo)
+            ),
         ),
-        Silencio::Vuelve(ultimo) => info!("{equipo}: vuelve a enviar (el {})", hora(ultimo)),
+        Silencio::Vuelve(ultimo) => (
+            Level::Info,
+            format!("{equipo}: vuelve a enviar (el {})", hora(ultimo)),
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recepcion::totales::Destino;
 
     fn turno(espacio_minimo_mib: u64) -> Turno {
         Turno {
@@ -183,6 +199,37 @@ mod tests {
     #[test]
     fn con_espacio_minimo_cero_no_se_avisa_nunca() {
         assert!(!turno(0).hay_que_avisar_del_espacio(0, Instant::now()));
+    }
+
+    #[test]
+    fn de_un_equipo_que_calla_se_avisa_y_cuando_vuelve_se_informa() {
+        let totales = Totales::default();
+        let comienzo = Instant::now();
+        let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
+        let entregar = |minuto: u32| {
+            let instante = comienzo + Duration::from_mins(minuto.into());
+            let hora = dia.and_hms_opt(9, minuto, 0).unwrap();
+            totales.recibido("BC-20", 1, Destino::Rechazado, (hora, instante));
+        };
+        let mut turno = turno(0);
+        entregar(0);
+        let minutos = |minuto| comienzo + Duration::from_mins(minuto);
+        assert_eq!(turno.silencios(&totales, minutos(600)), []);
+
+        turno.vigilancia.silencio = Some(Duration::from_mins(30));
+        assert_eq!(turno.silencios(&totales, minutos(29)), []);
+        let calla = "BC-20: no envía nada desde hace 30 min (desde el 12/09 09:00); si debería, revise el equipo y su cable";
+        assert_eq!(
+            turno.silencios(&totales, minutos(30)),
+            [(Level::Warn, calla.to_owned())]
+        );
+        entregar(45);
+        let vuelve = "BC-20: vuelve a enviar (el 12/09 09:45)".to_owned();
+        assert_eq!(
+            turno.silencios(&totales, minutos(46)),
+            [(Level::Info, vuelve)]
+        );
+        assert_eq!(turno.silencios(&totales, minutos(47)), []);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use servidor_hl7::recepcion::servidor::{Acceso, iniciar_servidor};
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, esperar};
 #[cfg(unix)]
-use crate::servidor_de_prueba::{carpeta_nueva, limitada};
+use crate::servidor_de_prueba::{carpeta_nueva, ejecutar, escribir_ini, limitada};
 
 #[test]
 fn sobre_max_conexiones_se_rechaza_con_su_ip_y_una_plaza_libre_se_vuelve_a_ocupar() {
@@ -146,10 +146,8 @@ fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que
 #[test]
 fn si_el_sistema_no_deja_abrir_archivos_ni_para_un_equipo_no_se_arranca() {
     let carpeta = carpeta_nueva();
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
-    std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut limitada = limitada(&carpeta, "ulimit -n 19");
-    let salida = limitada.output().unwrap();
+    escribir_ini(&carpeta, "");
+    let salida = ejecutar(&mut limitada(&carpeta, "ulimit -n 19"));
     assert!(!salida.status.success());
     let dicho = String::from_utf8(salida.stderr).unwrap();
     assert!(

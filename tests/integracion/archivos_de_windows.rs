@@ -106,7 +106,7 @@ impl Retencion {
                     }
                     false
                 });
-                let guardado = self.almacen.guardar(&[(&mensaje, self.hora)]).remove(0);
+                let guardado = self.almacen.guardar(&mensaje, self.hora);
                 acabado.store(true, Ordering::Relaxed);
                 (guardado, antivirus.join().unwrap())
             });

@@ -5,11 +5,13 @@ use std::process::Command;
 use servidor_hl7::configuracion::Configuracion;
 
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, orden};
+use crate::servidor_de_prueba::{
+    Servidor, carpeta_nueva, contenidos, ejecutar, escribir_ini, orden,
+};
 
 /// Lo que dice y el código con que acaba un programa que no llega a arrancar.
 fn fallo(carpeta: &Path, argumentos: &[&str]) -> (String, Option<i32>) {
-    let salida = orden(carpeta).args(argumentos).output().unwrap();
+    let salida = ejecutar(orden(carpeta).args(argumentos));
     (
         String::from_utf8(salida.stderr).unwrap(),
         salida.status.code(),
@@ -377,11 +379,7 @@ fn config_elige_el_archivo_y_directorio_cuenta_desde_su_carpeta() {
 fn sin_config_ini_en_la_carpeta_actual_se_lee_el_que_esta_junto_al_programa() {
     let carpeta = carpeta_nueva();
     let programa = poner_programa(&carpeta);
-    fs::write(
-        carpeta.join("Config.ini"),
-        "[Servidor]\nPuerto = 0\nDirectorio = men\n",
-    )
-    .unwrap();
+    escribir_ini(&carpeta, "Directorio = men");
     let otra = carpeta_nueva();
     let mut orden = Command::new(programa);
     orden.current_dir(&otra);
@@ -399,13 +397,8 @@ fn un_puerto_ocupado_o_una_carpeta_imposible_se_dicen_y_acaban_con_uno() {
     let ocupante = Servidor::arrancar();
     let carpeta = carpeta_nueva();
     let ini = |puerto: u16, directorio: &str| {
-        fs::write(
-            carpeta.join("Config.ini"),
-            format!(
-                "[Servidor]\nPuerto = {puerto}\nDirectorio = {directorio}\nDireccion = 127.0.0.1\n"
-            ),
-        )
-        .unwrap();
+        let lineas = format!("Puerto = {puerto}\nDirectorio = {directorio}\nDireccion = 127.0.0.1");
+        escribir_ini(&carpeta, &lineas);
         fallo(&carpeta, &[])
     };
     let (dicho, codigo) = ini(ocupante.puerto, "mensajes");
@@ -430,7 +423,7 @@ fn help_y_version_contestan_y_un_argumento_desconocido_se_dice() {
         ("--help", "--config RUTA"),
         ("--version", env!("CARGO_PKG_VERSION")),
     ] {
-        let salida = orden(&carpeta).arg(argumento).output().unwrap();
+        let salida = ejecutar(orden(&carpeta).arg(argumento));
         assert!(salida.status.success());
         assert!(String::from_utf8(salida.stdout).unwrap().contains(esperado));
     }

@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, orden};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, con_rust_log, escribir_ini, orden};
 
 #[test]
 fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
@@ -40,15 +40,7 @@ fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
 
 #[test]
 fn con_rust_log_debug_se_ven_la_cabecera_y_el_acuse() {
-    let carpeta = carpeta_nueva();
-    std::fs::write(
-        carpeta.join("Config.ini"),
-        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
-    )
-    .unwrap();
-    let mut orden = orden(&carpeta);
-    orden.env("RUST_LOG", "debug");
-    let servidor = Servidor::lanzar(carpeta, orden);
+    let servidor = Servidor::con_orden("", |carpeta| con_rust_log(carpeta, "debug"));
     servidor.conectar().entregar("77");
     servidor.esperar_linea("acuse: MSH|^~\\&|LIS|HOSP|EQUIPO|LAB|");
     servidor.esperar_linea(
@@ -58,13 +50,8 @@ fn con_rust_log_debug_se_ven_la_cabecera_y_el_acuse() {
 
 #[test]
 fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
-    let carpeta = carpeta_nueva();
-    let ini =
-        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nEsperaSinTramaMs = 20\nMaxMensajeMiB = 1\n";
-    std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut orden = orden(&carpeta);
-    orden.env("RUST_LOG", "trace");
-    let servidor = Servidor::lanzar(carpeta, orden);
+    let lineas = "EsperaSinTramaMs = 20\nMaxMensajeMiB = 1";
+    let servidor = Servidor::con_orden(lineas, |carpeta| con_rust_log(carpeta, "trace"));
     let paciente = "PID|1||SECRETO||SECRETO^SECRETO\r";
     let cabecera = "MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\r";
     let enorme = "SECRETO".repeat(200_000);
@@ -150,8 +137,7 @@ fn los_bytes_de_la_red_se_escapan_antes_de_mostrarlos() {
 #[test]
 fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_omitio() {
     let carpeta = carpeta_nueva();
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nSincronizar = no\n";
-    std::fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    escribir_ini(&carpeta, "Sincronizar = no");
     let mut proceso = orden(&carpeta).stdout(Stdio::piped()).spawn().unwrap();
     let mut consola = BufReader::with_capacity(64, proceso.stdout.take().unwrap()).lines();
     let puerto = consola

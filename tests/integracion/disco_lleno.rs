@@ -14,7 +14,7 @@ use std::thread;
 use crate::analizador_simulado::{mensaje, mensaje_de};
 use crate::fallos::{Enviado, SinAa, comprobar_promesa};
 use crate::rastreo::omitir;
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, esperar, orden, rutas};
+use crate::servidor_de_prueba::{Servidor, con_exito, contenidos, ejecutar, esperar, orden, rutas};
 
 /// Cómo se abre aquí un espacio de nombres con montajes propios; si no se puede, queda dicho.
 fn espacio_de_montajes() -> Option<&'static [&'static str]> {
@@ -23,12 +23,12 @@ fn espacio_de_montajes() -> Option<&'static [&'static str]> {
         // Como root, o como quien puede hacerse root en un espacio de usuarios suyo.
         let formas: [&[&str]; 2] = [&["-m"], &["-U", "-r", "-m"]];
         let hallada = formas.into_iter().find(|forma| {
-            let prueba = Command::new("unshare")
+            let mut prueba = Command::new("sh");
+            prueba
+                .args(["-c", "exec unshare \"$@\"", "sh"])
                 .args(*forma)
-                .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-                .stderr(Stdio::null())
-                .status();
-            prueba.is_ok_and(|fin| fin.success())
+                .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+            ejecutar(&mut prueba).status.success()
         });
         if hallada.is_none() {
             omitir("hace falta permiso para montar un tmpfs (unshare y mount)");
@@ -39,20 +39,18 @@ fn espacio_de_montajes() -> Option<&'static [&'static str]> {
 
 /// Un servidor cuyo `Directorio` es un disco de ese tamaño, y la ruta de este vista desde aquí.
 fn en_un_disco_de(tamano: &str, espacio: &[&str]) -> (Servidor, PathBuf) {
-    let carpeta = carpeta_nueva();
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    fs::create_dir(carpeta.join("mensajes")).unwrap();
-    let montar = "mount -t tmpfs -o size=\"$0\" tmpfs mensajes && exec \"$1\"";
-    let mut orden_con_disco = Command::new("unshare");
-    orden_con_disco
-        .current_dir(&carpeta)
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .args(espacio)
-        .args(["sh", "-c", montar, tamano])
-        .arg(orden(&carpeta).get_program());
-    let servidor = Servidor::lanzar(carpeta, orden_con_disco);
+    let montar = "mkdir mensajes && mount -t tmpfs -o size=\"$0\" tmpfs mensajes && exec \"$1\"";
+    let servidor = Servidor::con_orden("", |carpeta| {
+        let mut orden_con_disco = Command::new("unshare");
+        orden_con_disco
+            .current_dir(carpeta)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .args(espacio)
+            .args(["sh", "-c", montar, tamano])
+            .arg(orden(carpeta).get_program());
+        orden_con_disco
+    });
     let disco = PathBuf::from(format!(
         "/proc/{}/root{}",
         servidor.pid(),
@@ -153,7 +151,7 @@ fn con_el_disco_protegido_se_contesta_ae_y_al_desprotegerlo_se_sigue() {
         orden
             .args(["mount", "-o", &format!("remount,{como}")])
             .arg(servidor.mensajes());
-        assert!(orden.status().unwrap().success());
+        con_exito(&mut orden);
     };
     let mut equipo = servidor.conectar();
     equipo.entregar("1");

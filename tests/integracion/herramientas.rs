@@ -6,18 +6,18 @@ use std::thread;
 use std::time::Duration;
 
 use crate::analizador_simulado::{enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, orden};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, escribir_ini, orden};
 
 /// Lo que dice el programa con esos argumentos, y si salió bien.
-fn ejecutar(carpeta: &Path, argumentos: &[&str]) -> (String, bool) {
-    let salida = orden(carpeta).args(argumentos).output().unwrap();
+fn ordenar(carpeta: &Path, argumentos: &[&str]) -> (String, bool) {
+    let salida = ejecutar(orden(carpeta).args(argumentos));
     let dicho = [salida.stdout, salida.stderr].concat();
     (String::from_utf8(dicho).unwrap(), salida.status.success())
 }
 
 /// Con esos argumentos sale mal, y lo dice con esas palabras.
 fn sale_mal(carpeta: &Path, argumentos: &[&str], esperado: &str) {
-    let (dicho, bien) = ejecutar(carpeta, argumentos);
+    let (dicho, bien) = ordenar(carpeta, argumentos);
     assert!(!bien, "{dicho}");
     assert!(
         dicho.contains(esperado),
@@ -41,7 +41,7 @@ fn enviar_sin_archivo_envia_una_muestra_y_dice_el_acuse_en_palabras() {
         &["--enviar", "--a", &destino][..],
         &["--enviar", "--sin-trama", "--a", &destino],
     ] {
-        let (dicho, bien) = ejecutar(&servidor.carpeta, argumentos);
+        let (dicho, bien) = ordenar(&servidor.carpeta, argumentos);
         assert!(bien, "{dicho}");
         assert!(
             dicho.contains("mensaje de muestra: AA (ACK^R01): aceptado, el mensaje está a salvo"),
@@ -60,12 +60,8 @@ fn enviar_envia_cada_archivo_tantas_veces_como_se_pida_aunque_se_guardara_con_su
     fs::write(servidor.carpeta.join("a.hl7"), mensaje("A")).unwrap();
     fs::write(servidor.carpeta.join("b.mllp"), enmarcar(&mensaje("B"))).unwrap();
     // Sin --a se envía al puerto de Config.ini.
-    let ini = format!(
-        "[Servidor]\nPuerto = {}\nDirectorio = mensajes\n",
-        servidor.puerto
-    );
-    fs::write(servidor.carpeta.join("Config.ini"), ini).unwrap();
-    let (dicho, bien) = ejecutar(
+    escribir_ini(&servidor.carpeta, &format!("Puerto = {}", servidor.puerto));
+    let (dicho, bien) = ordenar(
         &servidor.carpeta,
         &["--enviar", "a.hl7", "b.mllp", "--repetir", "30"],
     );
@@ -166,7 +162,7 @@ fn las_opciones_de_enviar_valen_en_cualquier_orden() {
     fs::write(servidor.carpeta.join("a.hl7"), mensaje("A")).unwrap();
     let destino = format!("127.0.0.1:{}", servidor.puerto);
     let argumentos = ["--sin-trama", "a.hl7", "--a", &destino, "--enviar"];
-    let (dicho, bien) = ejecutar(&servidor.carpeta, &argumentos);
+    let (dicho, bien) = ordenar(&servidor.carpeta, &argumentos);
     assert!(bien, "{dicho}");
     assert!(dicho.contains("enviados: 1, aceptados: 1; "), "{dicho}");
     assert_eq!(servidor.archivos(), [mensaje("A")]);
@@ -204,7 +200,7 @@ fn enviar_sin_a_envia_adonde_escucha_el_servidor_de_config_ini() {
 #[test]
 fn enviar_nunca_escribe_un_config_ini() {
     let carpeta = carpeta_nueva();
-    let (dicho, bien) = ejecutar(&carpeta, &["--enviar"]);
+    let (dicho, bien) = ordenar(&carpeta, &["--enviar"]);
     assert!(!bien, "{dicho}");
     assert!(
         dicho.contains("no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO"),
@@ -226,7 +222,7 @@ fn una_consulta_contestada_con_que_no_hay_nada_cuenta_como_aceptada() {
     ] {
         let consulta = format!("MSH|^~\\&|EQUIPO||||||{tipo}|1|P|2.5\r{segmentos}\r");
         fs::write(servidor.carpeta.join("consulta.hl7"), consulta).unwrap();
-        let (dicho, bien) = ejecutar(
+        let (dicho, bien) = ordenar(
             &servidor.carpeta,
             &["--enviar", "consulta.hl7", "--a", &destino],
         );
@@ -294,7 +290,7 @@ fn si_el_acuse_tarda_se_dice_una_vez_y_se_sigue_esperando() {
         let _ = canal.read_to_end(&mut Vec::new());
     });
     let carpeta = carpeta_nueva();
-    let (dicho, bien) = ejecutar(&carpeta, &["--enviar", "--a", &destino]);
+    let (dicho, bien) = ordenar(&carpeta, &["--enviar", "--a", &destino]);
     assert!(bien, "{dicho}");
     assert!(
         dicho.starts_with("esperando el acuse de «mensaje de muestra»…\nmensaje de muestra: AA "),
@@ -306,7 +302,7 @@ fn si_el_acuse_tarda_se_dice_una_vez_y_se_sigue_esperando() {
 #[test]
 fn una_carpeta_no_vale_de_configuracion() {
     let carpeta = carpeta_nueva();
-    let (dicho, bien) = ejecutar(&carpeta, &["--config", "."]);
+    let (dicho, bien) = ordenar(&carpeta, &["--config", "."]);
     assert!(!bien, "{dicho}");
     assert!(dicho.contains("no se pudo leer «"), "{dicho}");
     assert!(!dicho.contains("os error"), "{dicho}");
@@ -318,11 +314,10 @@ fn revisar_dice_desde_donde_se_entra_y_si_contestan_los_equipos_que_esperan() {
     let carpeta = carpeta_nueva();
     let equipo = TcpListener::bind("127.0.0.1:0").unwrap();
     let contesta = equipo.local_addr().unwrap();
-    let ini = format!(
-        "[Servidor]\nPuerto = 0\nDireccion = 127.0.0.1\nDirectorio = mensajes\n[Llamar]\nBC-20 = {contesta}\nBC-6000 = 127.0.0.1:9\n"
-    );
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let (dicho, bien) = ejecutar(&carpeta, &["--revisar"]);
+    let lineas =
+        format!("Direccion = 127.0.0.1\n[Llamar]\nBC-20 = {contesta}\nBC-6000 = 127.0.0.1:9");
+    escribir_ini(&carpeta, &lineas);
+    let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
     assert!(bien, "{dicho}");
     for esperado in [
         "bien  dirección  127.0.0.1, el puerto que diga la consola al arrancar: solo se entra desde este PC\n",
@@ -340,9 +335,8 @@ fn revisar_dice_desde_donde_se_entra_y_si_contestan_los_equipos_que_esperan() {
 #[test]
 fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     let carpeta = carpeta_nueva();
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nMaxConexion = 1\n[Llamar]\nBC-20 = 127.0.0.1:9\n";
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let (dicho, bien) = ejecutar(&carpeta, &["--revisar"]);
+    escribir_ini(&carpeta, "MaxConexion = 1\n[Llamar]\nBC-20 = 127.0.0.1:9");
+    let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
     assert!(bien, "{dicho}");
     for esperado in [
         "sobra la clave «MaxConexion»",
@@ -363,12 +357,9 @@ fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
 #[test]
 fn revisar_dice_que_el_puerto_esta_ocupado_o_que_la_carpeta_no_sirve_y_acaba_con_uno() {
     let servidor = Servidor::arrancar();
-    let ini = format!(
-        "[Servidor]\nPuerto = {}\nDirectorio = Config.ini\n",
-        servidor.puerto
-    );
-    fs::write(servidor.carpeta.join("Config.ini"), ini).unwrap();
-    let (dicho, bien) = ejecutar(&servidor.carpeta, &["--revisar"]);
+    let lineas = format!("Puerto = {}\nDirectorio = Config.ini", servidor.puerto);
+    escribir_ini(&servidor.carpeta, &lineas);
+    let (dicho, bien) = ordenar(&servidor.carpeta, &["--revisar"]);
     assert!(!bien);
     assert!(
         dicho.contains("MAL   carpeta    no se pudo crear la carpeta"),

@@ -7,21 +7,17 @@ use std::thread;
 
 use crate::analizador_simulado::{enmarcar, mensaje, mensaje_de};
 use crate::rastreo::{Llamada, hay_strace, leer_rastro, orden_rastreada};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, esperar};
+use crate::servidor_de_prueba::{Servidor, esperar};
 
 const CREAR_DESPACIO: &str = "mkdir:delay_exit=100000";
 
 /// Arranca un servidor bajo strace, le habla, lo detiene y devuelve su carpeta y su rastro. Quien
 /// crea una carpeta tarda en seguir, por si otro se le adelanta.
 fn rastrear(claves: &str, hablar: impl FnOnce(&Servidor)) -> (PathBuf, Vec<Llamada>) {
-    let carpeta = carpeta_nueva();
-    let ini = format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\n{claves}\n");
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let salida = carpeta.join("rastro");
-    let mut servidor = Servidor::lanzar(
-        carpeta.clone(),
-        orden_rastreada(&carpeta, &salida, CREAR_DESPACIO),
-    );
+    let mut servidor = Servidor::con_orden(claves, |carpeta| {
+        orden_rastreada(carpeta, &carpeta.join("rastro"), CREAR_DESPACIO)
+    });
+    let (carpeta, salida) = (servidor.carpeta.clone(), servidor.carpeta.join("rastro"));
     hablar(&servidor);
     servidor.senal("TERM");
     // strace rellena con blancos los números de proceso cortos.

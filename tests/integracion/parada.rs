@@ -1,8 +1,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,10 @@ use servidor_hl7::recepcion::parada::Parada;
 
 use crate::analizador_simulado::{Analizador, mensaje};
 use crate::servidor_de_prueba::{
-    Servidor, carpeta_nueva, con_consola_propia, esperar, interrumpir, orden,
+    PLAZO, Servidor, carpeta_nueva, escribir_ini, esperar_fin, interrumpible, interrumpir,
 };
+#[cfg(target_os = "linux")]
+use crate::servidor_de_prueba::{esperar, rutas};
 
 /// Cómo se le puede pedir desde fuera que pare.
 #[cfg(unix)]
@@ -19,33 +23,23 @@ const PARADAS: [fn(&Servidor); 2] = [Servidor::interrumpir, |servidor| servidor.
 #[cfg(windows)]
 const PARADAS: [fn(&Servidor); 1] = [Servidor::interrumpir];
 
-/// Un servidor al que se le puede pedir la parada.
-fn arrancar(carpeta: PathBuf, puerto: u16) -> Servidor {
-    let ini = format!("[Servidor]\nPuerto = {puerto}\nDirectorio = mensajes\n");
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut orden = orden(&carpeta);
-    con_consola_propia(&mut orden);
-    Servidor::lanzar(carpeta, orden)
-}
+/// Un supervisor no espera más: es el `TimeoutStopSec` que el README da a systemd.
+const PLAZO_DE_UN_SUPERVISOR: Duration = Duration::from_secs(10);
 
 #[test]
-fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiertas() {
+fn ctrl_c_y_sigterm_acaban_con_cero_sin_esperar_a_las_conexiones_abiertas() {
     for parar in PARADAS {
-        let mut servidor = arrancar(carpeta_nueva(), 0);
+        let mut servidor = Servidor::con_orden("", interrumpible);
         let mut ocioso = servidor.conectar();
         ocioso.entregar("1");
         let mut a_medias = servidor.conectar();
         a_medias.enviar(&[b"\x0B".to_vec(), mensaje("2")].concat());
-        let comienzo = Instant::now();
         parar(&servidor);
         assert!(servidor.esperar_fin().success());
-        assert!(
-            comienzo.elapsed() < Duration::from_secs(1),
-            "tardó {:?}",
-            comienzo.elapsed()
-        );
         servidor.esperar_linea("Recibida Señal de Detención. Deteniendo el Servidor...");
         servidor.esperar_linea("Servidor detenido: mensajes guardados: 1 ");
+        // Los habría contado si los hubiera esperado.
+        assert!(!servidor.consola().contains("mensajes sin acusar"));
         assert_eq!(servidor.archivos(), [mensaje("1")]);
     }
 }
@@ -54,10 +48,8 @@ fn ctrl_c_y_sigterm_acaban_con_cero_en_menos_de_un_segundo_con_conexiones_abiert
 #[test]
 fn ctrl_c_acaba_aunque_la_consola_no_lea() {
     let carpeta = carpeta_nueva();
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nSincronizar = no\n";
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut orden = orden(&carpeta);
-    con_consola_propia(&mut orden);
+    escribir_ini(&carpeta, "Sincronizar = no");
+    let mut orden = interrumpible(&carpeta);
     let mut proceso = orden.stdout(Stdio::piped()).spawn().unwrap();
     let mut consola = BufReader::with_capacity(64, proceso.stdout.take().unwrap()).lines();
     let puerto = consola
@@ -74,18 +66,31 @@ fn ctrl_c_acaba_aunque_la_consola_no_lea() {
     }
     let comienzo = Instant::now();
     interrumpir(proceso.id());
-    let fin = esperar("el fin del proceso", || proceso.try_wait().unwrap());
+    let fin = esperar_fin(&mut proceso);
     assert!(fin.success(), "{fin}");
     let tardo = comienzo.elapsed();
-    assert!(tardo < Duration::from_secs(3), "tardó {tardo:?}");
+    assert!(tardo < PLAZO_DE_UN_SUPERVISOR, "tardó {tardo:?}");
     drop(consola);
     let _ = fs::remove_dir_all(carpeta);
 }
 
+/// Un puerto libre de los que ningún sistema reparte: nadie lo toma mientras el servidor no está.
+fn puerto_que_nadie_toma() -> u16 {
+    let desde = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (desde..20_000)
+        .find(|puerto| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *puerto)).is_ok())
+        .unwrap()
+}
+
 #[test]
 fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
-    let mut servidor = arrancar(carpeta_nueva(), 0);
-    let puerto = servidor.puerto;
+    let puerto = puerto_que_nadie_toma();
+    let arrancar = |carpeta: PathBuf| {
+        escribir_ini(&carpeta, &format!("Puerto = {puerto}"));
+        let orden = interrumpible(&carpeta);
+        Servidor::lanzar(carpeta, orden)
+    };
+    let mut servidor = arrancar(carpeta_nueva());
     for vuelta in 0..4 {
         // Quien cierra primero deja el puerto en TIME_WAIT: que sea el servidor.
         let mut equipo = servidor.conectar();
@@ -98,7 +103,7 @@ fn el_puerto_queda_libre_al_instante_tras_parar_y_tras_una_caida() {
         }
         let carpeta = servidor.carpeta.clone();
         fs::create_dir_all(&carpeta).unwrap();
-        servidor = arrancar(carpeta, puerto);
+        servidor = arrancar(carpeta);
         assert_eq!(servidor.puerto, puerto);
     }
 }
@@ -112,9 +117,54 @@ fn la_parada_espera_a_los_mensajes_en_curso_y_no_deja_comenzar_otros() {
     assert!(parada.manejar_interrupcion(), "es la segunda vez");
     assert!(parada.comenzar().is_none());
     assert_eq!(parada.esperar(Duration::from_millis(50)), 2);
-    thread::scope(|hilos| {
-        let hilo = hilos.spawn(|| parada.esperar(Duration::from_secs(20)));
+    drop(en_curso);
+    assert_eq!(parada.esperar(Duration::ZERO), 0);
+}
+
+/// Si el fin de un mensaje no la despertara, esperaría su plazo entero.
+#[test]
+fn la_parada_sigue_en_cuanto_acaba_el_ultimo_mensaje_en_curso() {
+    static BANDERA: AtomicBool = AtomicBool::new(false);
+    static PARADA: Parada = Parada::new(&BANDERA);
+    // El mensaje puede acabar antes de que se le espere: se repite, para que no siempre sea así.
+    for _ in 0..20 {
+        BANDERA.store(false, Ordering::Relaxed);
+        let en_curso = PARADA.comenzar().unwrap();
+        PARADA.manejar_interrupcion();
+        let (aviso, recibido) = channel();
+        thread::spawn(move || {
+            aviso.send(None).unwrap();
+            aviso.send(Some(PARADA.esperar(Duration::from_hours(1))))
+        });
+        assert_eq!(recibido.recv_timeout(PLAZO), Ok(None));
+        thread::sleep(Duration::from_millis(2));
         drop(en_curso);
-        assert_eq!(hilo.join().unwrap(), 0);
+        assert_eq!(recibido.recv_timeout(PLAZO), Ok(Some(0)));
+    }
+}
+
+/// Con un disco que tarda, el mensaje que se estaba guardando se guarda, se acusa y solo entonces se
+/// acaba.
+#[cfg(target_os = "linux")]
+#[test]
+fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
+    use crate::rastreo::{Inyeccion, hay_strace};
+    if !hay_strace() {
+        return;
+    }
+    let mut servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    let lento = Inyeccion::comenzar(servidor.pid(), &["fsync,fdatasync:delay_enter=2s:when=1"]);
+    equipo.enviar_mensaje(&mensaje("2"));
+    esperar("el mensaje en curso", || {
+        (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
     });
+    servidor.senal("TERM");
+    equipo.esperar_aa("2");
+    assert!(servidor.esperar_fin().success());
+    drop(lento);
+    servidor.esperar_linea("Servidor detenido: mensajes guardados: 2 ");
+    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
+    assert!(rutas(&servidor.mensajes(), "parcial").is_empty());
 }

@@ -3,8 +3,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 
-use crate::servidor_de_prueba::orden;
+use crate::servidor_de_prueba::{ejecutar, fin_a_tiempo, orden};
 
 /// Lo que una prueba necesita del sistema y no está: se dice en una línea que `cargo test` no
 /// oculta, y en la CI, donde `.ci/run` lo prepara, es un fallo.
@@ -17,10 +18,9 @@ pub(crate) fn omitir(falta: &str) {
 pub(crate) fn hay_strace() -> bool {
     static HAY: OnceLock<bool> = OnceLock::new();
     *HAY.get_or_init(|| {
-        let hay = Command::new("strace")
-            .args(["-f", "-o", "/dev/null", "true"])
-            .status()
-            .is_ok_and(|fin| fin.success());
+        let mut prueba = Command::new("sh");
+        prueba.args(["-c", "exec strace -f -o /dev/null true"]);
+        let hay = ejecutar(&mut prueba).status.success();
         if !hay {
             omitir("hace falta strace, con permiso para usarlo");
         }
@@ -117,7 +117,7 @@ impl Inyeccion {
         let unida = lineas.any(|linea| linea.contains("attached"));
         assert!(unida, "strace no pudo unirse al servidor: {inyecciones:?}");
         // Lo que diga después no interesa, pero su tubería no debe llenarse.
-        std::thread::spawn(move || lineas.for_each(drop));
+        thread::spawn(move || lineas.for_each(drop));
         Inyeccion(strace)
     }
 }
@@ -126,6 +126,7 @@ impl Drop for Inyeccion {
     fn drop(&mut self) {
         // Con TERM se despide del servidor; con KILL podría dejarlo parado.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
+        let fin = fin_a_tiempo(&mut self.0);
+        assert!(fin.is_some() || thread::panicking(), "strace no se despide");
     }
 }

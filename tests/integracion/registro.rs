@@ -1,10 +1,10 @@
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{
-    PLAZO, Servidor, carpeta_nueva, con_consola_propia, esperar, orden, rutas,
+    Servidor, carpeta_nueva, con_rust_log, ejecutar, escribir_ini, esperar, interrumpible, orden,
+    rutas,
 };
 
 /// El registro de hoy, cuando ya contiene ese texto.
@@ -14,16 +14,6 @@ fn esperar_en_el_registro(carpeta: &Path, texto: &str) -> String {
         let textos = archivos.filter_map(|archivo| fs::read_to_string(archivo).ok());
         textos.into_iter().find(|registro| registro.contains(texto))
     })
-}
-
-/// Un servidor con esas líneas de Config.ini al que se le puede pedir la parada.
-fn arrancar(claves: &str) -> Servidor {
-    let carpeta = carpeta_nueva();
-    let ini = format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\n{claves}\n");
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut orden = orden(&carpeta);
-    con_consola_propia(&mut orden);
-    Servidor::lanzar(carpeta, orden)
 }
 
 #[test]
@@ -94,12 +84,12 @@ fn un_registro_que_no_se_puede_escribir_se_avisa_y_no_toca_la_recepcion() {
 fn un_error_al_arrancar_consta_en_el_registro() {
     let ocupante = Servidor::arrancar();
     let carpeta = carpeta_nueva();
-    let ini = format!(
-        "[Servidor]\nPuerto = {}\nDirectorio = mensajes\n[Registro]\nCarpeta = registro\n",
+    let lineas = format!(
+        "Puerto = {}\n[Registro]\nCarpeta = registro",
         ocupante.puerto
     );
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    assert!(!orden(&carpeta).output().unwrap().status.success());
+    escribir_ini(&carpeta, &lineas);
+    assert!(!ejecutar(&mut orden(&carpeta)).status.success());
     let registro = esperar_en_el_registro(&carpeta.join("registro"), "ERROR");
     assert!(registro.contains("otro programa ya lo usa"), "{registro}");
     fs::remove_dir_all(carpeta).unwrap();
@@ -111,31 +101,22 @@ fn nivel_dice_cuanto_se_registra_y_rust_log_manda_sobre_el() {
     servidor.conectar().entregar("77");
     servidor.esperar_linea("acuse: MSH|^~\\&|");
 
-    let carpeta = carpeta_nueva();
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n[Registro]\nNivel = error\n";
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
-    let mut con_rust_log = orden(&carpeta);
-    con_rust_log.env("RUST_LOG", "info");
-    let servidor = Servidor::lanzar(carpeta, con_rust_log);
+    let lineas = "[Registro]\nNivel = error";
+    let servidor = Servidor::con_orden(lineas, |carpeta| con_rust_log(carpeta, "info"));
     // Con ese nivel y sin RUST_LOG no se vería ni el puerto.
     servidor.conectar().entregar("77");
     servidor.esperar_linea("«77»");
 
-    let carpeta = carpeta_nueva();
-    fs::write(
-        carpeta.join("Config.ini"),
-        "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n",
-    )
-    .unwrap();
-    let mut con_otra_cosa = orden(&carpeta);
-    con_otra_cosa.env("RUST_LOG", "aviso");
-    let servidor = Servidor::lanzar(carpeta, con_otra_cosa);
+    let servidor = Servidor::con_orden("", |carpeta| con_rust_log(carpeta, "aviso"));
     servidor.esperar_linea("la variable RUST_LOG = «aviso» no sirve");
 }
 
 #[test]
 fn los_nombres_de_equipos_aparecen_en_cada_linea_en_lugar_de_la_direccion() {
-    let mut servidor = arrancar("[Equipos]\nHematología = 127.0.0.1\nOtro = 127.0.0.2");
+    let mut servidor = Servidor::con_orden(
+        "[Equipos]\nHematología = 127.0.0.1\nOtro = 127.0.0.2",
+        interrumpible,
+    );
     let mut equipo = servidor.conectar();
     equipo.entregar("77");
     let origen = equipo.canal.local_addr().unwrap();
@@ -164,7 +145,7 @@ fn los_nombres_de_equipos_aparecen_en_cada_linea_en_lugar_de_la_direccion() {
 
 #[test]
 fn al_parar_se_dice_una_tabla_por_equipo() {
-    let mut servidor = arrancar("");
+    let mut servidor = Servidor::con_orden("", interrumpible);
     servidor.conectar().entregar("1");
     servidor.conectar().entregar("2");
     let mut malo = servidor.conectar();
@@ -183,7 +164,7 @@ fn al_parar_se_dice_una_tabla_por_equipo() {
 
 #[test]
 fn sin_mensajes_no_hay_tabla() {
-    let mut servidor = arrancar("");
+    let mut servidor = Servidor::con_orden("", interrumpible);
     servidor.interrumpir();
     assert!(servidor.esperar_fin().success());
     servidor.esperar_linea("Servidor detenido");
@@ -196,49 +177,38 @@ fn si_queda_poco_espacio_se_avisa_al_arrancar_y_al_revisar() {
     let aviso = "menos que los 1000000000 de EspacioMinimoMiB: libere espacio";
     servidor.esperar_linea(aviso);
     servidor.conectar().entregar("1");
-    let revision = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    let revision = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
     assert!(!revision.status.success());
     let dicho = String::from_utf8(revision.stdout).unwrap();
     assert!(dicho.contains("MAL   espacio    quedan "), "{dicho}");
     assert!(dicho.contains(aviso), "{dicho}");
 }
 
-#[test]
-fn un_equipo_que_calla_se_dice_una_vez_y_otra_cuando_vuelve() {
-    let servidor = Servidor::con("AvisoSilencioMin = 1");
-    let mut equipo = servidor.conectar();
-    equipo.entregar("1");
-    servidor.esperar_linea_hasta(
-        Duration::from_mins(1) + PLAZO,
-        "127.0.0.1: no envía nada desde hace 1 min",
-    );
-    equipo.entregar("2");
-    servidor.esperar_linea("127.0.0.1: vuelve a enviar");
-    assert_eq!(servidor.consola().matches("no envía nada").count(), 1);
-}
-
 /// Una terminal de verdad, la que da la orden `script`.
 #[cfg(target_os = "linux")]
 #[test]
 fn el_veredicto_va_en_color_solo_en_una_terminal_y_si_nadie_pide_lo_contrario() {
+    use crate::rastreo::omitir;
     use std::process::Command;
+    let mut prueba = Command::new("sh");
+    prueba.args(["-c", "exec script -qfec true /dev/null"]);
+    if !ejecutar(&mut prueba).status.success() {
+        omitir("hace falta la orden script");
+        return;
+    }
     for (entorno, con_color) in [(("TERM", "xterm"), true), (("NO_COLOR", "1"), false)] {
-        let carpeta = carpeta_nueva();
-        let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
-        fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let programa = orden(&carpeta).get_program().to_owned();
-        let mut en_terminal = Command::new("script");
-        en_terminal
-            .current_dir(&carpeta)
-            .env("TERM", "xterm")
-            .env(entorno.0, entorno.1)
-            .args([
-                "-qfec",
-                &format!("exec '{}'", programa.display()),
-                "/dev/null",
-            ])
-            .stdin(std::process::Stdio::null());
-        let servidor = Servidor::lanzar(carpeta, en_terminal);
+        let servidor = Servidor::con_orden("", |carpeta| {
+            let programa = orden(carpeta).get_program().to_owned();
+            let programa = format!("exec '{}'", programa.display());
+            let mut en_terminal = Command::new("script");
+            en_terminal
+                .current_dir(carpeta)
+                .env("TERM", "xterm")
+                .env(entorno.0, entorno.1)
+                .args(["-qfec", &programa, "/dev/null"])
+                .stdin(std::process::Stdio::null());
+            en_terminal
+        });
         servidor.conectar().entregar("77");
         let linea = servidor.esperar_linea("Archivo en Transmision");
         assert_eq!(

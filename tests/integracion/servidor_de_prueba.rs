@@ -1,8 +1,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::analizador_simulado::Analizador;
 
 /// Cuánto se espera lo que debe ocurrir; solo lo agota una prueba que falla.
-pub(crate) const PLAZO: Duration = Duration::from_secs(20);
+pub(crate) const PLAZO: Duration = Duration::from_mins(1);
 
 /// Una carpeta nueva para una prueba.
 pub(crate) fn carpeta_nueva() -> PathBuf {
@@ -22,6 +23,24 @@ pub(crate) fn carpeta_nueva() -> PathBuf {
     let _ = fs::remove_dir_all(&carpeta);
     fs::create_dir_all(&carpeta).unwrap();
     carpeta
+}
+
+/// Escribe en esa carpeta un Config.ini con esas líneas en `[Servidor]` o tras él. El puerto es uno
+/// libre y la carpeta `mensajes`, salvo que digan otra cosa.
+pub(crate) fn escribir_ini(carpeta: &Path, lineas: &str) {
+    let mut ini = "[Servidor]\n".to_owned();
+    for (clave, valor) in [("Puerto", "0"), ("Directorio", "mensajes")] {
+        let ya_esta = |linea: &str| {
+            linea
+                .split('=')
+                .next()
+                .is_some_and(|hay| hay.trim() == clave)
+        };
+        if !lineas.lines().any(ya_esta) {
+            ini.extend([clave, " = ", valor, "\n"]);
+        }
+    }
+    fs::write(carpeta.join("Config.ini"), format!("{ini}{lineas}\n")).unwrap();
 }
 
 /// La orden que arranca el ejecutable en esa carpeta.
@@ -56,6 +75,20 @@ pub(crate) fn con_consola_propia(orden: &mut Command) {
 #[cfg(not(windows))]
 pub(crate) fn con_consola_propia(_: &mut Command) {}
 
+/// La orden que arranca el ejecutable de modo que se le pueda pedir la parada.
+pub(crate) fn interrumpible(carpeta: &Path) -> Command {
+    let mut orden = orden(carpeta);
+    con_consola_propia(&mut orden);
+    orden
+}
+
+/// La orden que arranca el ejecutable con ese valor de `RUST_LOG`.
+pub(crate) fn con_rust_log(carpeta: &Path, nivel: &str) -> Command {
+    let mut orden = orden(carpeta);
+    orden.env("RUST_LOG", nivel);
+    orden
+}
+
 /// Un servidor en marcha. Muere al soltarlo, y su carpeta se borra si la prueba pasó.
 pub(crate) struct Servidor {
     pub(crate) carpeta: PathBuf,
@@ -77,20 +110,21 @@ impl Servidor {
     }
 
     /// Arranca con esas líneas de más en `[Servidor]`.
-    pub(crate) fn con(claves: &str) -> Servidor {
-        let carpeta = carpeta_nueva();
-        Servidor::en(carpeta, claves)
+    pub(crate) fn con(lineas: &str) -> Servidor {
+        Servidor::con_orden(lineas, orden)
     }
 
     /// Arranca en una carpeta que ya tiene mensajes.
-    pub(crate) fn en(carpeta: PathBuf, claves: &str) -> Servidor {
-        let directorio = if claves.contains("Directorio") {
-            ""
-        } else {
-            "Directorio = mensajes\n"
-        };
-        let ini = format!("[Servidor]\nPuerto = 0\n{directorio}{claves}\n");
-        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    pub(crate) fn en(carpeta: PathBuf, lineas: &str) -> Servidor {
+        escribir_ini(&carpeta, lineas);
+        let orden = orden(&carpeta);
+        Servidor::lanzar(carpeta, orden)
+    }
+
+    /// Arranca con esas líneas y con la orden que se haga para su carpeta.
+    pub(crate) fn con_orden(lineas: &str, orden: impl FnOnce(&Path) -> Command) -> Servidor {
+        let carpeta = carpeta_nueva();
+        escribir_ini(&carpeta, lineas);
         let orden = orden(&carpeta);
         Servidor::lanzar(carpeta, orden)
     }
@@ -98,11 +132,7 @@ impl Servidor {
     /// Arranca bajo esos límites de la shell, p. ej. `ulimit -n 40`.
     #[cfg(unix)]
     pub(crate) fn limitado(limites: &str) -> Servidor {
-        let carpeta = carpeta_nueva();
-        let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
-        fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let orden = limitada(&carpeta, limites);
-        Servidor::lanzar(carpeta, orden)
+        Servidor::con_orden("", |carpeta| limitada(carpeta, limites))
     }
 
     /// Lanza esa orden y espera a que escuche.
@@ -158,17 +188,12 @@ impl Servidor {
 
     /// Espera una línea de la consola que contenga el texto, y la devuelve.
     pub(crate) fn esperar_linea(&self, texto: &str) -> String {
-        self.esperar_linea_hasta(PLAZO, texto)
-    }
-
-    /// Lo mismo, con otro plazo: para lo que solo ocurre al cabo de un tiempo.
-    pub(crate) fn esperar_linea_hasta(&self, plazo: Duration, texto: &str) -> String {
         let busca = |lineas: &[String]| lineas.iter().find(|linea| linea.contains(texto)).cloned();
         let lineas = self.consola.lineas.lock().unwrap();
         let (lineas, _) = self
             .consola
             .novedad
-            .wait_timeout_while(lineas, plazo, |lineas| busca(lineas).is_none())
+            .wait_timeout_while(lineas, PLAZO, |lineas| busca(lineas).is_none())
             .unwrap();
         let hallada = busca(&lineas);
         // Quien entra en pánico con la consola tomada no deja mostrarla.
@@ -191,14 +216,11 @@ impl Servidor {
         self.proceso.wait().unwrap();
     }
 
-    /// Muere de golpe y arranca otra vez en su carpeta y en el mismo puerto. Lo piden las pruebas
-    /// que solo existen en Linux.
+    /// Muere de golpe y arranca otra vez en su carpeta, en otro puerto. Lo piden las pruebas que solo
+    /// existen en Linux.
     #[cfg(target_os = "linux")]
     pub(crate) fn reiniciar(&mut self) {
         self.matar();
-        let ini = fs::read_to_string(self.carpeta.join("Config.ini")).unwrap();
-        let mismo_puerto = ini.replace("Puerto = 0\n", &format!("Puerto = {}\n", self.puerto));
-        fs::write(self.carpeta.join("Config.ini"), mismo_puerto).unwrap();
         let nuevo = Servidor::lanzar(self.carpeta.clone(), orden(&self.carpeta));
         let mut muerto = std::mem::replace(self, nuevo);
         // La carpeta ya no es del que murió.
@@ -212,12 +234,12 @@ impl Servidor {
 
     #[cfg(unix)]
     pub(crate) fn senal(&self, senal: &str) {
-        ejecutar(Command::new("kill").args(["-s", senal, &self.pid().to_string()]));
+        con_exito(Command::new("kill").args(["-s", senal, &self.pid().to_string()]));
     }
 
     /// Espera a que el proceso acabe por sí mismo.
     pub(crate) fn esperar_fin(&mut self) -> ExitStatus {
-        esperar("el fin del proceso", || self.proceso.try_wait().unwrap())
+        esperar_fin(&mut self.proceso)
     }
 }
 
@@ -240,13 +262,68 @@ impl Drop for Servidor {
 /// Ctrl+C a ese proceso.
 pub(crate) fn interrumpir(pid: u32) {
     #[cfg(unix)]
-    ejecutar(Command::new("kill").args(["-s", "INT", &pid.to_string()]));
+    con_exito(Command::new("kill").args(["-s", "INT", &pid.to_string()]));
     #[cfg(windows)]
-    ejecutar(Command::new(ayudante()).args(["ctrl_c", &pid.to_string()]));
+    con_exito(Command::new(ayudante()).args(["ctrl_c", &pid.to_string()]));
 }
 
-fn ejecutar(orden: &mut Command) {
-    assert!(orden.status().unwrap().success(), "{orden:?}");
+/// Espera a que acabe por sí mismo; si no acaba, lo mata y la prueba falla.
+pub(crate) fn esperar_fin(proceso: &mut Child) -> ExitStatus {
+    fin_a_tiempo(proceso).unwrap_or_else(|| panic!("hubo que matar al proceso {}", proceso.id()))
+}
+
+/// Cómo acaba; `None` si no acabó y hubo que matarlo.
+pub(crate) fn fin_a_tiempo(proceso: &mut Child) -> Option<ExitStatus> {
+    let limite = Instant::now() + PLAZO;
+    while Instant::now() < limite {
+        if let Some(fin) = proceso.try_wait().unwrap() {
+            return Some(fin);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    proceso.kill().unwrap();
+    proceso.wait().unwrap();
+    None
+}
+
+/// Lo que dice una orden que debe acabar por sí misma. Si no acaba (un programa que arrancó cuando no
+/// debía), la mata y la prueba falla.
+pub(crate) fn ejecutar(orden: &mut Command) -> Output {
+    let mut proceso = orden
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{orden:?}: {error}"));
+    let salidas = [
+        leer_entera(proceso.stdout.take().unwrap()),
+        leer_entera(proceso.stderr.take().unwrap()),
+    ];
+    let status = esperar_fin(&mut proceso);
+    // Un nieto podría tener aún la salida abierta.
+    let [stdout, stderr] = salidas.map(|salida| salida.recv_timeout(PLAZO).unwrap());
+    Output {
+        status,
+        stdout,
+        stderr,
+    }
+}
+
+fn leer_entera(mut salida: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (aviso, leida) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = salida.read_to_end(&mut bytes);
+        let _ = aviso.send(bytes);
+    });
+    leida
+}
+
+/// La ejecuta, y debe salir bien.
+pub(crate) fn con_exito(orden: &mut Command) {
+    let salida = ejecutar(orden);
+    let dicho = String::from_utf8_lossy(&salida.stderr);
+    assert!(salida.status.success(), "{orden:?}: {dicho}");
 }
 
 /// El programa de `tests/windows`. Si no viene ya compilado, se compila.
@@ -258,7 +335,7 @@ pub(crate) fn ayudante() -> &'static Path {
         }
         let programa = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ayudante.exe");
         let fuente = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/windows/ayudante.rs");
-        ejecutar(
+        con_exito(
             Command::new("rustc")
                 .arg("--edition=2024")
                 .arg(fuente)

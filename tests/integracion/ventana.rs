@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::analizador_simulado::mensaje_de;
 use crate::archivos_de_windows::abrir_sin_compartir_borrado;
-use crate::servidor_de_prueba::{PLAZO, Servidor, ayudante, carpeta_nueva, rutas};
+use crate::servidor_de_prueba::{PLAZO, Servidor, ayudante, carpeta_nueva, esperar_fin, rutas};
 
 /// Lo que dice un programa que no puede arrancar, abierto por otro que se llama así; al acabar, o
 /// al cabo de un rato si espera a que se pulse Intro, que entonces se pulsa.
@@ -41,7 +41,7 @@ fn abrir_desde(nombre: &str) -> (String, bool) {
         teclado.write_all(b"\r\n").unwrap();
         fin.recv_timeout(PLAZO).unwrap();
     }
-    proceso.wait().unwrap();
+    esperar_fin(&mut proceso);
     let dicho = lectura.join().unwrap();
     fs::remove_dir_all(carpeta).unwrap();
     (dicho, espera)
@@ -93,7 +93,7 @@ fn cerrar_la_ventana_la_sesion_o_windows_termina_lo_que_esta_en_curso() {
         drop(parcial);
         equipo.esperar_aa(&id);
         assert!(
-            windows.wait().unwrap().success(),
+            esperar_fin(&mut windows).success(),
             "{cierre}: hubo que matarlo"
         );
         assert!(servidor.esperar_fin().success());
