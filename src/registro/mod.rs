@@ -1,32 +1,32 @@
 //! El registro: cada línea, a la consola y al archivo del día, por su propio hilo.
 //!
 //! Ni una consola detenida ni un disco lleno deben retener un mensaje: las líneas van a una fila
-//! acotada y, si está llena, se pierden y se cuentan. Y un equipo que falla sin parar no debe
-//! llenarla: de las líneas que llevan la clave `equipo` se dicen unas pocas por minuto de cada
-//! clase y equipo, y las demás se cuentan. Las de los mensajes guardados no la llevan, y se dicen
+//! acotada y, si está llena, se pierden y se cuentan. Un equipo que falla sin parar no la llena: sus
+//! líneas repetidas se cuentan; las de los mensajes guardados no llevan la clave `equipo`, y se dicen
 //! todas. Este módulo no sabe qué dicen las líneas.
 
 mod consola;
 pub(crate) mod diario;
+mod repetidas;
 
-use std::collections::HashMap;
 use std::env;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
 };
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Local;
 use env_logger::{Builder, Target};
-use log::{Level, LevelFilter, Record, warn};
+use log::{Level, LevelFilter, warn};
 
 use crate::registro::consola::Consola;
 use crate::registro::diario::Diario;
+use crate::registro::repetidas::Repetidas;
 use crate::texto::{Color, colorear, escapar, sin_color};
 
 /// Cuántas líneas esperan a que este hilo las recoja; después se pierden.
@@ -39,11 +39,8 @@ const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(10);
 /// Cuánto espera el final a que salgan las últimas líneas; la consola tiene un plazo menor.
 const PLAZO_DEL_FINAL: Duration = Duration::from_millis(700);
 
-/// Cuántas líneas de una clase y de un equipo se dicen en cada periodo; las demás se cuentan.
-const REPETICIONES_DICHAS: u64 = 20;
+/// Cada cuánto se dice la cuenta de las líneas que se repiten.
 const PERIODO: Duration = Duration::from_mins(1);
-/// Cuántas clases y equipos se distinguen en un periodo; los demás se cuentan juntos.
-const MAX_CLASES: usize = 4096;
 
 /// Cuánto se muestra de una variable RUST_LOG que no sirve.
 const RUST_LOG_VISIBLE_BYTES: usize = 64;
@@ -179,56 +176,6 @@ fn encabezado(nivel: Level) -> impl fmt::Display {
     })
 }
 
-/// De quién habla una línea y en qué sitio del programa se dijo: lo que hace iguales a dos.
-type Clase = (String, Option<&'static str>, Option<u32>);
-
-/// Las líneas que se repiten en el periodo en curso.
-#[derive(Debug, Default)]
-struct Repetidas(Mutex<HashMap<Clase, Cuenta>>);
-
-#[derive(Debug, Default)]
-struct Cuenta {
-    vistas: u64,
-    /// La primera que no se dijo, por la que hablarán todas.
-    muestra: Option<(Level, String)>,
-}
-
-impl Repetidas {
-    fn hay_que_decir(&self, linea: &Record<'_>) -> bool {
-        let Some(equipo) = linea.key_values().get("equipo".into()) else {
-            return true;
-        };
-        let mut cuentas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut clase = (equipo.to_string(), linea.file_static(), linea.line());
-        if cuentas.len() >= MAX_CLASES && !cuentas.contains_key(&clase) {
-            clase = (String::new(), None, None);
-        }
-        let cuenta = cuentas.entry(clase).or_default();
-        cuenta.vistas += 1;
-        if cuenta.vistas > REPETICIONES_DICHAS && cuenta.muestra.is_none() {
-            cuenta.muestra = Some((linea.level(), linea.args().to_string()));
-        }
-        cuenta.vistas <= REPETICIONES_DICHAS
-    }
-
-    /// Acaba el periodo: una línea por cada clase de la que se calló alguna.
-    fn resumir(&self) -> String {
-        let cuentas = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut lineas = String::new();
-        for Cuenta { vistas, muestra } in cuentas.into_values() {
-            if let Some((nivel, texto)) = muestra {
-                let calladas = vistas - REPETICIONES_DICHAS;
-                let _ = writeln!(
-                    lineas,
-                    "{} {texto} ({calladas} líneas como esta en el último minuto)",
-                    encabezado(nivel)
-                );
-            }
-        }
-        lineas
-    }
-}
-
 /// Donde env_logger deja cada línea, ya entera. Nunca espera.
 struct Buzon {
     fila: SyncSender<Entrada>,
@@ -248,6 +195,47 @@ impl Write for Buzon {
     }
 }
 
+/// Lo que se recoge de la fila de una vez.
+#[derive(Default)]
+struct Bloque {
+    lineas: Vec<u8>,
+    vaciados: Vec<Sender<()>>,
+}
+
+/// Espera la primera entrada hasta `limite` y recoge con ella las que quepan en un bloque; lo que no
+/// son líneas se hace enseguida. `None`: ya nadie puede decir nada.
+fn recoger(
+    entradas: &Receiver<Entrada>,
+    limite: Instant,
+    sin_pausa: bool,
+    salidas: &mut Salidas,
+) -> Option<Bloque> {
+    let resta = limite.saturating_duration_since(Instant::now());
+    let mut proxima = match entradas.recv_timeout(resta) {
+        Ok(primera) => Some(primera),
+        Err(RecvTimeoutError::Timeout) => None,
+        Err(RecvTimeoutError::Disconnected) => return None,
+    };
+    if proxima.is_some() && !sin_pausa {
+        thread::sleep(PAUSA_DE_BLOQUE);
+    }
+    let mut bloque = Bloque::default();
+    while let Some(entrada) = proxima {
+        match entrada {
+            Entrada::Linea(linea) => bloque.lineas.extend_from_slice(&linea),
+            Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
+            Entrada::Constancia(linea) => {
+                salidas.decir(&std::mem::take(&mut bloque.lineas));
+                drop(salidas.archivar(&linea));
+            }
+            Entrada::Vaciar(hecho) => bloque.vaciados.push(hecho),
+        }
+        let cabe = bloque.lineas.len() < BLOQUE_BYTES;
+        proxima = cabe.then(|| entradas.try_recv().ok()).flatten();
+    }
+    Some(bloque)
+}
+
 /// El hilo del registro.
 fn escribir(
     entradas: &Receiver<Entrada>,
@@ -256,56 +244,28 @@ fn escribir(
     periodo: Duration,
     salidas: &mut Salidas,
 ) {
-    let mut bloque = Vec::with_capacity(BLOQUE_BYTES);
     let mut hay_mas = false;
     let mut fin_del_periodo = Instant::now() + periodo;
-    loop {
-        let resta = fin_del_periodo.saturating_duration_since(Instant::now());
-        let mut proxima = match entradas.recv_timeout(resta) {
-            Ok(primera) => {
-                if !hay_mas {
-                    thread::sleep(PAUSA_DE_BLOQUE);
-                }
-                Some(primera)
+    while let Some(mut bloque) = recoger(entradas, fin_del_periodo, hay_mas, salidas) {
+        hay_mas = bloque.lineas.len() >= BLOQUE_BYTES;
+        if !bloque.vaciados.is_empty() || Instant::now() >= fin_del_periodo {
+            for (nivel, resumen) in repetidas.resumir() {
+                let _ = writeln!(bloque.lineas, "{} {resumen}", encabezado(nivel));
             }
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let mut vaciados = Vec::new();
-        while let Some(entrada) = proxima {
-            match entrada {
-                Entrada::Linea(linea) => bloque.extend_from_slice(&linea),
-                Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
-                Entrada::Constancia(linea) => {
-                    salidas.decir(&std::mem::take(&mut bloque));
-                    drop(salidas.archivar(&linea));
-                }
-                Entrada::Vaciar(hecho) => vaciados.push(hecho),
-            }
-            proxima = if bloque.len() < BLOQUE_BYTES {
-                entradas.try_recv().ok()
-            } else {
-                None
-            };
-        }
-        hay_mas = bloque.len() >= BLOQUE_BYTES;
-        if !vaciados.is_empty() || Instant::now() >= fin_del_periodo {
-            bloque.extend_from_slice(repetidas.resumir().as_bytes());
             fin_del_periodo = Instant::now() + periodo;
         }
         let omitidas = perdidas.swap(0, Ordering::Relaxed);
         if omitidas > 0 {
-            let aviso = format!(
-                "{} el registro no daba abasto: se omitieron {omitidas} líneas (la recepción siguió)\n",
+            let _ = writeln!(
+                bloque.lineas,
+                "{} el registro no daba abasto: se omitieron {omitidas} líneas (la recepción siguió)",
                 encabezado(Level::Warn)
             );
-            bloque.extend_from_slice(aviso.as_bytes());
         }
-        if !bloque.is_empty() {
-            salidas.decir(&bloque);
-            bloque.clear();
+        if !bloque.lineas.is_empty() {
+            salidas.decir(&bloque.lineas);
         }
-        for hecho in vaciados {
+        for hecho in bloque.vaciados {
             salidas.consola.vaciar();
             let _ = hecho.send(());
         }
@@ -314,6 +274,8 @@ fn escribir(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     /// Una consola que recuerda lo que se escribió en ella.
@@ -330,52 +292,10 @@ mod tests {
         }
     }
 
-    fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64) -> u64 {
-        let mut dichas = 0;
-        for numero in 0..veces {
-            let claves = [("equipo", equipo)];
-            let hay_que_decir = repetidas.hay_que_decir(
-                &Record::builder()
-                    .args(format_args!("{equipo}: fallo {numero}"))
-                    .level(Level::Warn)
-                    .file_static(Some("prueba"))
-                    .line(Some(linea))
-                    .key_values(&claves)
-                    .build(),
-            );
-            dichas += u64::from(hay_que_decir);
-        }
-        dichas
-    }
-
-    #[test]
-    fn las_lineas_repetidas_de_un_equipo_se_cuentan_y_las_demas_se_dicen() {
-        let repetidas = Repetidas::default();
-        assert_eq!(decir(&repetidas, "10.0.0.1", 1, 1000), REPETICIONES_DICHAS);
-        assert_eq!(decir(&repetidas, "10.0.0.2", 1, 1), 1, "otro equipo");
-        assert_eq!(decir(&repetidas, "10.0.0.1", 2, 1), 1, "otra clase");
-        let resumen = repetidas.resumir();
-        let esperado = " 10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)\n";
-        assert!(resumen.ends_with(esperado), "{resumen}");
-        assert_eq!(resumen.lines().count(), 1);
-        assert_eq!(repetidas.resumir(), "");
-        assert_eq!(decir(&repetidas, "10.0.0.1", 1, 1), 1, "otro periodo");
-    }
-
-    #[test]
-    fn las_clases_que_se_distinguen_estan_acotadas() {
-        let repetidas = Repetidas::default();
-        for numero in 0..2 * MAX_CLASES {
-            decir(&repetidas, &format!("equipo {numero}"), 1, 1);
-        }
-        assert_eq!(repetidas.0.lock().unwrap().len(), MAX_CLASES + 1);
-        assert_eq!(repetidas.resumir().lines().count(), 1);
-    }
-
     #[test]
     fn la_cuenta_se_dice_al_acabar_el_periodo_aunque_nadie_diga_nada_mas() {
         let repetidas = Repetidas::default();
-        decir(&repetidas, "10.0.0.1", 1, 30);
+        repetidas::decir(&repetidas, "10.0.0.1", 1, 30);
         let (fila, entradas) = sync_channel(1);
         let escrito = Escrito::default();
         let mut salidas = Salidas {
@@ -388,7 +308,7 @@ mod tests {
                 let periodo = Duration::from_millis(1);
                 escribir(&entradas, &AtomicUsize::new(0), repetidas, periodo, salidas);
             });
-            while !repetidas.0.lock().unwrap().is_empty() {
+            while !repetidas.es_nuevo() {
                 thread::yield_now();
             }
             drop(fila);

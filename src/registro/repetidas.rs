@@ -1,0 +1,120 @@
+//! Las líneas que se repiten: de las que llevan la clave `equipo` se dicen unas pocas por periodo de
+//! cada clase y equipo, y las demás se cuentan.
+//!
+//! No sabe qué dicen las líneas ni cuándo acaba un periodo.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use log::{Level, Record};
+
+/// Cuántas líneas de una clase y de un equipo se dicen en cada periodo; las demás se cuentan.
+const REPETICIONES_DICHAS: u64 = 20;
+/// Cuántas clases y equipos se distinguen en un periodo; los demás se cuentan juntos.
+const MAX_CLASES: usize = 4096;
+
+/// De quién habla una línea y en qué sitio del programa se dijo: lo que hace iguales a dos.
+type Clase = (String, Option<&'static str>, Option<u32>);
+
+/// Las líneas que se repiten en el periodo en curso.
+#[derive(Debug, Default)]
+pub(super) struct Repetidas(Mutex<HashMap<Clase, Cuenta>>);
+
+#[derive(Debug, Default)]
+struct Cuenta {
+    vistas: u64,
+    /// La primera que no se dijo, por la que hablarán todas.
+    muestra: Option<(Level, String)>,
+}
+
+impl Repetidas {
+    /// Cuenta la línea; devuelve si hay que decirla.
+    pub(super) fn hay_que_decir(&self, linea: &Record<'_>) -> bool {
+        let Some(equipo) = linea.key_values().get("equipo".into()) else {
+            return true;
+        };
+        let mut cuentas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clase = (equipo.to_string(), linea.file_static(), linea.line());
+        if cuentas.len() >= MAX_CLASES && !cuentas.contains_key(&clase) {
+            clase = (String::new(), None, None);
+        }
+        let cuenta = cuentas.entry(clase).or_default();
+        cuenta.vistas += 1;
+        if cuenta.vistas > REPETICIONES_DICHAS && cuenta.muestra.is_none() {
+            cuenta.muestra = Some((linea.level(), linea.args().to_string()));
+        }
+        cuenta.vistas <= REPETICIONES_DICHAS
+    }
+
+    /// Acaba el periodo: el nivel y el texto de una línea por cada clase de la que se calló alguna.
+    pub(super) fn resumir(&self) -> Vec<(Level, String)> {
+        let cuentas = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let calladas = cuentas.into_values().filter_map(|cuenta| {
+            let (nivel, texto) = cuenta.muestra?;
+            let resumen = match cuenta.vistas - REPETICIONES_DICHAS {
+                1 => format!("{texto} (una línea como esta en el último minuto)"),
+                varias => format!("{texto} ({varias} líneas como esta en el último minuto)"),
+            };
+            Some((nivel, resumen))
+        });
+        calladas.collect()
+    }
+
+    /// Si en este periodo no se ha visto ninguna.
+    #[cfg(test)]
+    pub(super) fn es_nuevo(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+}
+
+/// Dice unas líneas iguales de un equipo; devuelve cuántas había que decir.
+#[cfg(test)]
+pub(super) fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64) -> u64 {
+    let mut dichas = 0;
+    for numero in 0..veces {
+        let claves = [("equipo", equipo)];
+        let hay_que_decir = repetidas.hay_que_decir(
+            &Record::builder()
+                .args(format_args!("{equipo}: fallo {numero}"))
+                .level(Level::Warn)
+                .file_static(Some("prueba"))
+                .line(Some(linea))
+                .key_values(&claves)
+                .build(),
+        );
+        dichas += u64::from(hay_que_decir);
+    }
+    dichas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn las_lineas_repetidas_de_un_equipo_se_cuentan_y_las_demas_se_dicen() {
+        let repetidas = Repetidas::default();
+        assert_eq!(decir(&repetidas, "10.0.0.1", 1, 1000), REPETICIONES_DICHAS);
+        assert_eq!(decir(&repetidas, "10.0.0.2", 1, 1), 1, "otro equipo");
+        assert_eq!(decir(&repetidas, "10.0.0.1", 2, 1), 1, "otra clase");
+        let esperado = "10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)";
+        assert_eq!(repetidas.resumir(), [(Level::Warn, esperado.to_owned())]);
+        assert_eq!(repetidas.resumir(), []);
+        assert_eq!(decir(&repetidas, "10.0.0.1", 1, 21), 20, "otro periodo");
+        let esperado = "10.0.0.1: fallo 20 (una línea como esta en el último minuto)";
+        assert_eq!(repetidas.resumir(), [(Level::Warn, esperado.to_owned())]);
+    }
+
+    #[test]
+    fn las_clases_que_se_distinguen_estan_acotadas() {
+        let repetidas = Repetidas::default();
+        for numero in 0..2 * MAX_CLASES {
+            decir(&repetidas, &format!("equipo {numero}"), 1, 1);
+        }
+        assert_eq!(repetidas.0.lock().unwrap().len(), MAX_CLASES + 1);
+        assert_eq!(repetidas.resumir().len(), 1);
+    }
+}
