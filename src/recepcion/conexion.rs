@@ -22,6 +22,7 @@ use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::linea::{
     self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
 };
+use crate::recepcion::parada::EnCurso;
 use crate::recepcion::totales::Destino;
 use crate::texto::Color;
 
@@ -44,6 +45,7 @@ pub(super) fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion)
         canal,
         equipo,
         recepcion,
+        en_curso: None,
         fallo: None,
         ultimo: Lugar::Ninguno,
     };
@@ -65,6 +67,8 @@ struct Conversacion<'a> {
     canal: &'a TcpStream,
     equipo: &'a Equipo,
     recepcion: &'a Recepcion,
+    /// El mensaje que se está atendiendo, para que la parada lo espere.
+    en_curso: Option<EnCurso<'a>>,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
     /// Dónde está el último mensaje sin trama, por si llega una cola suya.
@@ -126,10 +130,13 @@ impl Conversacion<'_> {
     fn atender_lo_llegado(&mut self, lector: &mut Lector) -> Rumbo {
         while let Some(suceso) = lector.siguiente() {
             // Mientras se atiende lo llegado, la parada espera.
-            let Some(_en_curso) = self.recepcion.parada.comenzar() else {
+            let Some(en_curso) = self.recepcion.parada.comenzar() else {
                 return Rumbo::Break(());
             };
-            self.atender_suceso(suceso)?;
+            self.en_curso = Some(en_curso);
+            let rumbo = self.atender_suceso(suceso);
+            self.en_curso = None;
+            rumbo?;
         }
         Rumbo::Continue(())
     }
@@ -357,12 +364,44 @@ impl Conversacion<'_> {
             return;
         }
         debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
+        if let Some(en_curso) = &mut self.en_curso {
+            en_curso.acusar();
+        }
         let escrito = if con_trama {
-            self.canal.write_all(&enmarcar(contenido))
+            self.escribir(&enmarcar(contenido))
         } else {
-            self.canal.write_all(contenido)
+            self.escribir(contenido)
         };
         self.fallo = escrito.err();
+    }
+
+    /// Envía los bytes. Quien no los recoge todos en [`ESPERA_DE_ESCRITURA`] no recibe más, aunque
+    /// recoja alguno de vez en cuando.
+    fn escribir(&self, bytes: &[u8]) -> io::Result<()> {
+        let (mut canal, mut pendientes) = (self.canal, bytes);
+        let comienzo = Instant::now();
+        let mut recortado = false;
+        loop {
+            match canal.write(pendientes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(cuantos) => pendientes = &pendientes[cuantos..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if pendientes.is_empty() {
+                break;
+            }
+            let resto = ESPERA_DE_ESCRITURA.saturating_sub(comienzo.elapsed());
+            if resto.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            canal.set_write_timeout(Some(resto))?;
+            recortado = true;
+        }
+        if recortado {
+            canal.set_write_timeout(Some(ESPERA_DE_ESCRITURA))?;
+        }
+        Ok(())
     }
 
     /// La línea que se ve por mensaje, con lo que se le contestó.

@@ -9,7 +9,7 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::info;
 
@@ -23,17 +23,29 @@ const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
 /// …y si se cierra la ventana: Windows da al proceso 5 s en total.
 const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
 
+/// Cuánto espera, de ese tiempo, a los que ya están guardados y solo falta acusar.
+const PLAZO_DE_ACUSE: Duration = Duration::from_secs(1);
+
 /// La bandera a la que se obedece y los mensajes en curso.
 #[derive(Debug)]
 pub struct Parada {
     bandera: &'static AtomicBool,
-    en_curso: Mutex<usize>,
+    cuenta: Mutex<Cuenta>,
     menos: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Cuenta {
+    guardando: usize,
+    acusando: usize,
 }
 
 /// Un mensaje que se está guardando o acusando; la parada lo espera.
 #[derive(Debug)]
-pub struct EnCurso<'a>(&'a Parada);
+pub struct EnCurso<'a> {
+    parada: &'a Parada,
+    acusando: bool,
+}
 
 impl Parada {
     /// Una parada que nadie ha pedido, si `bandera` está bajada.
@@ -41,7 +53,10 @@ impl Parada {
     pub const fn new(bandera: &'static AtomicBool) -> Parada {
         Parada {
             bandera,
-            en_curso: Mutex::new(0),
+            cuenta: Mutex::new(Cuenta {
+                guardando: 0,
+                acusando: 0,
+            }),
             menos: Condvar::new(),
         }
     }
@@ -68,22 +83,41 @@ impl Parada {
         if self.pedida() {
             return None;
         }
-        *cuenta += 1;
-        Some(EnCurso(self))
+        cuenta.guardando += 1;
+        Some(EnCurso {
+            parada: self,
+            acusando: false,
+        })
     }
 
-    /// Espera a que acaben los mensajes en curso, a lo sumo `plazo`; devuelve cuántos quedan.
+    /// Espera a que acaben los mensajes en curso, a lo sumo `plazo`; devuelve cuántos quedan. A los que
+    /// ya solo falta acusar los espera menos: si su equipo no lee, no leerá.
     #[must_use]
     pub fn esperar(&self, plazo: Duration) -> usize {
+        let limite = Instant::now() + plazo;
         let (cuenta, _) = self
             .menos
-            .wait_timeout_while(self.cuenta(), plazo, |cuenta| *cuenta > 0)
+            .wait_timeout_while(self.cuenta(), plazo, |cuenta| cuenta.guardando > 0)
             .unwrap_or_else(PoisonError::into_inner);
-        *cuenta
+        let resto = limite.saturating_duration_since(Instant::now());
+        let (cuenta, _) = self
+            .menos
+            .wait_timeout_while(cuenta, resto.min(PLAZO_DE_ACUSE), |cuenta| {
+                cuenta.guardando + cuenta.acusando > 0
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        cuenta.guardando + cuenta.acusando
     }
 
-    fn cuenta(&self) -> MutexGuard<'_, usize> {
-        self.en_curso.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Avisar es una llamada al sistema por mensaje, y solo la parada espera el aviso.
+    fn avisar(&self) {
+        if self.pedida() {
+            self.menos.notify_all();
+        }
+    }
+
+    fn cuenta(&self) -> MutexGuard<'_, Cuenta> {
+        self.cuenta.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,12 +140,27 @@ pub fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>
     Ok(pedida)
 }
 
+impl EnCurso<'_> {
+    /// El mensaje ya está a salvo, o ya se sabe que no lo estará: solo falta acusarlo.
+    pub fn acusar(&mut self) {
+        if !self.acusando {
+            self.acusando = true;
+            let mut cuenta = self.parada.cuenta();
+            cuenta.guardando -= 1;
+            cuenta.acusando += 1;
+            self.parada.avisar();
+        }
+    }
+}
+
 impl Drop for EnCurso<'_> {
     fn drop(&mut self) {
-        *self.0.cuenta() -= 1;
-        // Avisar es una llamada al sistema por mensaje, y solo la parada espera el aviso.
-        if self.0.pedida() {
-            self.0.menos.notify_all();
+        let mut cuenta = self.parada.cuenta();
+        if self.acusando {
+            cuenta.acusando -= 1;
+        } else {
+            cuenta.guardando -= 1;
         }
+        self.parada.avisar();
     }
 }

@@ -36,6 +36,8 @@ mod corpus;
 mod equipos_llamados;
 /// Lo que un técnico ejecuta antes de conectar un equipo: --revisar y --enviar.
 mod herramientas;
+/// Lo que nadie puede acaparar: tiempo, plazas, memoria y disco.
+mod limites;
 /// Las tablas del README dicen cada aviso y cada error.
 mod manual;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
