@@ -95,21 +95,11 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
     let mut titulo = format!("servidor-hl7: {}", almacen.carpeta().display());
     let acceso = configuracion
         .acceso
-        .caber(configuracion.llamadas.len(), escucha.is_some())?;
-    let nombres = configuracion.nombres;
-    let recepcion = Arc::new(Recepcion::new(
-        almacen,
-        configuracion.limites,
-        configuracion.reglas,
-        configuracion
-            .llamadas
-            .iter()
-            .map(|l| l.nombre.as_str())
-            .chain(nombres.todos()),
-        Arc::clone(&parada),
-    ));
+        .caber(configuracion.equipos.llamados().count(), escucha.is_some())?;
+    let equipos = configuracion.equipos;
+    let recepcion = Arc::new(Recepcion::new(almacen, &equipos, Arc::clone(&parada)));
     recepcion.decir_carpeta();
-    recepcion.llamar(configuracion.llamadas)?;
+    recepcion.llamar(equipos.llamados())?;
     recepcion.vigilar(configuracion.vigilancia)?;
     if let Some(escucha) = escucha {
         let puerto = escucha.local_addr()?.port();
@@ -120,7 +110,7 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
         let (atender, parada) = (recepcion.atender(), Arc::clone(&parada));
         thread::Builder::new()
             .name("puerto".to_owned())
-            .spawn(move || iniciar_servidor(&escucha, &acceso, &nombres, &parada, atender))?;
+            .spawn(move || iniciar_servidor(&escucha, &acceso, &equipos, &parada, atender))?;
         info!("Servidor Escuchando el Puerto {puerto}");
     }
     registro.titular(&titulo);

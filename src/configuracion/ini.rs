@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use configparser::ini::{Ini, IniDefault};
 
 /// Donde el configparser de Python busca las claves que faltan en una sección.
-const SECCION_COMUN: &str = "DEFAULT";
+pub(crate) const SECCION_COMUN: &str = "DEFAULT";
 /// Cuántas veces puede un valor nombrar a otro.
 const MAX_INTERPOLACIONES: usize = 10;
 const COMENTARIOS: [char; 2] = ['#', ';'];

@@ -2,6 +2,7 @@
 //!
 //! Único módulo que conoce los nombres de las claves y lo que vale en cada una.
 
+mod equipos;
 mod hallar;
 mod ini;
 
@@ -9,19 +10,16 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use crate::cable::Limites;
 use crate::causa;
+use crate::configuracion::equipos::{SECCIONES, leer_destino, leer_equipos};
 use crate::configuracion::ini::{ErrorDeIni, Secciones, mismo_nombre};
-use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
-use crate::recepcion::equipo::Nombres;
-use crate::recepcion::llamada::Llamada;
+use crate::recepcion::equipo::Equipos;
 use crate::recepcion::servidor::Acceso;
 use crate::recepcion::vigilancia::Vigilancia;
 use crate::registro::Ajustes;
@@ -31,13 +29,8 @@ pub use hallar::{configurar, donde_escucha};
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
 const POR_OMISION: &str = include_str!("../../Config.ini");
 const SECCION: &str = "Servidor";
-/// Los equipos a los que se llama, uno por clave.
-const SECCION_LLAMAR: &str = "Llamar";
-/// Los nombres de los equipos, uno por clave.
-const SECCION_EQUIPOS: &str = "Equipos";
 /// El registro en archivos.
 const SECCION_REGISTRO: &str = "Registro";
-const MIB: usize = 1024 * 1024;
 
 const NIVELES: [(&str, LevelFilter); 4] = [
     ("info", LevelFilter::Info),
@@ -58,14 +51,8 @@ pub struct Configuracion {
     pub directorio: PathBuf,
     /// Quién entra y cuántos a la vez.
     pub acceso: Acceso,
-    /// Los equipos a los que se llama.
-    pub llamadas: Vec<Llamada>,
-    /// Cómo se llama cada equipo.
-    pub nombres: Nombres,
-    /// Hasta dónde se lee y cuánto se espera.
-    pub limites: Limites,
-    /// Cómo se acusa.
-    pub reglas: Reglas,
+    /// Cómo se llama cada equipo, dónde está y cómo se le trata.
+    pub equipos: Equipos,
     /// Si se espera a que el disco confirme antes de acusar.
     pub sincronizar: bool,
     /// De qué se avisa aunque no llegue nada.
@@ -118,10 +105,11 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
     let carpeta = ruta.parent().unwrap_or(Path::new(""));
     let claves = Claves::de(secciones, SECCION);
     let del_registro = Claves::de(secciones, SECCION_REGISTRO);
-    let llamadas = leer_llamadas(secciones)?;
+    let (equipos, de_equipos) = leer_equipos(secciones, &claves)?;
+    let sin_llamados = equipos.llamados().next().is_none();
     Ok(Configuracion {
         ruta: ruta.to_path_buf(),
-        puerto: leer_puerto(&claves, llamadas.is_empty())?,
+        puerto: leer_puerto(&claves, sin_llamados)?,
         direccion: claves.opcional("Direccion", IpAddr::V4(Ipv4Addr::UNSPECIFIED), |valor| {
             let esperado = "una dirección IP de este PC, p. ej. 192.168.1.10, o 0.0.0.0 para todas";
             valor.parse().map_err(|_| esperado.to_owned())
@@ -131,33 +119,16 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
             max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
             permitidos: claves.opcional("EquiposPermitidos", Vec::new(), leer_redes)?,
         },
-        llamadas,
-        nombres: leer_nombres(secciones)?,
-        limites: Limites {
-            mensaje_bytes: claves.numero("MaxMensajeMiB", 1, 1024, 64)? * MIB,
-            sin_trama: Duration::from_millis(
-                claves.numero("EsperaSinTramaMs", 10, 60_000, 500)? as u64
-            ),
-            incompleta: Duration::from_secs(claves.numero(
-                "EsperaTramaIncompletaS",
-                1,
-                86_400,
-                60,
-            )? as u64),
-        },
-        reglas: leer_reglas(&claves)?,
         sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
         vigilancia: Vigilancia {
-            silencio: match claves.numero("AvisoSilencioMin", 0, 100_000, 0)? {
-                0 => None,
-                minutos => Some(Duration::from_mins(minutos as u64)),
-            },
+            silencio: equipos.comun.silencio.tras,
             espacio_minimo_mib: claves.numero("EspacioMinimoMiB", 0, 1_000_000_000, 500)? as u64,
         },
         diario: leer_diario(&del_registro, carpeta)?,
         nivel: del_registro.opcion("Nivel", &NIVELES)?,
+        equipos,
         // Lo último: lo que nadie ha pedido hasta aquí, sobra.
-        sobrantes: sobrantes(secciones, &[claves, del_registro]),
+        sobrantes: sobrantes(secciones, &claves, &del_registro, &de_equipos),
     })
 }
 
@@ -177,8 +148,8 @@ fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Ajustes>, Prob
 }
 
 /// Puerto solo puede faltar si hay a quien llamar.
-fn leer_puerto(claves: &Claves<'_>, sin_llamadas: bool) -> Result<Option<u16>, Problema> {
-    if !sin_llamadas && claves.valor("Puerto").is_none_or(|valor| valor.is_empty()) {
+fn leer_puerto(claves: &Claves<'_>, sin_llamados: bool) -> Result<Option<u16>, Problema> {
+    if !sin_llamados && claves.valor("Puerto").is_none_or(|valor| valor.is_empty()) {
         return Ok(None);
     }
     let puerto = claves.obligatorio("Puerto", |valor| {
@@ -188,30 +159,12 @@ fn leer_puerto(claves: &Claves<'_>, sin_llamadas: bool) -> Result<Option<u16>, P
     Ok(Some(puerto))
 }
 
-fn leer_reglas(claves: &Claves<'_>) -> Result<Reglas, Problema> {
-    let formas = [
-        ("automatico", Forma::Automatica),
-        ("clasico", Forma::Clasica),
-        ("estandar", Forma::Estandar),
-    ];
-    let codigos = [("AA", CodigoAceptado::Aa), ("CA", CodigoAceptado::Ca)];
-    let ante_fallo = [
-        ("AE", AnteFallo::Ae),
-        ("AR", AnteFallo::Ar),
-        ("ninguno", AnteFallo::Callar),
-    ];
-    Ok(Reglas {
-        forma: claves.opcion("Acuse", &formas)?,
-        aceptado: claves.opcion("CodigoAcuse", &codigos)?,
-        ante_fallo: claves.opcion("AcuseDeFallo", &ante_fallo)?,
-        negar_consultas: claves.opcion("Consultas", &[("negar", true), ("acusar", false)])?,
-    })
-}
-
 /// Las claves de una sección. Recuerda las que se le piden: las demás sobran.
 struct Claves<'a> {
     secciones: &'a Secciones,
-    seccion: &'static str,
+    seccion: &'a str,
+    /// La sección que dice lo que esta no dice.
+    respaldo: Option<&'static str>,
     pedidas: RefCell<Vec<&'static str>>,
 }
 
@@ -220,6 +173,18 @@ impl<'a> Claves<'a> {
         Claves {
             secciones,
             seccion,
+            respaldo: None,
+            pedidas: RefCell::default(),
+        }
+    }
+
+    /// Las de la sección que lleva el nombre de un equipo, si la hay: lo que no está en ella es como en
+    /// [Servidor].
+    fn de_equipo(secciones: &'a Secciones, nombre: &'a str) -> Claves<'a> {
+        Claves {
+            secciones,
+            seccion: nombre,
+            respaldo: Some(SECCION),
             pedidas: RefCell::default(),
         }
     }
@@ -229,9 +194,36 @@ impl<'a> Claves<'a> {
         pedidas.iter().any(|pedida| mismo_nombre(pedida, clave))
     }
 
+    /// Las que están escritas en la sección y se han pedido, con su valor.
+    fn escritas(&self) -> Vec<(String, String)> {
+        let claves = self.secciones.claves(self.seccion).into_iter();
+        let pedidas = claves.filter(|(clave, valor)| self.se_pide(clave) && !valor.is_empty());
+        pedidas
+            .map(|(clave, _)| {
+                let valor = self.secciones.valor(self.seccion, clave);
+                (clave.to_owned(), valor.unwrap_or_default())
+            })
+            .collect()
+    }
+
+    /// Las que están escritas en la sección y nadie ha pedido ni citado.
+    fn no_pedidas(&self) -> impl Iterator<Item = (&str, &str)> {
+        let claves = self.secciones.claves(self.seccion).into_iter();
+        claves.filter(|(clave, _)| !self.se_pide(clave) && !self.secciones.se_cita(clave))
+    }
+
     fn valor(&self, clave: &'static str) -> Option<String> {
         self.pedidas.borrow_mut().push(clave);
-        self.secciones.valor(self.seccion, clave)
+        let Some(respaldo) = self.respaldo else {
+            return self.secciones.valor(self.seccion, clave);
+        };
+        // [DEFAULT] ya vale en la de respaldo, y esta manda sobre él.
+        let propias = self.secciones.claves(self.seccion);
+        let propia = propias
+            .iter()
+            .any(|(nombre, valor)| mismo_nombre(nombre, clave) && !valor.is_empty());
+        self.secciones
+            .valor(if propia { self.seccion } else { respaldo }, clave)
     }
 
     fn obligatorio<T>(
@@ -306,90 +298,46 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
         })
 }
 
-/// Los equipos de una sección, nombre y valor. El nombre llega a la consola: no puede llevar
-/// caracteres de control.
-fn leer_equipos<'a>(
-    secciones: &'a Secciones,
-    seccion: &'static str,
-) -> Result<Vec<(&'a str, String)>, Problema> {
-    let equipos = secciones.claves(seccion).into_iter();
-    equipos
-        .map(|(nombre, _)| {
-            if nombre.contains(char::is_control) {
-                let nombre = nombre.to_owned();
-                return Err(Problema::MalNombre { seccion, nombre });
-            }
-            Ok((nombre, secciones.valor(seccion, nombre).unwrap_or_default()))
-        })
-        .collect()
-}
-
-fn leer_llamadas(secciones: &Secciones) -> Result<Vec<Llamada>, Problema> {
-    let mut llamadas: Vec<Llamada> = Vec::new();
-    for (nombre, valor) in leer_equipos(secciones, SECCION_LLAMAR)? {
-        let mal =
-            |esperado: String| Problema::mal_valor(SECCION_LLAMAR, nombre, valor.clone(), esperado);
-        let esperado = "la dirección IP del equipo y su puerto, p. ej. 192.168.1.250:5100";
-        let direccion = leer_destino(&valor).ok_or_else(|| mal(esperado.to_owned()))?;
-        if let Some(otra) = llamadas.iter().find(|otra| otra.direccion == direccion) {
-            let otro = &otra.nombre;
-            return Err(mal(format!(
-                "una dirección IP y un puerto distintos de los de «{otro}»"
-            )));
-        }
-        llamadas.push(Llamada {
-            nombre: nombre.to_owned(),
-            direccion,
-        });
-    }
-    Ok(llamadas)
-}
-
-/// Una IPv4 escrita como IPv6 es el mismo destino; al puerto 0 no se puede llamar.
-fn leer_destino(valor: &str) -> Option<SocketAddr> {
-    let mut destino: SocketAddr = valor.parse().ok()?;
-    destino.set_ip(destino.ip().to_canonical());
-    (destino.port() != 0).then_some(destino)
-}
-
-fn leer_nombres(secciones: &Secciones) -> Result<Nombres, Problema> {
-    let mut nombres = Nombres::default();
-    for (nombre, valor) in leer_equipos(secciones, SECCION_EQUIPOS)? {
-        let mal = |esperado: String| {
-            Problema::mal_valor(SECCION_EQUIPOS, nombre, valor.clone(), esperado)
-        };
-        let ip = valor
-            .parse()
-            .map_err(|_| mal("la dirección IP del equipo, p. ej. 192.168.1.20".to_owned()))?;
-        nombres
-            .dar(ip, nombre)
-            .map_err(|otro| mal(format!("una dirección IP distinta de la de «{otro}»")))?;
-    }
-    Ok(nombres)
-}
-
-fn sobrantes(secciones: &Secciones, leidas: &[Claves<'_>]) -> Vec<String> {
+/// Lo que hay en el archivo y nadie ha pedido.
+fn sobrantes(
+    secciones: &Secciones,
+    servidor: &Claves<'_>,
+    registro: &Claves<'_>,
+    equipos: &[Claves<'_>],
+) -> Vec<String> {
     let mut sobrantes = Vec::new();
-    for leida in leidas {
-        let seccion = leida.seccion;
-        let claves = secciones.claves(seccion).into_iter();
-        let ajenas = claves.filter(|(clave, _)| !leida.se_pide(clave) && !secciones.se_cita(clave));
-        sobrantes.extend(ajenas.map(|(clave, valor)| {
-            let es_de_un_equipo = valor.parse::<IpAddr>().is_ok() || leer_destino(valor).is_some();
-            let sospecha = if es_de_un_equipo {
+    for leida in [servidor, registro].into_iter().chain(equipos) {
+        let es_de_un_equipo = leida.respaldo.is_some();
+        let seccion = visible(leida.seccion);
+        for (clave, valor) in leida.no_pedidas() {
+            let sospecha = if es_de_un_equipo && servidor.se_pide(clave) {
+                " (vale para todos los equipos: solo puede estar en [Servidor])"
+            } else if valor.parse::<IpAddr>().is_ok() || leer_destino(valor).is_some() {
                 " (¿falta quitar el # de la línea [Equipos] o [Llamar]?)"
             } else {
                 ""
             };
-            format!("la clave «{}» de [{seccion}]{sospecha}", visible(clave))
-        }));
+            sobrantes.push(format!(
+                "la clave «{}» de [{seccion}]{sospecha}",
+                visible(clave)
+            ));
+        }
     }
-    let conocidas = [SECCION, SECCION_LLAMAR, SECCION_EQUIPOS, SECCION_REGISTRO];
+    let conocidas = SECCIONES
+        .into_iter()
+        .chain(equipos.iter().map(|leida| leida.seccion));
+    let conocidas: Vec<_> = conocidas.collect();
     let ajenas = secciones.nombres().filter(|nombre| {
-        let mut conocidas = conocidas.iter();
-        !conocidas.any(|conocida| mismo_nombre(conocida, nombre))
+        !conocidas
+            .iter()
+            .any(|conocida| mismo_nombre(conocida, nombre))
     });
-    sobrantes.extend(ajenas.map(|nombre| format!("la sección [{}]", visible(nombre))));
+    sobrantes.extend(ajenas.map(|nombre| {
+        format!(
+            "la sección [{}] (ningún equipo de [Equipos] ni de [Llamar] se llama así)",
+            visible(nombre)
+        )
+    }));
     sobrantes
 }
 
@@ -417,9 +365,10 @@ enum Problema {
     MalNombre {
         seccion: &'static str,
         nombre: String,
+        defecto: &'static str,
     },
     MalValor {
-        seccion: &'static str,
+        seccion: String,
         clave: String,
         valor: String,
         esperado: String,
@@ -441,9 +390,9 @@ impl ErrorDeConfiguracion {
 }
 
 impl Problema {
-    fn mal_valor(seccion: &'static str, clave: &str, valor: String, esperado: String) -> Problema {
+    fn mal_valor(seccion: &str, clave: &str, valor: String, esperado: String) -> Problema {
         Problema::MalValor {
-            seccion,
+            seccion: seccion.to_owned(),
             clave: clave.to_owned(),
             valor,
             esperado,
@@ -493,9 +442,13 @@ impl fmt::Display for ErrorDeConfiguracion {
                     "en «{ruta}», sección [{SECCION}], falta la clave {clave}; añada una línea {clave} = valor"
                 )
             }
-            Problema::MalNombre { seccion, nombre } => write!(
+            Problema::MalNombre {
+                seccion,
+                nombre,
+                defecto,
+            } => write!(
                 f,
-                "en «{ruta}», sección [{seccion}], el nombre «{}» lleva algún carácter que no se ve; borre la línea y escríbala de nuevo",
+                "en «{ruta}», sección [{seccion}], el nombre «{}» {defecto}",
                 visible(nombre)
             ),
             Problema::MalValor {
@@ -511,7 +464,8 @@ impl fmt::Display for ErrorDeConfiguracion {
                 };
                 write!(
                     f,
-                    "en «{ruta}», sección [{seccion}], {} = «{}» no sirve; se esperaba: {esperado}{remedio}",
+                    "en «{ruta}», sección [{}], {} = «{}» no sirve; se esperaba: {esperado}{remedio}",
+                    visible(seccion),
                     visible(clave),
                     visible(valor)
                 )

@@ -13,7 +13,7 @@ use chrono::Local;
 use crate::almacen::Almacen;
 use crate::causa;
 use crate::configuracion::Configuracion;
-use crate::recepcion::llamada::Llamada;
+use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::{MIB, poco_espacio};
 use crate::registro::diario::Diario;
@@ -56,8 +56,11 @@ pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut im
             anotar("dirección", Ok(como_se_entra(ip, puerto)));
         }
     }
-    for llamada in &configuracion.llamadas {
-        let (como, detalle) = match llamar(llamada) {
+    for equipo in &configuracion.equipos.nombrados {
+        anotar("equipo", Ok(como_se_trata(equipo)));
+    }
+    for equipo in configuracion.equipos.llamados() {
+        let (como, detalle) = match llamar(&equipo) {
             Ok(detalle) => ("bien", detalle),
             // Un equipo apagado no impide recibir de los demás.
             Err(detalle) => ("aviso", detalle),
@@ -136,11 +139,42 @@ fn como_se_entra(ip: IpAddr, puerto: u16) -> String {
     format!("{ip}, {puerto}: {quien}")
 }
 
-fn llamar(Llamada { nombre, direccion }: &Llamada) -> Result<String, String> {
-    match TcpStream::connect_timeout(direccion, PLAZO_DE_LLAMADA) {
-        Ok(_) => Ok(format!("{nombre} contesta en {direccion}")),
+/// Dónde está el equipo y qué dice su sección.
+fn como_se_trata(equipo: &Nombrado) -> String {
+    let Nombrado {
+        nombre,
+        ip,
+        espera_en,
+        propias,
+        ..
+    } = equipo;
+    let direcciones = [
+        ip.map(|ip| ip.to_string()),
+        espera_en.map(|en| en.to_string()),
+    ];
+    let direcciones: Vec<_> = direcciones.into_iter().flatten().collect();
+    let propias: Vec<_> = propias
+        .iter()
+        .map(|(clave, valor)| format!("{clave} = {valor}; "))
+        .collect();
+    format!(
+        "{nombre} ({}): {}{} como en [Servidor]",
+        direcciones.join(", "),
+        propias.concat(),
+        if propias.is_empty() {
+            "todo"
+        } else {
+            "lo demás"
+        },
+    )
+}
+
+fn llamar(equipo: &Equipo) -> Result<String, String> {
+    let direccion = equipo.direccion();
+    match TcpStream::connect_timeout(&direccion, PLAZO_DE_LLAMADA) {
+        Ok(_) => Ok(format!("{equipo} contesta en {direccion}")),
         Err(error) => Err(format!(
-            "{nombre} no contesta en {direccion}: {}",
+            "{equipo} no contesta en {direccion}: {}",
             causa::explicar(&error)
         )),
     }

@@ -77,7 +77,7 @@ struct Conversacion<'a> {
 
 impl Conversacion<'_> {
     fn conversar(&mut self) -> io::Result<()> {
-        let mut lector = Lector::new(self.recepcion.limites);
+        let mut lector = Lector::new(self.equipo.trato.limites);
         let mut espera_puesta = None;
         let mut cerrada = false;
         loop {
@@ -314,7 +314,7 @@ impl Conversacion<'_> {
     }
 
     fn acusar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Contestado {
-        let reglas = &self.recepcion.reglas;
+        let reglas = &self.equipo.trato.reglas;
         let acuse = reglas.redactar(
             veredicto,
             recibido.cabecera.as_ref(),
@@ -336,7 +336,7 @@ impl Conversacion<'_> {
     /// La respuesta negativa a una consulta ya guardada, si lo es.
     fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<Contestado> {
         let cabecera = recibido.cabecera.as_ref()?;
-        if !self.recepcion.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
+        if !self.equipo.trato.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
             return None;
         }
         let ahora = Local::now().naive_local();

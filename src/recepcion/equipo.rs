@@ -1,35 +1,59 @@
-//! El equipo al otro lado de una conexión: cómo se le nombra en la consola y cuál es su dirección.
+//! El equipo al otro lado de una conexión: quién es, cómo se le nombra en la consola y cómo se le
+//! trata.
 //!
-//! No sabe si llamó él o se le llamó.
+//! No sabe si llamó él o se le llamó, ni de dónde salen los nombres.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::cable::Limites;
+use crate::hl7::acuse::Reglas;
+use crate::recepcion::silencio::AvisoDeSilencio;
+
+/// Lo que sigue la conversación con un equipo, y que otro puede necesitar de otra manera.
+#[derive(Debug, Clone)]
+pub struct Trato {
+    /// Cómo se le acusa.
+    pub reglas: Reglas,
+    /// Hasta dónde se lee y cuánto se espera.
+    pub limites: Limites,
+    /// Cuándo se avisa de que calla.
+    pub silencio: AvisoDeSilencio,
+}
 
 /// Un equipo conectado. Su texto es como se le nombra en cada línea de la consola: por su nombre
 /// o, si no lo tiene, por su dirección y su puerto.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Equipo {
     /// Su dirección IP: la misma aunque vuelva a conectarse desde otro puerto.
     pub ip: IpAddr,
-    direccion: String,
+    direccion: SocketAddr,
     nombre: Option<String>,
     /// Quién es, aunque vuelva a conectarse: su nombre o, si no lo tiene, su dirección IP.
     pub quien: String,
+    /// Lo que sigue su conversación.
+    pub trato: Arc<Trato>,
 }
 
 impl Equipo {
     /// Un equipo en esa dirección, la IPv4 si vino disfrazada de IPv6, con el nombre que el
     /// laboratorio le dio, si le dio alguno.
-    #[must_use]
-    pub fn new(direccion: SocketAddr, nombre: Option<&str>) -> Equipo {
+    fn new(direccion: SocketAddr, nombre: Option<&str>, trato: &Arc<Trato>) -> Equipo {
         let ip = direccion.ip().to_canonical();
         Equipo {
             ip,
-            direccion: SocketAddr::new(ip, direccion.port()).to_string(),
+            direccion: SocketAddr::new(ip, direccion.port()),
             nombre: nombre.map(str::to_owned),
             quien: nombre.map_or_else(|| ip.to_string(), str::to_owned),
+            trato: Arc::clone(trato),
         }
+    }
+
+    /// Su dirección y su puerto.
+    #[must_use]
+    pub fn direccion(&self) -> SocketAddr {
+        self.direccion
     }
 
     /// Su nombre, si lo tiene, y su dirección, para las líneas que hablan de la conexión.
@@ -37,14 +61,17 @@ impl Equipo {
     pub fn con_direccion(&self) -> impl fmt::Display {
         fmt::from_fn(|f| match &self.nombre {
             Some(nombre) => write!(f, "{nombre} ({})", self.direccion),
-            None => f.write_str(&self.direccion),
+            None => write!(f, "{}", self.direccion),
         })
     }
 }
 
 impl fmt::Display for Equipo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.nombre.as_deref().unwrap_or(&self.direccion))
+        match &self.nombre {
+            Some(nombre) => f.pad(nombre),
+            None => f.pad(&self.direccion.to_string()),
+        }
     }
 }
 
@@ -69,32 +96,46 @@ pub(super) fn ancho<'a>(nombres: impl Iterator<Item = &'a str>) -> usize {
         .fold(DIRECCION, usize::max)
 }
 
-/// Los nombres que el laboratorio dio a sus equipos, por su dirección IP.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Nombres(HashMap<IpAddr, String>);
+/// Un equipo al que el laboratorio dio nombre.
+#[derive(Debug, Clone)]
+pub struct Nombrado {
+    /// Cómo se llama.
+    pub nombre: String,
+    /// La dirección desde la que llama, si llama él.
+    pub ip: Option<IpAddr>,
+    /// Dónde espera a que se le llame, si espera.
+    pub espera_en: Option<SocketAddr>,
+    /// Lo que sigue su conversación.
+    pub trato: Arc<Trato>,
+    /// Las claves que su sección de Config.ini dice distintas, y sus valores.
+    pub propias: Vec<(String, String)>,
+}
 
-impl Nombres {
-    /// Da nombre a una dirección; devuelve el que ya tenía, y entonces lo conserva.
-    pub fn dar(&mut self, ip: IpAddr, nombre: &str) -> Result<(), &str> {
-        use std::collections::hash_map::Entry;
-        match self.0.entry(ip.to_canonical()) {
-            Entry::Occupied(ocupada) => Err(ocupada.into_mut()),
-            Entry::Vacant(libre) => {
-                libre.insert(nombre.to_owned());
-                Ok(())
-            }
+/// Los equipos del laboratorio, y cómo se trata a cualquier otro.
+#[derive(Debug, Clone)]
+pub struct Equipos {
+    /// Lo que sigue la conversación con un equipo sin nombre.
+    pub comun: Arc<Trato>,
+    /// Los que tienen nombre, cada uno con el suyo.
+    pub nombrados: Vec<Nombrado>,
+}
+
+impl Equipos {
+    /// El equipo que llama desde esa dirección.
+    #[must_use]
+    pub fn identificar(&self, origen: SocketAddr) -> Equipo {
+        let ip = origen.ip().to_canonical();
+        match self.nombrados.iter().find(|equipo| equipo.ip == Some(ip)) {
+            Some(Nombrado { nombre, trato, .. }) => Equipo::new(origen, Some(nombre), trato),
+            None => Equipo::new(origen, None, &self.comun),
         }
     }
 
-    /// Todos los nombres.
-    pub fn todos(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(String::as_str)
-    }
-
-    /// El equipo que está en esa dirección.
-    #[must_use]
-    pub fn nombrar(&self, direccion: SocketAddr) -> Equipo {
-        let nombre = self.0.get(&direccion.ip().to_canonical());
-        Equipo::new(direccion, nombre.map(String::as_str))
+    /// Los equipos a los que hay que llamar, donde esperan.
+    pub fn llamados(&self) -> impl Iterator<Item = Equipo> {
+        self.nombrados.iter().filter_map(|equipo| {
+            let direccion = equipo.espera_en?;
+            Some(Equipo::new(direccion, Some(&equipo.nombre), &equipo.trato))
+        })
     }
 }

@@ -4,7 +4,7 @@
 //! vuelve a llamar con pausas que crecen. No sabe qué se habla en la conexión.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,34 +22,24 @@ const ENTRE_AVISOS: Duration = Duration::from_hours(1);
 /// Cuánto se espera a que el equipo descuelgue.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(10);
 
-/// Un equipo al que hay que llamar.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Llamada {
-    /// Cómo se le llama en el laboratorio.
-    pub nombre: String,
-    /// Dónde espera.
-    pub direccion: SocketAddr,
-}
-
 /// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
 /// de `atender` solo acaba con esa conexión. `ultimo` dice cuándo entregó el equipo su último mensaje.
 pub(super) fn mantener(
-    llamada: &Llamada,
+    equipo: &Equipo,
     parada: &Parada,
     atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>,
     ultimo: impl Fn(&Equipo) -> Option<Instant>,
 ) {
-    let equipo = Equipo::new(llamada.direccion, Some(&llamada.nombre));
     let quien = equipo.con_direccion().to_string();
     let mut pausa = PAUSA_MINIMA;
     let mut avisado: Option<Instant> = None;
     while !parada.pedida() {
-        match TcpStream::connect_timeout(&llamada.direccion, PLAZO_DE_LLAMADA) {
+        match TcpStream::connect_timeout(&equipo.direccion(), PLAZO_DE_LLAMADA) {
             Ok(canal) => {
                 info!("Conexión Establecida con {quien}");
                 avisado = None;
                 let comienzo = Instant::now();
-                match catch_unwind(AssertUnwindSafe(|| atender(&canal, &equipo))) {
+                match catch_unwind(AssertUnwindSafe(|| atender(&canal, equipo))) {
                     Ok(Ok(())) => {
                         avisar!(warn, equipo; "{quien}: se cerró la conexión; se le vuelve a llamar");
                     }
@@ -62,7 +52,7 @@ pub(super) fn mantener(
                 }
                 // Una conexión que dura o que entrega algo merece otra enseguida; una que se cae al
                 // nacer, no.
-                if comienzo.elapsed() > pausa || ultimo(&equipo) > Some(comienzo) {
+                if comienzo.elapsed() > pausa || ultimo(equipo) > Some(comienzo) {
                     pausa = PAUSA_MINIMA;
                 }
             }

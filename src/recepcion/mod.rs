@@ -8,6 +8,7 @@ mod linea;
 pub mod llamada;
 pub mod parada;
 pub mod servidor;
+pub mod silencio;
 mod totales;
 pub mod vigilancia;
 
@@ -20,10 +21,7 @@ use chrono::Local;
 use log::{error, info, warn};
 
 use crate::almacen::Almacen;
-use crate::cable::Limites;
-use crate::hl7::acuse::Reglas;
-use crate::recepcion::equipo::Equipo;
-use crate::recepcion::llamada::Llamada;
+use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
@@ -33,8 +31,6 @@ use crate::recepcion::vigilancia::Vigilancia;
 pub struct Recepcion {
     /// Donde se guardan los mensajes.
     pub almacen: Almacen,
-    limites: Limites,
-    reglas: Reglas,
     totales: Totales,
     parada: Arc<Parada>,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
@@ -42,21 +38,14 @@ pub struct Recepcion {
 }
 
 impl Recepcion {
-    /// Una recepción en ese almacén; `nombres` son los que pueden aparecer en la consola.
-    pub fn new<'a>(
-        almacen: Almacen,
-        limites: Limites,
-        reglas: Reglas,
-        nombres: impl Iterator<Item = &'a str>,
-        parada: Arc<Parada>,
-    ) -> Recepcion {
+    /// Una recepción en ese almacén de lo que envíen esos equipos y cualquier otro.
+    #[must_use]
+    pub fn new(almacen: Almacen, equipos: &Equipos, parada: Arc<Parada>) -> Recepcion {
         Recepcion {
             almacen,
-            limites,
-            reglas,
             totales: Totales::default(),
             parada,
-            ancho_de_equipo: equipo::ancho(nombres),
+            ancho_de_equipo: equipo::ancho(equipos.nombrados.iter().map(|e| e.nombre.as_str())),
         }
     }
 
@@ -83,15 +72,15 @@ impl Recepcion {
     }
 
     /// Llama a esos equipos, cada uno en su hilo.
-    pub fn llamar(self: &Arc<Recepcion>, llamadas: Vec<Llamada>) -> io::Result<()> {
-        for llamada in llamadas {
+    pub fn llamar(self: &Arc<Recepcion>, equipos: impl Iterator<Item = Equipo>) -> io::Result<()> {
+        for equipo in equipos {
             let recepcion = Arc::clone(self);
             let ultimo = {
                 let recepcion = Arc::clone(self);
                 move |equipo: &Equipo| recepcion.totales.ultimo(&equipo.quien)
             };
             abrir_hilo("llamada", move || {
-                llamada::mantener(&llamada, &recepcion.parada, recepcion.atender(), ultimo);
+                llamada::mantener(&equipo, &recepcion.parada, recepcion.atender(), ultimo);
             })?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use log::warn;
 
 use crate::causa;
-use crate::recepcion::equipo::{Equipo, Nombres, avisar};
+use crate::recepcion::equipo::{Equipo, Equipos, avisar};
 use crate::recepcion::parada::Parada;
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
@@ -105,7 +105,7 @@ fn conexiones_que_caben() -> usize {
 pub fn iniciar_servidor<F>(
     escucha: &TcpListener,
     acceso: &Acceso,
-    nombres: &Nombres,
+    equipos: &Equipos,
     parada: &Parada,
     atender: F,
 ) -> !
@@ -116,7 +116,7 @@ where
     loop {
         match escucha.accept() {
             Ok((canal, origen)) => {
-                let equipo = nombres.nombrar(origen);
+                let equipo = equipos.identificar(origen);
                 if parada.pedida() {
                     continue;
                 }

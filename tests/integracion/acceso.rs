@@ -1,9 +1,10 @@
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use servidor_hl7::recepcion::equipo::Nombres;
+use servidor_hl7::configuracion::Configuracion;
 use servidor_hl7::recepcion::parada::Parada;
 use servidor_hl7::recepcion::servidor::{Acceso, iniciar_servidor};
 
@@ -95,10 +96,12 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
         max_conexiones: 1,
         permitidos: Vec::new(),
     };
+    let ini = Path::new(env!("CARGO_MANIFEST_DIR")).join("Config.ini");
+    let equipos = Configuracion::leer(&ini).unwrap().equipos;
     thread::spawn(move || {
         static BANDERA: AtomicBool = AtomicBool::new(false);
-        let (nombres, parada) = (Nombres::default(), Parada::new(&BANDERA));
-        iniciar_servidor(&escucha, &acceso, &nombres, &parada, move |_, _| {
+        let parada = Parada::new(&BANDERA);
+        iniciar_servidor(&escucha, &acceso, &equipos, &parada, move |_, _| {
             let numero = cuenta.fetch_add(1, Ordering::Relaxed);
             assert!(numero > 0, "pánico a propósito");
             Ok(())

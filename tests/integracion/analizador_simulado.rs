@@ -1,5 +1,7 @@
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::servidor_de_prueba::PLAZO;
 
@@ -44,6 +46,15 @@ pub(crate) struct Analizador {
 impl Analizador {
     pub(crate) fn conectar(puerto: u16) -> Analizador {
         Analizador::con(TcpStream::connect(("127.0.0.1", puerto)).unwrap())
+    }
+
+    /// Uno que llama desde esa dirección de este PC.
+    pub(crate) fn desde(ip: [u8; 4], puerto: u16) -> Analizador {
+        let canal = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        canal.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+        let servidor = SocketAddr::from((Ipv4Addr::LOCALHOST, puerto));
+        canal.connect(&servidor.into()).unwrap();
+        Analizador::con(canal.into())
     }
 
     /// Un equipo al otro lado de una conexión ya abierta.

@@ -115,6 +115,13 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
         ),
         ("CodigoAcuse = AE", &["CodigoAcuse = «AE»", "AA, CA"]),
         (
+            "AvisoSilencioHoras = 7-25",
+            &[
+                "AvisoSilencioHoras = «7-25»",
+                "dos horas distintas, p. ej. 7-20",
+            ],
+        ),
+        (
             "AcuseDeFallo = no",
             &["AcuseDeFallo = «no»", "AE, AR, ninguno"],
         ),
@@ -193,6 +200,41 @@ fn un_caracter_de_control_no_llega_a_la_consola_ni_al_nombre_de_un_equipo() {
     let servidor = Servidor::con("x\u{1b} = 1\n[y\u{1b}]");
     servidor.esperar_linea("sobra la clave «x\u{FFFD}» de [Servidor]");
     servidor.esperar_linea("sobra la sección [y\u{FFFD}]");
+}
+
+#[test]
+fn un_equipo_no_se_llama_como_una_seccion_del_programa() {
+    for nombre in ["Servidor", "llamar", "EQUIPOS", "Registro", "Default"] {
+        let equipos =
+            format!("[Servidor]\nPuerto = 0\nDirectorio = x\n[Llamar]\n{nombre} = 127.0.0.1:9\n");
+        let dicho = format!(
+            "[Llamar], el nombre «{nombre}» es el de una sección del programa; dé otro nombre al equipo"
+        );
+        comprobar_fallos(&[(&equipos, &[&dicho])]);
+    }
+}
+
+#[test]
+fn un_valor_que_no_sirve_en_la_seccion_de_un_equipo_se_dice_con_ella() {
+    let base =
+        "[Servidor]\nPuerto = 0\nDirectorio = x\n[Equipos]\nQuímica = 127.0.0.3\n[QUIMICA]\n";
+    for (clave, partes) in [
+        (
+            "CodigoAcuse = AE",
+            "CodigoAcuse = «AE» no sirve; se esperaba: uno de estos: AA, CA",
+        ),
+        (
+            "MaxMensajeMiB = 0",
+            "MaxMensajeMiB = «0» no sirve; se esperaba: un número entero",
+        ),
+        (
+            "AvisoSilencioHoras = 7 a 20",
+            "AvisoSilencioHoras = «7 a 20» no sirve; se esperaba: dos horas",
+        ),
+    ] {
+        let ini = format!("{base}{clave}\n");
+        comprobar_fallos(&[(&ini, &["sección [Química], ", partes])]);
+    }
 }
 
 #[test]
@@ -277,7 +319,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        15
+        16
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();

@@ -32,6 +32,8 @@ mod consola;
 mod conversaciones;
 /// Los mensajes y los casos de cable de `tests/corpus`, según su índice.
 mod corpus;
+/// Quién envía: cada equipo con su nombre, su dirección y su trato.
+mod equipos;
 /// Los equipos a los que hay que llamar, y los que preguntan antes de enviar.
 mod equipos_llamados;
 /// Lo que un técnico ejecuta antes de conectar un equipo: --revisar y --enviar.

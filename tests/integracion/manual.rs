@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Frases del código que no son avisos ni errores, por su comienzo.
-const NO_SON_AVISOS: [&str; 26] = [
+const NO_SON_AVISOS: [&str; 28] = [
     // Lo que va por el cable.
     "MSH|",
     "|P|2.5|",
@@ -28,6 +28,7 @@ const NO_SON_AVISOS: [&str; 26] = [
     "teclee esto en los equipos",
     "guardar …en",
     "… MiB libres en",
+    "… (…): …… como en [Servidor]",
     // Lo que se esperaba en una clave: la tabla de Config.ini lo dice de todas.
     "una dirección IP",
     "la ruta de una carpeta",
@@ -35,6 +36,7 @@ const NO_SON_AVISOS: [&str; 26] = [
     "uno de estos",
     "direcciones IP o rangos",
     "la dirección IP del equipo",
+    "dos horas distintas",
     // Trozos de un aviso que está en el manual por otro trozo.
     "la clave «…» de",
     "servidor-hl7: puerto",

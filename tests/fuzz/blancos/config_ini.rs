@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     match Configuracion::leer(&ruta) {
         Ok(configuracion) => {
             assert!((1..=10_000).contains(&configuracion.acceso.max_conexiones));
-            assert!(configuracion.limites.mensaje_bytes >= 1024 * 1024);
+            assert!(configuracion.equipos.comun.limites.mensaje_bytes >= 1024 * 1024);
         }
         Err(error) => assert!(error.to_string().contains("fuzz-")),
     }

@@ -1,0 +1,102 @@
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::servidor_de_prueba::{Servidor, orden};
+
+/// Dos equipos con nombre; cualquier otra dirección no lo tiene.
+const EQUIPOS: &str = "[Equipos]\nHematología = 127.0.0.2\nQuímica = 127.0.0.3\n";
+const HEMATOLOGIA: [u8; 4] = [127, 0, 0, 2];
+const QUIMICA: [u8; 4] = [127, 0, 0, 3];
+
+fn codigo(servidor: &Servidor, ip: [u8; 4], id: &str) -> String {
+    let mut equipo = Analizador::desde(ip, servidor.puerto);
+    equipo.enviar_mensaje(&mensaje(id));
+    equipo.acuse().codigo
+}
+
+#[test]
+fn cada_equipo_sigue_las_claves_de_su_seccion_y_lo_que_no_esta_en_ella_es_como_en_servidor() {
+    let servidor = Servidor::con(&format!(
+        "CodigoAcuse = CA\nConsultas = acusar\nMaxMensajeMiB = 1\n[DEFAULT]\nAcuse = clasico\n{EQUIPOS}\
+         [quimica]\nCodigoAcuse = AA\nCONSULTAS = negar\nAcuse = Estándar\nMaxMensajeMiB = 2\n\
+         [Hematología]\nCodigoAcuse =\n"
+    ));
+    assert_eq!(codigo(&servidor, HEMATOLOGIA, "1"), "CA");
+    assert_eq!(codigo(&servidor, QUIMICA, "2"), "AA");
+    assert_eq!(codigo(&servidor, [127, 0, 0, 4], "3"), "CA");
+    assert!(!servidor.consola().contains("sobra"));
+
+    let consulta = "MSH|^~\\&|A|B|C|D|2026||QRY^Q02|4|P|2.3.1\rQRD|2026|R|D|1|||RD|S-1|OTH|||T\r";
+    let grande = crate::analizador_simulado::mensaje_de("5", 1_500_000);
+    for (ip, contestado, veredicto) in [
+        (HEMATOLOGIA, "|ACK^R01|", "AR"),
+        (QUIMICA, "|QCK^Q02|", "AA"),
+    ] {
+        let mut equipo = Analizador::desde(ip, servidor.puerto);
+        equipo.enviar(&enmarcar(consulta.as_bytes()));
+        let acuse = String::from_utf8(equipo.acuse().bytes).unwrap();
+        assert!(acuse.contains(contestado), "{acuse}");
+        equipo.enviar_mensaje(&grande);
+        assert_eq!(equipo.acuse().codigo, veredicto);
+    }
+}
+
+#[test]
+fn la_seccion_de_un_equipo_vale_tambien_si_se_le_llama() {
+    let equipo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let puerto = equipo.local_addr().unwrap().port();
+    let servidor = Servidor::con(&format!(
+        "[Llamar]\nBC-20 = 127.0.0.1:{puerto}\n[BC-20]\nCodigoAcuse = CA\n"
+    ));
+    let mut llamado = Analizador::con(equipo.accept().unwrap().0);
+    llamado.enviar_mensaje(&mensaje("1"));
+    assert_eq!(llamado.acuse().codigo, "CA");
+    assert_eq!(codigo(&servidor, [127, 0, 0, 1], "2"), "AA");
+}
+
+#[test]
+fn un_mismo_nombre_en_equipos_y_en_llamar_es_el_mismo_equipo() {
+    let equipo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let puerto = equipo.local_addr().unwrap().port();
+    let servidor = Servidor::con(&format!(
+        "[Equipos]\nQuímica = 127.0.0.3\n[Llamar]\nQUIMICA = 127.0.0.1:{puerto}\n[química]\nCodigoAcuse = CA\n"
+    ));
+    let mut llamado = Analizador::con(equipo.accept().unwrap().0);
+    llamado.enviar_mensaje(&mensaje("1"));
+    assert_eq!(llamado.acuse().codigo, "CA");
+    servidor.esperar_linea(&format!(
+        "Conexión Establecida con Química (127.0.0.1:{puerto})"
+    ));
+    assert_eq!(codigo(&servidor, QUIMICA, "2"), "CA");
+    servidor.esperar_linea("Conexión Establecida desde Química (127.0.0.3:");
+}
+
+#[test]
+fn lo_que_no_puede_estar_en_la_seccion_de_un_equipo_se_avisa_con_lo_que_hay_que_hacer() {
+    let servidor = Servidor::con(&format!(
+        "{EQUIPOS}[Química]\nPuerto = 1\nCodigoAcusse = CA\n[Quimca]\nAcuse = clasico\n"
+    ));
+    servidor.esperar_linea("sobra la clave «Puerto» de [Química] (vale para todos los equipos: solo puede estar en [Servidor])");
+    servidor.esperar_linea("sobra la clave «CodigoAcusse» de [Química]: nadie la lee");
+    servidor.esperar_linea(
+        "sobra la sección [Quimca] (ningún equipo de [Equipos] ni de [Llamar] se llama así)",
+    );
+}
+
+#[test]
+fn revisar_dice_en_que_se_trata_distinto_a_cada_equipo() {
+    let servidor = Servidor::con(&format!(
+        "[Llamar]\nBC-20 = 127.0.0.1:9\n{EQUIPOS}\
+         [Química]\nCodigoAcuse = CA\nMaxMensajeMiB = 8\n[bc-20]\nAvisoSilencioMin = 90\n"
+    ));
+    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    let dicho = String::from_utf8(salida.stdout).unwrap();
+    for esperado in [
+        "bien  equipo     Hematología (127.0.0.2): todo como en [Servidor]\n",
+        "bien  equipo     Química (127.0.0.3): CodigoAcuse = CA; MaxMensajeMiB = 8; lo demás como en [Servidor]\n",
+        "bien  equipo     BC-20 (127.0.0.1:9): AvisoSilencioMin = 90; lo demás como en [Servidor]\n",
+    ] {
+        assert!(
+            dicho.contains(esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+    }
+}
