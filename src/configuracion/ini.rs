@@ -28,7 +28,7 @@ pub(crate) enum ErrorDeIni {
 
 impl Secciones {
     /// Lee el contenido de un archivo. El Bloc de notas escribe UTF-8 con o sin BOM, UTF-16 con
-    /// BOM («Unicode» y «Unicode big endian») o ANSI, que en nuestras letras coincide con Latin-1.
+    /// BOM («Unicode» y «Unicode big endian») o ANSI, que en español es Windows-1252.
     pub(crate) fn leer(bytes: &[u8]) -> Result<Secciones, ErrorDeIni> {
         let mut formato = IniDefault::default();
         formato.comment_symbols = COMENTARIOS.to_vec();
@@ -191,7 +191,21 @@ fn decodificar(bytes: &[u8]) -> String {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     match str::from_utf8(bytes) {
         Ok(texto) => texto.to_owned(),
-        Err(_) => bytes.iter().copied().map(char::from).collect(),
+        Err(_) => bytes.iter().copied().map(de_ansi).collect(),
+    }
+}
+
+/// Las letras de 0x80 a 0x9F en ANSI (Windows-1252), que en Latin-1 son de control; las que Windows
+/// deja sin definir valen como en Latin-1.
+const DE_ANSI: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8D}', 'Ž', '\u{8F}',
+    '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9D}', 'ž', 'Ÿ',
+];
+
+fn de_ansi(octeto: u8) -> char {
+    match octeto {
+        0x80..=0x9F => DE_ANSI[usize::from(octeto - 0x80)],
+        _ => char::from(octeto),
     }
 }
 
@@ -224,6 +238,13 @@ mod tests {
                 "{texto}"
             );
         }
+    }
+
+    #[test]
+    fn ansi_es_windows_1252() {
+        let leido = Secciones::leer(b"[S]\nc = D:\\a\xF1o \x80 \x93a\x96b\x94").ok();
+        let valor = leido.unwrap().valor("S", "c");
+        assert_eq!(valor.as_deref(), Some("D:\\año € “a–b”"));
     }
 
     #[test]

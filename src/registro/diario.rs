@@ -4,13 +4,16 @@
 //! nuevo con las líneas siguientes. No sabe qué dicen las líneas ni qué hora es.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, NaiveDateTime};
 
 use crate::causa;
 use crate::texto::contar_lineas;
+
+/// Cuánto puede crecer el archivo de un día: unos 500 000 mensajes.
+const MAX_BYTES_AL_DIA: u64 = 64 * 1024 * 1024;
 
 /// Dónde quedan los archivos del registro, y cuántos.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +80,13 @@ impl Diario {
     }
 
     fn no_se_pudo(&self, error: &io::Error) -> String {
+        if error.kind() == ErrorKind::FileTooLarge {
+            return format!(
+                "el registro de hoy en «{}» ha llegado a {} MiB; hasta mañana las líneas solo se cuentan, y la recepción sigue",
+                self.ajustes.carpeta.display(),
+                MAX_BYTES_AL_DIA / 1024 / 1024
+            );
+        }
         format!(
             "no se pudo escribir el registro en «{}»: {}; la recepción sigue",
             self.ajustes.carpeta.display(),
@@ -88,6 +98,9 @@ impl Diario {
     fn escribir(&mut self, lineas: &[u8], hoy: NaiveDate) -> io::Result<()> {
         let mut archivo = self.abrir(hoy)?;
         let antes = archivo.metadata()?.len();
+        if antes + lineas.len() as u64 > MAX_BYTES_AL_DIA {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         archivo.write_all(lineas).inspect_err(|_| {
             // Lo que no cupo entero se quita: media línea se pegaría a la siguiente. En Windows no se
             // puede con un archivo abierto para añadir.
@@ -95,7 +108,7 @@ impl Diario {
             let _ = para_recortar.and_then(|archivo| archivo.set_len(antes));
         })?;
         if self.limpiado != Some(hoy) {
-            self.borrar_viejos();
+            self.borrar_viejos(hoy);
             self.limpiado = Some(hoy);
         }
         Ok(())
@@ -112,18 +125,19 @@ impl Diario {
         self.ajustes.carpeta.join(nombre)
     }
 
-    /// Quedan los más recientes por su nombre, sin mirar qué día es: un reloj que se adelanta no los
-    /// borra todos.
-    fn borrar_viejos(&self) {
+    /// Quedan el de hoy y los más recientes por su nombre, sin mirar qué día es: un reloj que se
+    /// adelanta no los borra todos, y el que se adelantó y fue corregido no borra el de hoy.
+    fn borrar_viejos(&self, hoy: NaiveDate) {
         // Si ahora no se dejan leer o borrar, se dejarán otro día.
         let mut archivos: Vec<_> = fs::read_dir(&self.ajustes.carpeta)
             .into_iter()
             .flatten()
             .flatten()
             .filter_map(|entrada| Some((dia_de(entrada.file_name().to_str()?)?, entrada.path())))
+            .filter(|(dia, _)| *dia != hoy)
             .collect();
         archivos.sort();
-        let sobran = archivos.len().saturating_sub(self.ajustes.dias);
+        let sobran = (archivos.len() + 1).saturating_sub(self.ajustes.dias);
         for (_, ruta) in &archivos[..sobran] {
             let _ = fs::remove_file(ruta);
         }
@@ -170,6 +184,37 @@ mod tests {
         fs::remove_dir_all(&carpeta).unwrap();
         assert_eq!(diario.anotar(b"f\n", el_dia(4)), None);
         assert_eq!(leer("04").as_deref(), Some("f\n"));
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    #[test]
+    fn el_archivo_de_hoy_no_se_borra_aunque_el_reloj_fuera_adelantado() {
+        let nombre = format!("servidor-hl7-diario-adelantado-{}", std::process::id());
+        let carpeta = std::env::temp_dir().join(nombre);
+        for dia in [8, 9] {
+            nuevo(&carpeta, 2).anotar(b"futuro\n", el_dia(dia));
+        }
+        assert_eq!(nuevo(&carpeta, 2).anotar(b"hoy\n", el_dia(1)), None);
+        let quedan = |dia| carpeta.join(format!("servidor_2026090{dia}.log")).exists();
+        assert_eq!([1, 8, 9].map(quedan), [true, false, true]);
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    #[test]
+    fn el_archivo_de_un_dia_no_crece_sin_fin_y_lo_que_sigue_se_cuenta() {
+        let nombre = format!("servidor-hl7-diario-lleno-{}", std::process::id());
+        let carpeta = std::env::temp_dir().join(nombre);
+        let mut diario = nuevo(&carpeta, 2);
+        assert_eq!(diario.anotar(b"a\n", el_dia(1)), None);
+        let hoy = carpeta.join("servidor_20260901.log");
+        let lleno = OpenOptions::new().write(true).open(&hoy).unwrap();
+        lleno.set_len(MAX_BYTES_AL_DIA - 1).unwrap();
+        let aviso = diario.anotar(b"b\nc\n", el_dia(1)).unwrap();
+        assert!(aviso.contains("ha llegado a 64 MiB"), "{aviso}");
+        assert_eq!(diario.anotar(b"d\n", el_dia(1)), None);
+        assert_eq!(fs::metadata(hoy).unwrap().len(), MAX_BYTES_AL_DIA - 1);
+        let aviso = diario.anotar(b"e\n", el_dia(2)).unwrap();
+        assert!(aviso.ends_with("se omitieron 3 líneas"), "{aviso}");
         fs::remove_dir_all(carpeta).unwrap();
     }
 
