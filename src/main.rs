@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FALLO),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "servidor-hl7: {error}");
+            registro::decir_fallo(&error);
             ventana::esperar_lectura();
             let mal_pedido = error.is::<ErrorDeArgumentos>() || error.is::<ErrorDeConfiguracion>();
             ExitCode::from(if mal_pedido { MAL_PEDIDO } else { FALLO })
@@ -67,19 +67,37 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
 fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let (configuracion, avisos) = configurar(config)?;
-    let registro = registro::iniciar(configuracion.nivel, configuracion.diario.clone())?;
+    let registro = registro::iniciar(
+        configuracion.nivel,
+        configuracion.diario.clone(),
+        presentar(&configuracion),
+    )?;
     panic::set_hook(Box::new(|panico| {
         error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
     }));
     for aviso in avisos {
         warn!("{aviso}");
     }
-    info!("configuración leída de «{}»", configuracion.ruta.display());
     let recibido = recibir(configuracion, &registro);
     if let Err(error) = &recibido {
         registro.constar(error);
     }
     recibido
+}
+
+/// Lo primero que se dice: qué programa es y qué va a hacer.
+fn presentar(configuracion: &Configuracion) -> String {
+    let puerto = match configuracion.puerto {
+        Some(0) => "puerto libre".to_owned(),
+        Some(puerto) => format!("puerto {puerto}"),
+        None => "sin puerto".to_owned(),
+    };
+    format!(
+        "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», {puerto}",
+        env!("CARGO_PKG_VERSION"),
+        configuracion.ruta.display(),
+        configuracion.directorio.display(),
+    )
 }
 
 /// La forma del programa: el puerto, la carpeta, un hilo que acepta conexiones, y la parada.

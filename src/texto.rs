@@ -5,7 +5,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-const ESC: u8 = 0x1B;
+const ESC: char = '\x1B';
 
 /// Lo que un color dice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,30 +28,21 @@ pub(crate) fn colorear(texto: impl fmt::Display, color: Color) -> impl fmt::Disp
     fmt::from_fn(move |f| write!(f, "\x1b[{codigo}m{texto}\x1b[0m"))
 }
 
-/// Las líneas sin los colores de [`colorear`].
-pub(crate) fn sin_color(lineas: &[u8]) -> Vec<u8> {
-    let mut limpias = Vec::with_capacity(lineas.len());
-    let mut resto = lineas;
-    while let Some(p) = memchr::memchr(ESC, resto) {
-        limpias.extend_from_slice(&resto[..p]);
-        resto = &resto[p + 1..];
-        let colores = [&b"[0m"[..], b"[31m", b"[32m", b"[33m"];
-        if let Some(sin_codigo) = colores
-            .iter()
-            .find_map(|codigo| resto.strip_prefix(*codigo))
-        {
-            resto = sin_codigo;
-        } else {
-            limpias.push(ESC);
+/// El texto sin los colores de [`colorear`].
+pub(crate) fn sin_color(texto: &str) -> String {
+    let mut limpio = String::with_capacity(texto.len());
+    let mut resto = texto;
+    while let Some((antes, despues)) = resto.split_once(ESC) {
+        limpio.push_str(antes);
+        let colores = ["[0m", "[31m", "[32m", "[33m"];
+        let sin_codigo = colores.iter().find_map(|color| despues.strip_prefix(color));
+        if sin_codigo.is_none() {
+            limpio.push(ESC);
         }
+        resto = sin_codigo.unwrap_or(despues);
     }
-    limpias.extend_from_slice(resto);
-    limpias
-}
-
-/// Cuántas líneas hay en unas líneas enteras.
-pub(crate) fn contar_lineas(lineas: &[u8]) -> usize {
-    memchr::memchr_iter(b'\n', lineas).count()
+    limpio.push_str(resto);
+    limpio
 }
 
 /// Los bytes como texto de una línea: lo que no sea ASCII visible va como `\xNN`, y a partir
@@ -88,8 +79,8 @@ mod tests {
             colorear("AA", Color::Bien),
             colorear("x", Color::Mal)
         );
-        assert_eq!(sin_color(linea.as_bytes()), b"a AA m x b\n");
-        for igual in [&b""[..], b"\n", b"ninguno [32m\n", b"otro \x1b[2Jm y \x1b"] {
+        assert_eq!(sin_color(&linea), "a AA m x b\n");
+        for igual in ["", "\n", "ninguno [32m\n", "otro \x1b[2Jm y \x1b"] {
             assert_eq!(sin_color(igual), igual);
         }
     }

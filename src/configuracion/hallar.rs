@@ -32,9 +32,8 @@ pub fn configurar(
         ));
     }
     let configuracion = Configuracion::leer(&ruta)?;
-    avisos.extend(configuracion.sobrantes.iter().map(|sobrante| {
-        format!("en «{donde}» sobra {sobrante}: nadie la lee; revise si está bien escrita")
-    }));
+    let leidos = configuracion.avisos.iter();
+    avisos.extend(leidos.map(|aviso| format!("en «{donde}» {aviso}")));
     Ok((configuracion, avisos))
 }
 

@@ -61,8 +61,8 @@ pub struct Configuracion {
     pub diario: Option<Ajustes>,
     /// Qué se dice en la consola y en el registro.
     pub nivel: LevelFilter,
-    /// Lo que hay en el archivo y nadie lee, para avisarlo.
-    pub sobrantes: Vec<String>,
+    /// Lo que hay que avisar del archivo: lo que nadie lee, y lo que le falta a lo que se lee.
+    pub avisos: Vec<String>,
 }
 
 impl Configuracion {
@@ -107,6 +107,8 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
     let del_registro = Claves::de(secciones, SECCION_REGISTRO);
     let (equipos, de_equipos) = leer_equipos(secciones, &claves)?;
     let sin_llamados = equipos.llamados().next().is_none();
+    let diario = leer_diario(&del_registro, carpeta)?;
+    let nivel = del_registro.opcion("Nivel", &NIVELES)?;
     Ok(Configuracion {
         ruta: ruta.to_path_buf(),
         puerto: leer_puerto(&claves, sin_llamados)?,
@@ -124,11 +126,17 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
             silencio: equipos.comun.silencio.tras,
             espacio_minimo_mib: claves.numero("EspacioMinimoMiB", 0, 1_000_000_000, 500)? as u64,
         },
-        diario: leer_diario(&del_registro, carpeta)?,
-        nivel: del_registro.opcion("Nivel", &NIVELES)?,
         equipos,
         // Lo último: lo que nadie ha pedido hasta aquí, sobra.
-        sobrantes: sobrantes(secciones, &claves, &del_registro, &de_equipos),
+        avisos: avisar(
+            secciones,
+            &claves,
+            &del_registro,
+            &de_equipos,
+            diario.is_some(),
+        ),
+        diario,
+        nivel,
     })
 }
 
@@ -296,6 +304,24 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
             "direcciones IP o rangos separados por comas, p. ej. 192.168.1.20, 10.0.0.0/24"
                 .to_owned()
         })
+}
+
+/// Los avisos de lo que sobra y de lo que falta en el archivo.
+fn avisar(
+    secciones: &Secciones,
+    servidor: &Claves<'_>,
+    registro: &Claves<'_>,
+    equipos: &[Claves<'_>],
+    hay_diario: bool,
+) -> Vec<String> {
+    let sobra = |que: String| format!("sobra {que}: nadie la lee; revise si está bien escrita");
+    let sobrantes = sobrantes(secciones, servidor, registro, equipos);
+    let mut avisos: Vec<_> = sobrantes.into_iter().map(sobra).collect();
+    if !hay_diario && !secciones.claves(SECCION_REGISTRO).is_empty() {
+        let aviso = "la sección [Registro] no dice Carpeta, y sin ella no hay archivos; ¿falta quitar el # de su línea?";
+        avisos.push(aviso.to_owned());
+    }
+    avisos
 }
 
 /// Lo que hay en el archivo y nadie ha pedido.

@@ -16,6 +16,7 @@ use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::{MIB, poco_espacio};
+use crate::registro::SIN_CONSTANCIA;
 use crate::registro::diario::Diario;
 use crate::texto::milisegundos;
 
@@ -58,6 +59,9 @@ pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut im
     }
     for equipo in &configuracion.equipos.nombrados {
         anotar("equipo", Ok(como_se_trata(equipo)));
+    }
+    if configuracion.diario.is_none() {
+        decir(salida, "aviso", "registro", SIN_CONSTANCIA);
     }
     for equipo in configuracion.equipos.llamados() {
         let (como, detalle) = match llamar(&equipo) {

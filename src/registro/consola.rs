@@ -3,6 +3,7 @@
 //! Una consola que deja de leer (en Windows basta un clic en la ventana) no retiene a nadie: lo que
 //! no cabe en la fila se pierde, y se cuenta para decirlo después. No sabe qué dicen las líneas.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +11,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use chrono::Local;
+use log::Level;
 
-use crate::texto::{contar_lineas, sin_color};
+use crate::registro::linea::Linea;
 use crate::ventana;
 
 /// Cuánto puede esperar a que la consola lea.
@@ -37,43 +38,111 @@ struct Fila {
 pub(crate) struct Consola {
     entradas: Sender<Entrada>,
     fila: Arc<Fila>,
-    con_color: bool,
+    lector: Lector,
+}
+
+/// Quién lee lo que sale del programa.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lector {
+    /// Una persona, que ve los colores.
+    Terminal,
+    /// El diario de systemd, que lo guarda.
+    Journal,
+    /// Otro programa, o nadie.
+    Otro,
+}
+
+impl Lector {
+    /// Como quiere ver una línea.
+    fn escribir(self, linea: &Linea) -> String {
+        match self {
+            Lector::Terminal => linea.en_terminal(),
+            Lector::Journal => linea.en_journal(),
+            Lector::Otro => linea.sin_color(),
+        }
+    }
+
+    /// Quien lee la salida de este proceso; hay colores si nadie pidió lo contrario (`NO_COLOR`).
+    fn de_la_salida() -> Lector {
+        let sin_color = std::env::var_os("NO_COLOR").is_some_and(|valor| !valor.is_empty());
+        if es_el_journal(io::stdout()) {
+            Lector::Journal
+        } else if ventana::admite_secuencias() && !sin_color {
+            Lector::Terminal
+        } else {
+            Lector::Otro
+        }
+    }
+}
+
+/// Si esa salida es la que systemd dice haber abierto (`JOURNAL_STREAM`, dispositivo y nodo): la variable
+/// la hereda también quien la tiene redirigida a otro sitio.
+#[cfg(unix)]
+fn es_el_journal(salida: impl std::os::fd::AsFd) -> bool {
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+    let salida = salida.as_fd().try_clone_to_owned().map(File::from);
+    let datos = salida.and_then(|salida| salida.metadata());
+    datos.is_ok_and(|datos| {
+        let suya = format!("{}:{}", datos.dev(), datos.ino());
+        std::env::var("JOURNAL_STREAM").is_ok_and(|dicha| dicha == suya)
+    })
+}
+
+#[cfg(not(unix))]
+fn es_el_journal<T>(_: T) -> bool {
+    false
+}
+
+/// Dice por qué acaba mal el programa.
+pub fn decir_fallo(error: impl fmt::Display) {
+    let prioridad = if es_el_journal(io::stderr()) {
+        "<3>"
+    } else {
+        ""
+    };
+    // Si nadie lo lee, queda el código de salida.
+    let _ = writeln!(io::stderr(), "{prioridad}servidor-hl7: {error}");
 }
 
 impl Consola {
-    /// La salida del programa; con color si es una terminal y nadie pidió lo contrario (`NO_COLOR`).
+    /// La salida del programa.
     pub(crate) fn abrir() -> io::Result<Consola> {
-        let sin_color = std::env::var_os("NO_COLOR").is_some_and(|valor| !valor.is_empty());
-        Consola::en(io::stdout(), ventana::admite_secuencias() && !sin_color)
+        Consola::en(io::stdout(), Lector::de_la_salida())
     }
 
-    /// Escribe en esa salida.
-    pub(crate) fn en(salida: impl Write + Send + 'static, con_color: bool) -> io::Result<Consola> {
+    /// Escribe en esa salida, para ese lector.
+    pub(crate) fn en(salida: impl Write + Send + 'static, lector: Lector) -> io::Result<Consola> {
         let (entradas, recibidas) = channel();
         let fila = Arc::new(Fila::default());
         let del_hilo = Arc::clone(&fila);
         thread::Builder::new()
             .name("consola".to_owned())
-            .spawn(move || escribir(&recibidas, &del_hilo, salida))?;
+            .spawn(move || escribir(&recibidas, &del_hilo, salida, lector))?;
         Ok(Consola {
             entradas,
             fila,
-            con_color,
+            lector,
         })
     }
 
-    /// Escribe líneas enteras. Nunca espera.
-    pub(crate) fn decir(&self, lineas: &[u8]) {
-        let lineas = if self.con_color {
-            lineas.to_vec()
+    /// Si lo que se dice queda guardado aunque nadie mire.
+    pub(crate) fn deja_constancia(&self) -> bool {
+        self.lector == Lector::Journal
+    }
+
+    /// Escribe líneas. Nunca espera.
+    pub(crate) fn decir(&self, lineas: &[Linea]) {
+        let texto: String = lineas
+            .iter()
+            .map(|linea| self.lector.escribir(linea))
+            .collect();
+        if self.fila.bytes.load(Ordering::Relaxed) + texto.len() > FILA_BYTES {
+            self.fila
+                .perdidas
+                .fetch_add(lineas.len(), Ordering::Relaxed);
         } else {
-            sin_color(lineas)
-        };
-        if self.fila.bytes.load(Ordering::Relaxed) + lineas.len() > FILA_BYTES {
-            let cuantas = contar_lineas(&lineas);
-            self.fila.perdidas.fetch_add(cuantas, Ordering::Relaxed);
-        } else {
-            self.enviar(lineas);
+            self.enviar(texto.into_bytes());
         }
     }
 
@@ -100,7 +169,7 @@ impl Consola {
 }
 
 /// El hilo de la consola. Lo que no se pueda escribir se olvida: no hay otro sitio donde decirlo.
-fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write) {
+fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write, lector: Lector) {
     for entrada in entradas {
         let vaciado = match entrada {
             Entrada::Texto(texto) => {
@@ -112,11 +181,11 @@ fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write) {
         };
         let perdidas = fila.perdidas.swap(0, Ordering::Relaxed);
         if perdidas > 0 {
-            let _ = writeln!(
-                salida,
-                "{} AVISO la consola no leía: se omitieron {perdidas} líneas (la recepción siguió)",
-                Local::now().format("%H:%M:%S%.3f")
+            let aviso = Linea::ahora(
+                Level::Warn,
+                format!("la consola no leía: se omitieron {perdidas} líneas (la recepción siguió)"),
             );
+            let _ = salida.write_all(lector.escribir(&aviso).as_bytes());
         }
         let _ = salida.flush();
         if let Some(hecho) = vaciado {

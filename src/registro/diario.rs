@@ -8,9 +8,10 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, NaiveDateTime};
+use log::Level;
 
 use crate::causa;
-use crate::texto::contar_lineas;
+use crate::registro::linea::Linea;
 
 /// Cuánto puede crecer el archivo de un día: unos 500 000 mensajes.
 const MAX_BYTES_AL_DIA: u64 = 64 * 1024 * 1024;
@@ -51,9 +52,9 @@ impl Diario {
             .map_err(|error| self.no_se_pudo(&error))
     }
 
-    /// Añade líneas enteras al archivo del día. Devuelve lo que haya que avisar por otro sitio: que
-    /// ya no se puede escribir, una vez, y que se puede de nuevo, que consta también en el archivo.
-    pub(crate) fn anotar(&mut self, lineas: &[u8], ahora: NaiveDateTime) -> Option<String> {
+    /// Añade líneas al archivo del día. Devuelve lo que haya que avisar por otro sitio: que ya no se
+    /// puede escribir, una vez, y que se puede de nuevo, que consta también en el archivo.
+    pub(crate) fn anotar(&mut self, lineas: &[Linea], ahora: NaiveDateTime) -> Option<String> {
         let aviso = (self.perdidas > 0).then(|| {
             format!(
                 "el registro vuelve a escribirse en «{}»; se omitieron {} líneas",
@@ -61,19 +62,19 @@ impl Diario {
                 self.perdidas
             )
         });
-        let mut texto = Vec::new();
-        if let Some(aviso) = &aviso {
-            let hora = ahora.format("%H:%M:%S%.3f");
-            texto.extend_from_slice(format!("{hora} AVISO {aviso}\n").as_bytes());
-        }
-        texto.extend_from_slice(lineas);
-        match self.escribir(&texto, ahora.date()) {
+        let vuelta = aviso.clone().map(|texto| Linea {
+            hora: ahora,
+            nivel: Level::Warn,
+            texto,
+        });
+        let texto: String = vuelta.iter().chain(lineas).map(Linea::en_archivo).collect();
+        match self.escribir(texto.as_bytes(), ahora.date()) {
             Ok(()) => {
                 self.perdidas = 0;
                 aviso
             }
             Err(error) => {
-                self.perdidas += contar_lineas(lineas);
+                self.perdidas += lineas.len();
                 aviso.is_none().then(|| self.no_se_pudo(&error))
             }
         }
@@ -161,6 +162,19 @@ mod tests {
         fecha.and_hms_opt(23, 59, 59).unwrap()
     }
 
+    fn lineas(textos: &[&str]) -> Vec<Linea> {
+        let linea = |texto: &&str| Linea {
+            hora: el_dia(1),
+            nivel: Level::Info,
+            texto: (*texto).to_owned(),
+        };
+        textos.iter().map(linea).collect()
+    }
+
+    fn escrito(texto: &str) -> String {
+        format!("2026-09-01 23:59:59.000 INFO  {texto}\n")
+    }
+
     fn nuevo(carpeta: &Path, dias: usize) -> Diario {
         let carpeta = carpeta.to_path_buf();
         Diario::new(Ajustes { carpeta, dias })
@@ -171,19 +185,22 @@ mod tests {
         let nombre = format!("servidor-hl7-diario-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
         let mut diario = nuevo(&carpeta, 2);
-        for (dia, linea) in [(1, "a\n"), (1, "b\n"), (2, "c\n"), (4, "d\n")] {
-            assert_eq!(diario.anotar(linea.as_bytes(), el_dia(dia)), None);
+        for (dia, linea) in [(1, "a"), (1, "b"), (2, "c"), (4, "d")] {
+            assert_eq!(diario.anotar(&lineas(&[linea]), el_dia(dia)), None);
         }
         // Otro arranque del mismo día añade, no borra.
-        nuevo(&carpeta, 4).anotar(b"e\n", el_dia(4));
+        nuevo(&carpeta, 4).anotar(&lineas(&["e"]), el_dia(4));
         let leer = |dia| fs::read_to_string(carpeta.join(format!("servidor_202609{dia}.log"))).ok();
         assert_eq!(leer("01"), None);
-        assert_eq!(leer("02").as_deref(), Some("c\n"));
-        assert_eq!(leer("04").as_deref(), Some("d\ne\n"));
+        assert_eq!(leer("02").as_deref(), Some(escrito("c").as_str()));
+        assert_eq!(
+            leer("04").as_deref(),
+            Some((escrito("d") + &escrito("e")).as_str())
+        );
         // Quien lo mueve no se lleva lo que se diga después.
         fs::remove_dir_all(&carpeta).unwrap();
-        assert_eq!(diario.anotar(b"f\n", el_dia(4)), None);
-        assert_eq!(leer("04").as_deref(), Some("f\n"));
+        assert_eq!(diario.anotar(&lineas(&["f"]), el_dia(4)), None);
+        assert_eq!(leer("04").as_deref(), Some(escrito("f").as_str()));
         fs::remove_dir_all(carpeta).unwrap();
     }
 
@@ -192,9 +209,12 @@ mod tests {
         let nombre = format!("servidor-hl7-diario-adelantado-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
         for dia in [8, 9] {
-            nuevo(&carpeta, 2).anotar(b"futuro\n", el_dia(dia));
+            nuevo(&carpeta, 2).anotar(&lineas(&["futuro"]), el_dia(dia));
         }
-        assert_eq!(nuevo(&carpeta, 2).anotar(b"hoy\n", el_dia(1)), None);
+        assert_eq!(
+            nuevo(&carpeta, 2).anotar(&lineas(&["hoy"]), el_dia(1)),
+            None
+        );
         let quedan = |dia| carpeta.join(format!("servidor_2026090{dia}.log")).exists();
         assert_eq!([1, 8, 9].map(quedan), [true, false, true]);
         fs::remove_dir_all(carpeta).unwrap();
@@ -205,15 +225,15 @@ mod tests {
         let nombre = format!("servidor-hl7-diario-lleno-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
         let mut diario = nuevo(&carpeta, 2);
-        assert_eq!(diario.anotar(b"a\n", el_dia(1)), None);
+        assert_eq!(diario.anotar(&lineas(&["a"]), el_dia(1)), None);
         let hoy = carpeta.join("servidor_20260901.log");
         let lleno = OpenOptions::new().write(true).open(&hoy).unwrap();
         lleno.set_len(MAX_BYTES_AL_DIA - 1).unwrap();
-        let aviso = diario.anotar(b"b\nc\n", el_dia(1)).unwrap();
+        let aviso = diario.anotar(&lineas(&["b", "c"]), el_dia(1)).unwrap();
         assert!(aviso.contains("ha llegado a 64 MiB"), "{aviso}");
-        assert_eq!(diario.anotar(b"d\n", el_dia(1)), None);
+        assert_eq!(diario.anotar(&lineas(&["d"]), el_dia(1)), None);
         assert_eq!(fs::metadata(hoy).unwrap().len(), MAX_BYTES_AL_DIA - 1);
-        let aviso = diario.anotar(b"e\n", el_dia(2)).unwrap();
+        let aviso = diario.anotar(&lineas(&["e"]), el_dia(2)).unwrap();
         assert!(aviso.ends_with("se omitieron 3 líneas"), "{aviso}");
         fs::remove_dir_all(carpeta).unwrap();
     }
@@ -224,19 +244,23 @@ mod tests {
         let carpeta = std::env::temp_dir().join(nombre);
         fs::write(&carpeta, "un archivo").unwrap();
         let mut diario = nuevo(&carpeta, 2);
-        let aviso = diario.anotar(b"a\nb\n", el_dia(1)).unwrap();
+        let aviso = diario.anotar(&lineas(&["a", "b"]), el_dia(1)).unwrap();
         assert!(
             aviso.starts_with("no se pudo escribir el registro en «"),
             "{aviso}"
         );
-        assert_eq!(diario.anotar(b"c\n", el_dia(1)), None);
+        assert_eq!(diario.anotar(&lineas(&["c"]), el_dia(1)), None);
         fs::remove_file(&carpeta).unwrap();
-        let aviso = diario.anotar(b"d\n", el_dia(1)).unwrap();
+        let aviso = diario.anotar(&lineas(&["d"]), el_dia(1)).unwrap();
         assert!(aviso.ends_with("se omitieron 3 líneas"), "{aviso}");
-        assert_eq!(diario.anotar(b"e\n", el_dia(1)), None);
+        assert_eq!(diario.anotar(&lineas(&["e"]), el_dia(1)), None);
         assert_eq!(
             fs::read_to_string(carpeta.join("servidor_20260901.log")).unwrap(),
-            format!("23:59:59.000 AVISO {aviso}\nd\ne\n")
+            format!(
+                "2026-09-01 23:59:59.000 AVISO {aviso}\n{}{}",
+                escrito("d"),
+                escrito("e")
+            )
         );
         fs::remove_dir_all(carpeta).unwrap();
     }

@@ -7,11 +7,12 @@
 
 mod consola;
 pub(crate) mod diario;
+mod linea;
 mod repetidas;
 
 use std::env;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{
@@ -21,18 +22,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Local;
-use env_logger::{Builder, Target};
-use log::{Level, LevelFilter, warn};
+use env_logger::{Builder, Logger};
+use log::{Level, LevelFilter, Log, Metadata, Record, info, warn};
 
 use crate::registro::consola::Consola;
 use crate::registro::diario::Diario;
+use crate::registro::linea::Linea;
 use crate::registro::repetidas::Repetidas;
-use crate::texto::{Color, colorear, escapar, sin_color};
+use crate::texto::escapar;
 
 /// Cuántas líneas esperan a que este hilo las recoja; después se pierden.
 const FILA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
-const BLOQUE_BYTES: usize = 16 * 1024;
+const BLOQUE_LINEAS: usize = 128;
 /// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
 /// por cada una le cuesta a quien recibe mensajes. Si ya hay un bloque entero, no se espera.
 const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(10);
@@ -45,13 +47,17 @@ const PERIODO: Duration = Duration::from_mins(1);
 /// Cuánto se muestra de una variable RUST_LOG que no sirve.
 const RUST_LOG_VISIBLE_BYTES: usize = 64;
 
+/// Lo que se dice cuando nada de lo dicho quedará escrito.
+pub(crate) const SIN_CONSTANCIA: &str = "no hay registro: si nadie mira la ventana no quedará constancia de nada; añada a Config.ini una línea [Registro] y debajo Carpeta = registro";
+
+pub use consola::decir_fallo;
 pub use diario::Ajustes;
 
 enum Entrada {
-    Linea(Vec<u8>),
+    Linea(Linea),
     Titulo(String),
     /// Solo para el archivo: en la consola ya se ve.
-    Constancia(Vec<u8>),
+    Constancia(Linea),
     Vaciar(Sender<()>),
 }
 
@@ -61,38 +67,40 @@ pub struct Registro {
     fila: SyncSender<Entrada>,
 }
 
-/// Pone en marcha el registro del proceso, en la consola y, si lo hay, en el diario. La variable
-/// `RUST_LOG` manda sobre `nivel`.
-pub fn iniciar(nivel: LevelFilter, diario: Option<Ajustes>) -> io::Result<Registro> {
+/// Pone en marcha el registro del proceso, en la consola y, si lo hay, en el diario. Lo primero que
+/// dice es `presentacion`. La variable `RUST_LOG` manda sobre `nivel`.
+pub fn iniciar(
+    nivel: LevelFilter,
+    diario: Option<Ajustes>,
+    presentacion: impl fmt::Display,
+) -> io::Result<Registro> {
     let (fila, entradas) = sync_channel(FILA_LINEAS);
     let perdidas = Arc::new(AtomicUsize::new(0));
     let repetidas = Arc::new(Repetidas::default());
+    let pedido = env::var("RUST_LOG").unwrap_or_default();
+    let nivel_pedido: Option<LevelFilter> = pedido.parse().ok();
     let buzon = Buzon {
+        filtro: Builder::new()
+            .filter_level(nivel_pedido.unwrap_or(nivel))
+            .build(),
+        repetidas: Arc::clone(&repetidas),
         fila: fila.clone(),
         perdidas: Arc::clone(&perdidas),
     };
-    let del_hilo = Arc::clone(&repetidas);
     let mut salidas = Salidas {
         consola: Consola::abrir()?,
         diario: diario.map(Diario::new),
     };
+    let queda_constancia = salidas.diario.is_some() || salidas.consola.deja_constancia();
     thread::Builder::new()
         .name("registro".to_owned())
-        .spawn(move || escribir(&entradas, &perdidas, &del_hilo, PERIODO, &mut salidas))?;
-    let pedido = env::var("RUST_LOG").unwrap_or_default();
-    let nivel_pedido: Option<LevelFilter> = pedido.parse().ok();
-    Builder::new()
-        .filter_level(nivel_pedido.unwrap_or(nivel))
-        .target(Target::Pipe(Box::new(buzon)))
-        .format(move |salida, linea| {
-            if repetidas.hay_que_decir(linea) {
-                writeln!(salida, "{} {}", encabezado(linea.level()), linea.args())
-            } else {
-                Ok(())
-            }
-        })
-        .try_init()
-        .map_err(io::Error::other)?;
+        .spawn(move || escribir(&entradas, &perdidas, &repetidas, PERIODO, &mut salidas))?;
+    log::set_max_level(buzon.filtro.filter());
+    log::set_boxed_logger(Box::new(buzon)).map_err(io::Error::other)?;
+    info!("{presentacion}");
+    if !queda_constancia {
+        warn!("{SIN_CONSTANCIA}");
+    }
     if nivel_pedido.is_none() && !pedido.is_empty() {
         warn!(
             "la variable RUST_LOG = «{}» no sirve; se esperaba: off, error, warn, info, debug o trace; vale Nivel de Config.ini",
@@ -127,8 +135,8 @@ impl Registro {
 
     /// Deja en el archivo, si lo hay, un error que la consola dirá de otro modo.
     pub fn constar(&self, error: impl fmt::Display) {
-        let linea = format!("{} {error}\n", encabezado(Level::Error));
-        let _ = self.fila.try_send(Entrada::Constancia(linea.into_bytes()));
+        let linea = Linea::ahora(Level::Error, error.to_string());
+        let _ = self.fila.try_send(Entrada::Constancia(linea));
     }
 }
 
@@ -147,58 +155,50 @@ struct Salidas {
 impl Salidas {
     /// Primero al archivo: lo que se ve en la consola ya está en él. Un aviso sobre el archivo va antes
     /// que las líneas, entre las que puede estar la despedida.
-    fn decir(&mut self, lineas: &[u8]) {
+    fn decir(&mut self, lineas: &[Linea]) {
         if let Some(aviso) = self.archivar(lineas) {
-            let aviso = format!("{} {aviso}\n", encabezado(Level::Warn));
-            self.consola.decir(aviso.as_bytes());
+            self.consola.decir(&[Linea::ahora(Level::Warn, aviso)]);
         }
         self.consola.decir(lineas);
     }
 
     /// Devuelve lo que haya que avisar en la consola.
-    fn archivar(&mut self, lineas: &[u8]) -> Option<String> {
+    fn archivar(&mut self, lineas: &[Linea]) -> Option<String> {
         let ahora = Local::now().naive_local();
-        self.diario.as_mut()?.anotar(&sin_color(lineas), ahora)
+        self.diario.as_mut()?.anotar(lineas, ahora)
     }
 }
 
-/// La hora y el nivel, con los que empieza cada línea.
-fn encabezado(nivel: Level) -> impl fmt::Display {
-    let ahora = Local::now();
-    fmt::from_fn(move |f| {
-        write!(f, "{} ", ahora.format("%H:%M:%S%.3f"))?;
-        match nivel {
-            Level::Error => write!(f, "{}", colorear("ERROR", Color::Mal)),
-            Level::Warn => write!(f, "{}", colorear("AVISO", Color::Aviso)),
-            Level::Info => f.write_str("INFO "),
-            Level::Debug | Level::Trace => f.write_str("DEBUG"),
-        }
-    })
-}
-
-/// Donde env_logger deja cada línea, ya entera. Nunca espera.
+/// Por donde entra cada línea que dice el programa. Nunca espera.
 struct Buzon {
+    filtro: Logger,
+    repetidas: Arc<Repetidas>,
     fila: SyncSender<Entrada>,
     perdidas: Arc<AtomicUsize>,
 }
 
-impl Write for Buzon {
-    fn write(&mut self, linea: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.fila.try_send(Entrada::Linea(linea.to_vec())) {
-            self.perdidas.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(linea.len())
+impl Log for Buzon {
+    fn enabled(&self, datos: &Metadata<'_>) -> bool {
+        self.filtro.enabled(datos)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn log(&self, dicha: &Record<'_>) {
+        if !self.filtro.matches(dicha) || !self.repetidas.hay_que_decir(dicha) {
+            return;
+        }
+        let linea = Linea::ahora(dicha.level(), dicha.args().to_string());
+        if let Err(TrySendError::Full(_)) = self.fila.try_send(Entrada::Linea(linea)) {
+            self.perdidas.fetch_add(1, Ordering::Relaxed);
+        }
     }
+
+    fn flush(&self) {}
 }
 
 /// Lo que se recoge de la fila de una vez.
 #[derive(Default)]
 struct Bloque {
-    lineas: Vec<u8>,
+    lineas: Vec<Linea>,
     vaciados: Vec<Sender<()>>,
 }
 
@@ -222,15 +222,15 @@ fn recoger(
     let mut bloque = Bloque::default();
     while let Some(entrada) = proxima {
         match entrada {
-            Entrada::Linea(linea) => bloque.lineas.extend_from_slice(&linea),
+            Entrada::Linea(linea) => bloque.lineas.push(linea),
             Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
             Entrada::Constancia(linea) => {
                 salidas.decir(&std::mem::take(&mut bloque.lineas));
-                drop(salidas.archivar(&linea));
+                drop(salidas.archivar(&[linea]));
             }
             Entrada::Vaciar(hecho) => bloque.vaciados.push(hecho),
         }
-        let cabe = bloque.lineas.len() < BLOQUE_BYTES;
+        let cabe = bloque.lineas.len() < BLOQUE_LINEAS;
         proxima = cabe.then(|| entradas.try_recv().ok()).flatten();
     }
     Some(bloque)
@@ -247,20 +247,19 @@ fn escribir(
     let mut hay_mas = false;
     let mut fin_del_periodo = Instant::now() + periodo;
     while let Some(mut bloque) = recoger(entradas, fin_del_periodo, hay_mas, salidas) {
-        hay_mas = bloque.lineas.len() >= BLOQUE_BYTES;
+        hay_mas = bloque.lineas.len() >= BLOQUE_LINEAS;
         if !bloque.vaciados.is_empty() || Instant::now() >= fin_del_periodo {
-            for (nivel, resumen) in repetidas.resumir() {
-                let _ = writeln!(bloque.lineas, "{} {resumen}", encabezado(nivel));
-            }
+            let resumen = repetidas.resumir().into_iter();
+            let lineas = resumen.map(|(nivel, texto)| Linea::ahora(nivel, texto));
+            bloque.lineas.extend(lineas);
             fin_del_periodo = Instant::now() + periodo;
         }
         let omitidas = perdidas.swap(0, Ordering::Relaxed);
         if omitidas > 0 {
-            let _ = writeln!(
-                bloque.lineas,
-                "{} el registro no daba abasto: se omitieron {omitidas} líneas (la recepción siguió)",
-                encabezado(Level::Warn)
+            let aviso = format!(
+                "el registro no daba abasto: se omitieron {omitidas} líneas (la recepción siguió)"
             );
+            bloque.lineas.push(Linea::ahora(Level::Warn, aviso));
         }
         if !bloque.lineas.is_empty() {
             salidas.decir(&bloque.lineas);
@@ -274,9 +273,11 @@ fn escribir(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::Mutex;
 
     use super::*;
+    use crate::registro::consola::Lector;
 
     /// Una consola que recuerda lo que se escribió en ella.
     #[derive(Clone, Default)]
@@ -299,7 +300,7 @@ mod tests {
         let (fila, entradas) = sync_channel(1);
         let escrito = Escrito::default();
         let mut salidas = Salidas {
-            consola: Consola::en(escrito.clone(), false).unwrap(),
+            consola: Consola::en(escrito.clone(), Lector::Otro).unwrap(),
             diario: None,
         };
         thread::scope(|hilos| {

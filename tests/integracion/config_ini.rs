@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use servidor_hl7::configuracion::Configuracion;
+use servidor_hl7::registro::Ajustes;
 
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{
@@ -293,16 +294,18 @@ fn el_config_ini_del_programa_de_python_vale_sin_cambios() {
 fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
     let ruta = Path::new(env!("CARGO_MANIFEST_DIR")).join("Config.ini");
     let entregada = Configuracion::leer(&ruta).unwrap();
-    assert_eq!(
-        (entregada.puerto, entregada.sobrantes.len()),
-        (Some(2575), 0)
-    );
+    assert_eq!((entregada.puerto, entregada.avisos.len()), (Some(2575), 0));
     assert!(entregada.directorio.ends_with("mensajes"));
+    let diario = entregada.diario.as_ref().unwrap();
+    assert!(diario.carpeta.ends_with("registro"));
     // Con cada clave comentada puesta en vigor, nada cambia.
     let texto = fs::read_to_string(&ruta).unwrap();
-    let (servidor, _) = texto.split_once("# [Llamar]").unwrap();
+    let (servidor, equipos) = texto.split_once("# [Llamar]").unwrap();
+    let (_, registro) = equipos.split_once("[Registro]").unwrap();
     let en_vigor: Vec<_> = servidor
         .lines()
+        .chain(["[Registro]"])
+        .chain(registro.lines())
         .map(|linea| match linea.strip_prefix("# ") {
             Some(clave)
                 if clave
@@ -319,7 +322,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        16
+        19
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();
@@ -330,6 +333,10 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             Configuracion {
                 directorio: "".into(),
                 ruta: "".into(),
+                diario: configuracion.diario.map(|diario| Ajustes {
+                    carpeta: "".into(),
+                    ..diario
+                }),
                 ..configuracion
             }
         )
@@ -349,6 +356,7 @@ fn lo_que_nadie_lee_se_avisa() {
     }
     servidor.esperar_linea("sobra la clave «Nivle» de [Registro]");
     servidor.esperar_linea("sobra la sección [Registros]");
+    servidor.esperar_linea("la sección [Registro] no dice Carpeta, y sin ella no hay archivos");
 }
 
 #[test]
@@ -374,16 +382,16 @@ fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let primera =
-        std::io::BufRead::lines(std::io::BufReader::new(proceso.stdout.take().unwrap())).next();
+    let consola = std::io::BufReader::new(proceso.stdout.take().unwrap());
+    let mut lineas = std::io::BufRead::lines(consola).map(Result::unwrap);
+    assert!(lineas.next().unwrap().contains("configuración leída de «"));
+    let aviso = lineas.next().unwrap();
+    assert!(
+        aviso.contains("no había Config.ini: se escribió «"),
+        "{aviso}"
+    );
     let _ = proceso.kill();
     proceso.wait().unwrap();
-    assert!(
-        primera
-            .unwrap()
-            .unwrap()
-            .contains("no había Config.ini: se escribió «")
-    );
     let (con, sin) = if cfg!(windows) {
         (&carpeta, &actual)
     } else {

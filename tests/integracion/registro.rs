@@ -1,10 +1,12 @@
 use std::fs;
 use std::path::Path;
 
+use chrono::NaiveDate;
+
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{
-    Servidor, carpeta_nueva, con_rust_log, ejecutar, escribir_ini, esperar, interrumpible, orden,
-    rutas,
+    Servidor, carpeta_nueva, con_rust_log, ejecutar, escribir_ini, esperar, esperar_fin,
+    interrumpible, orden, rutas,
 };
 
 /// El registro de hoy, cuando ya contiene ese texto.
@@ -31,9 +33,27 @@ fn el_registro_guarda_lo_que_dice_la_consola_en_un_archivo_por_dia_y_borra_los_v
     assert!(hoy.contains("«77»"), "{hoy}");
     assert!(!hoy.contains('\u{1b}'), "{hoy}");
     servidor.esperar_linea("Conexion cerrada");
-    for linea in servidor.consola().lines() {
+    let consola = servidor.consola();
+    for linea in consola.lines() {
         assert!(hoy.contains(linea), "falta «{linea}» en {hoy}");
     }
+    for linea in hoy.lines() {
+        let fecha = linea.split_once(' ').unwrap().0;
+        assert!(
+            NaiveDate::parse_from_str(fecha, "%Y-%m-%d").is_ok(),
+            "{linea}"
+        );
+    }
+    let primera = format!(
+        "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», puerto libre",
+        env!("CARGO_PKG_VERSION"),
+        servidor.carpeta.join("Config.ini").display(),
+        servidor.mensajes().display(),
+    );
+    for dicho in [&hoy, &consola] {
+        assert!(dicho.lines().next().unwrap().ends_with(&primera), "{dicho}");
+    }
+    assert!(!consola.contains("no hay registro"), "{consola}");
     let archivos = rutas(&registro, "log");
     let nombres: Vec<_> = archivos
         .iter()
@@ -54,6 +74,47 @@ fn sin_seccion_registro_solo_hay_consola() {
         .collect();
     hay.sort();
     assert_eq!(hay, ["Config.ini", "mensajes"]);
+    servidor.esperar_linea("AVISO no hay registro: si nadie mira la ventana no quedará constancia");
+    let revision = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
+    let dicho = String::from_utf8(revision.stdout).unwrap();
+    assert!(
+        dicho.contains("aviso registro   no hay registro: si nadie"),
+        "{dicho}"
+    );
+}
+
+/// El diario de systemd, que guarda lo que se dice, es una salida como otra: aquí, un archivo.
+#[cfg(unix)]
+#[test]
+fn en_systemd_cada_linea_lleva_su_prioridad_y_no_hace_falta_registro() {
+    use std::os::unix::fs::MetadataExt;
+    for es_el_journal in [true, false] {
+        let ocupante = Servidor::arrancar();
+        let carpeta = carpeta_nueva();
+        escribir_ini(
+            &carpeta,
+            &format!("Puerto = {}\nSobra = 1", ocupante.puerto),
+        );
+        let salida = fs::File::create(carpeta.join("salida.txt")).unwrap();
+        let datos = salida.metadata().unwrap();
+        let nodo = datos.ino() + u64::from(!es_el_journal);
+        let mut orden = orden(&carpeta);
+        orden
+            .env("JOURNAL_STREAM", format!("{}:{nodo}", datos.dev()))
+            .stderr(salida.try_clone().unwrap())
+            .stdout(salida);
+        assert_eq!(esperar_fin(&mut orden.spawn().unwrap()).code(), Some(1));
+        let dicho = fs::read_to_string(carpeta.join("salida.txt")).unwrap();
+        let con_prioridad = |prioridad: &str, texto: &str| {
+            let linea = dicho.lines().find(|linea| linea.contains(texto)).unwrap();
+            assert_eq!(linea.starts_with(prioridad), es_el_journal, "{dicho}");
+        };
+        con_prioridad("<6>", "configuración leída de «");
+        con_prioridad("<4>", "sobra la clave «Sobra»");
+        con_prioridad("<3>", "servidor-hl7: no se pudo abrir el puerto");
+        assert_eq!(dicho.contains("no hay registro"), !es_el_journal, "{dicho}");
+        fs::remove_dir_all(carpeta).unwrap();
+    }
 }
 
 #[test]

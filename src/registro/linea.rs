@@ -1,0 +1,100 @@
+//! Una línea del registro y cómo se escribe en cada sitio. No sabe qué dice.
+
+use std::fmt::{self, Write as _};
+
+use chrono::{Local, NaiveDateTime};
+use log::Level;
+
+use crate::texto::{Color, colorear, sin_color};
+
+/// Una línea: cuándo se dijo, su nivel y lo que dice.
+#[derive(Debug, Clone)]
+pub(crate) struct Linea {
+    pub(super) hora: NaiveDateTime,
+    pub(super) nivel: Level,
+    pub(super) texto: String,
+}
+
+impl Linea {
+    /// Una línea que se dice ahora.
+    pub(super) fn ahora(nivel: Level, texto: String) -> Linea {
+        let hora = Local::now().naive_local();
+        Linea { hora, nivel, texto }
+    }
+
+    /// En una terminal: la hora, el nivel y el texto, con sus colores.
+    pub(super) fn en_terminal(&self) -> String {
+        format!("{self}\n")
+    }
+
+    /// Donde no se ven los colores.
+    pub(super) fn sin_color(&self) -> String {
+        sin_color(&self.en_terminal())
+    }
+
+    /// En el archivo del registro, que se lee otro día y junto con otros: con la fecha.
+    pub(super) fn en_archivo(&self) -> String {
+        format!("{} {}", self.hora.format("%Y-%m-%d"), self.sin_color())
+    }
+
+    /// En el diario de systemd, que da a cada renglón la prioridad de su comienzo (`sd-daemon(3)`).
+    pub(super) fn en_journal(&self) -> String {
+        let prioridad = match self.nivel {
+            Level::Error => 3,
+            Level::Warn => 4,
+            Level::Info => 6,
+            Level::Debug | Level::Trace => 7,
+        };
+        let mut salida = String::new();
+        for renglon in self.sin_color().lines() {
+            let _ = writeln!(salida, "<{prioridad}>{renglon}");
+        }
+        salida
+    }
+}
+
+impl fmt::Display for Linea {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.hora.format("%H:%M:%S%.3f"))?;
+        match self.nivel {
+            Level::Error => write!(f, "{}", colorear("ERROR", Color::Mal))?,
+            Level::Warn => write!(f, "{}", colorear("AVISO", Color::Aviso))?,
+            Level::Info => f.write_str("INFO ")?,
+            Level::Debug | Level::Trace => f.write_str("DEBUG")?,
+        }
+        write!(f, " {}", self.texto)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+
+    use super::*;
+
+    #[test]
+    fn cada_sitio_tiene_su_forma() {
+        let hora = NaiveDate::from_ymd_opt(2026, 9, 12)
+            .and_then(|dia| dia.and_hms_milli_opt(9, 45, 1, 123))
+            .unwrap();
+        let texto = format!("{} dos\nrenglones", colorear("AA", Color::Bien));
+        let linea = Linea {
+            hora,
+            nivel: Level::Warn,
+            texto,
+        };
+        assert_eq!(
+            linea.en_terminal(),
+            "09:45:01.123 \x1b[33mAVISO\x1b[0m \x1b[32mAA\x1b[0m dos\nrenglones\n"
+        );
+        assert_eq!(linea.sin_color(), "09:45:01.123 AVISO AA dos\nrenglones\n");
+        assert_eq!(
+            linea.en_archivo(),
+            "2026-09-12 09:45:01.123 AVISO AA dos\nrenglones\n"
+        );
+        assert_eq!(
+            linea.en_journal(),
+            "<4>09:45:01.123 AVISO AA dos\n<4>renglones\n"
+        );
+    }
+}
