@@ -1,10 +1,12 @@
 //! La línea de órdenes: qué se pide al programa.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::prelude::{Long, Short, Value};
+use servidor_hl7::configuracion::{claves_conocidas, parecido};
 use servidor_hl7::ordenes::enviar::Envio;
 
 pub(crate) const AYUDA: &str = "\
@@ -31,6 +33,21 @@ Sin --config se lee el Config.ini de la carpeta actual o, si no lo hay, el que e
 programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Windows, junto al
 programa; en otros sistemas, en la carpeta actual. --enviar no escribe ninguno.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
+
+const OPCIONES: [&str; 8] = [
+    "config",
+    "revisar",
+    "enviar",
+    "a",
+    "sin-trama",
+    "repetir",
+    "help",
+    "version",
+];
+/// Otras maneras de pedir la ayuda, que en Windows son de costumbre.
+const AYUDAS: [&str; 9] = [
+    "/?", "-?", "/h", "/help", "/ayuda", "--ayuda", "-ayuda", "help", "ayuda",
+];
 
 /// Con más, los tiempos de cada acuse ocuparían demasiada memoria.
 const MAX_VECES: usize = 1_000_000;
@@ -63,15 +80,34 @@ impl std::error::Error for ErrorDeArgumentos {}
 
 /// Lee los argumentos.
 pub(crate) fn leer() -> Result<Argumentos, ErrorDeArgumentos> {
-    interpretar(lexopt::Parser::from_env()).map_err(|error| {
+    let escritos: Vec<_> = env::args_os().skip(1).collect();
+    entender(&escritos)
+}
+
+fn entender(escritos: &[OsString]) -> Result<Argumentos, ErrorDeArgumentos> {
+    let primero = escritos
+        .first()
+        .map(|primero| primero.to_string_lossy().to_lowercase());
+    if primero.is_some_and(|primero| AYUDAS.contains(&primero.as_str())) {
+        return Ok(Argumentos {
+            orden: Orden::Mostrar(AYUDA),
+            config: None,
+        });
+    }
+    interpretar(lexopt::Parser::from_args(escritos.iter().cloned())).map_err(|error| {
         let motivo = match error {
             lexopt::Error::MissingValue {
                 option: Some(opcion),
             } => format!("a «{opcion}» le falta su valor"),
-            lexopt::Error::UnexpectedOption(opcion) => format!("no se entiende «{opcion}»"),
-            lexopt::Error::UnexpectedArgument(valor) => {
-                format!("no se entiende «{}»", valor.display())
+            lexopt::Error::UnexpectedOption(opcion) => {
+                // De «-config» solo dice «-c».
+                let entero = escritos.iter().map(|escrito| escrito.to_string_lossy());
+                let entero = entero
+                    .into_iter()
+                    .find(|entero| entero.starts_with(&opcion));
+                no_se_entiende(&entero.unwrap_or(opcion.into()))
             }
+            lexopt::Error::UnexpectedArgument(valor) => no_se_entiende(&valor.to_string_lossy()),
             lexopt::Error::UnexpectedValue { option, value } => {
                 format!(
                     "«{option}» no lleva valor, y se le dio «{}»",
@@ -85,6 +121,28 @@ pub(crate) fn leer() -> Result<Argumentos, ErrorDeArgumentos> {
     })
 }
 
+/// Lo que no se entiende, y lo que quizá se quiso pedir.
+fn no_se_entiende(escrito: &str) -> String {
+    // Un guion largo lo ponen los procesadores de texto; la barra, la costumbre de Windows.
+    let sin_guiones = escrito.trim_start_matches(['-', '–', '—', '/']);
+    let nombre = sin_guiones.split(['=', ':']).next().unwrap_or_default();
+    let mut claves = claves_conocidas().map(|(_, clave)| clave);
+    let quiza = if Path::new(escrito).is_file() && escrito.to_lowercase().ends_with(".ini") {
+        format!("; para usar esa configuración, escriba --config \"{escrito}\"")
+    } else if Path::new(escrito).is_file() {
+        format!("; para enviarlo, escriba --enviar \"{escrito}\"")
+    } else if let Some(opcion) = parecido(nombre, OPCIONES) {
+        format!("; ¿quiso decir --{opcion}?")
+    } else if let Some(clave) = claves.find(|clave| clave.eq_ignore_ascii_case(nombre)) {
+        format!("; {clave} se escribe en Config.ini, {clave} = valor")
+    } else if es_un_destino(Path::new(escrito)) {
+        format!("; para enviar ahí un mensaje, escriba --enviar --a {escrito}")
+    } else {
+        String::new()
+    };
+    format!("no se entiende «{escrito}»{quiza}")
+}
+
 /// Recoge los argumentos, que valen en cualquier orden, y después mira si se avienen.
 fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> {
     let (mut config, mut mostrar, mut destino) = (None, None, None);
@@ -95,7 +153,7 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
         match argumento {
             Long("config") => config = Some(PathBuf::from(argumentos.value()?)),
             Long("help") | Short('h') => mostrar = Some(AYUDA),
-            Long("version") | Short('V') => {
+            Long("version") | Short('V' | 'v') => {
                 mostrar = Some(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
             }
             Long("revisar") => revisar = true,
@@ -120,6 +178,14 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
         Orden::Mostrar(texto)
     } else if enviar && revisar {
         return Err("--revisar y --enviar no van juntas; dé primero una y después la otra".into());
+    } else if let Some(destino) = envio.archivos.iter().find(|ruta| es_un_destino(ruta))
+        && enviar
+    {
+        let destino = destino.display();
+        return Err(format!(
+            "«{destino}» no es un archivo; si es adónde se envía, escriba --a {destino}"
+        )
+        .into());
     } else if enviar {
         Orden::Enviar(envio, destino)
     } else if let Some(opcion) = solo_con_enviar {
@@ -134,6 +200,15 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
     Ok(Argumentos { orden, config })
 }
 
+/// Si parece un `HOST:PUERTO` y no hay ningún archivo que se llame así. `C:\a` no lo es.
+fn es_un_destino(escrito: &Path) -> bool {
+    let texto = escrito.to_string_lossy();
+    let partes = texto.rsplit_once(':').filter(|_| !escrito.exists());
+    partes.is_some_and(|(host, puerto)| {
+        host.len() > 1 && !host.contains(['/', '\\']) && puerto.parse::<u16>().is_ok()
+    })
+}
+
 fn leer_veces(valor: &OsStr) -> Result<usize, String> {
     let veces = valor.to_str().and_then(|valor| valor.parse().ok());
     veces
@@ -144,4 +219,52 @@ fn leer_veces(valor: &OsStr) -> Result<usize, String> {
                 valor.display()
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn de_lo_que_no_se_entiende_se_dice_lo_que_quiza_se_quiso() {
+        for (escritos, parte) in [
+            (&["--confg", "x"][..], "«--confg»; ¿quiso decir --config?"),
+            (&["-config", "x"], "«-config»; ¿quiso decir --config?"),
+            (&["--Revisar"], "¿quiso decir --revisar?"),
+            (&["/revisar"], "¿quiso decir --revisar?"),
+            (&["revisar"], "¿quiso decir --revisar?"),
+            (&["–enviar"], "¿quiso decir --enviar?"),
+            (&["--enviar", "--sintrama"], "¿quiso decir --sin-trama?"),
+            (
+                &["--puerto", "2576"],
+                "; Puerto se escribe en Config.ini, Puerto = valor",
+            ),
+            (&["--directorio=x"], "; Directorio se escribe en Config.ini"),
+            (&["127.0.0.1:2575"], "escriba --enviar --a 127.0.0.1:2575"),
+            (&["Cargo.toml"], "escriba --enviar \"Cargo.toml\""),
+            (&["Config.ini"], "escriba --config \"Config.ini\""),
+        ] {
+            let escritos: Vec<_> = escritos.iter().map(OsString::from).collect();
+            let motivo = entender(&escritos)
+                .err()
+                .map(|ErrorDeArgumentos(motivo)| motivo);
+            let motivo = motivo.unwrap_or_default();
+            assert!(motivo.contains(parte), "«{parte}» no está en «{motivo}»");
+        }
+    }
+
+    #[test]
+    fn la_ayuda_se_pide_de_muchas_maneras() {
+        for escrito in ["--help", "-h", "/?", "-?", "/HELP", "--ayuda", "ayuda"] {
+            let leido = entender(&[escrito.into()]);
+            let es_ayuda = matches!(
+                leido,
+                Ok(Argumentos {
+                    orden: Orden::Mostrar(AYUDA),
+                    ..
+                })
+            );
+            assert!(es_ayuda, "{escrito}");
+        }
+    }
 }

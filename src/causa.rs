@@ -3,6 +3,7 @@
 //! No sabe qué operación falló ni dónde; eso lo dice cada error que lo usa.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
 /// Causa y remedio, p. ej. `el disco está lleno; libere espacio`.
 #[must_use]
@@ -46,6 +47,18 @@ pub(crate) fn explicar(error: &io::Error) -> String {
         }
     };
     conocida.to_owned()
+}
+
+/// Por qué no se pudo leer ese archivo. De una carpeta o de un comodín, Windows no dice lo que son.
+#[must_use]
+pub(crate) fn explicar_lectura(ruta: &Path, error: &io::Error) -> String {
+    if ruta.is_dir() {
+        explicar(&ErrorKind::IsADirectory.into())
+    } else if ruta.to_string_lossy().contains(['*', '?']) {
+        "los comodines * y ? no valen; escriba el nombre de cada archivo".to_owned()
+    } else {
+        explicar(error)
+    }
 }
 
 /// La misma causa en letras y blancos ASCII, para el MSA-3 de un acuse.

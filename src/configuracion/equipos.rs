@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ini::{SECCION_COMUN, Secciones, mismo_nombre};
-use super::{Claves, Problema, SECCION, SECCION_REGISTRO};
+use super::{Claves, Problema, SECCION, SECCION_REGISTRO, valor_citado};
 use crate::cable::Limites;
 use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::recepcion::equipo::{Equipos, Nombrado, Trato};
@@ -109,7 +109,7 @@ fn leer_nombres(secciones: &Secciones) -> Result<Vec<(&'static str, &str, String
                     defecto,
                 });
             }
-            let valor = secciones.valor(seccion, nombre).unwrap_or_default();
+            let valor = valor_citado(secciones, seccion, nombre)?.unwrap_or_default();
             nombres.push((seccion, nombre, valor));
         }
     }

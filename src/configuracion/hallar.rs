@@ -1,9 +1,10 @@
 //! Qué Config.ini vale: el que se pidió, el de la carpeta actual o el que está junto al programa.
 
 use std::env;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{self, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use super::{Configuracion, ErrorDeConfiguracion};
 
@@ -14,7 +15,7 @@ const CONFIG: &str = "Config.ini";
 pub fn configurar(
     elegida: Option<PathBuf>,
 ) -> Result<(Configuracion, Vec<String>), ErrorDeConfiguracion> {
-    let hallada = hallar(elegida);
+    let hallada = hallar(elegida)?;
     // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
     // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
     let nueva = if cfg!(windows) {
@@ -22,13 +23,21 @@ pub fn configurar(
     } else {
         PathBuf::from(CONFIG)
     };
-    let ruta = absoluta(hallada.as_ref().unwrap_or(&nueva));
+    let ruta = hallada.clone().unwrap_or_else(|| absoluta(&nueva));
     let donde = ruta.display();
     let mut avisos = Vec::new();
     if hallada.is_none() {
         Configuracion::escribir_por_omision(&ruta)?;
         avisos.push(format!(
             "no había Config.ini: se escribió «{donde}» con los valores por omisión"
+        ));
+    }
+    // Con el mismo nombre y .txt detrás, o con otras mayúsculas, quizá los cambios están en él.
+    let suyo = CONFIG.to_lowercase();
+    let mut otros = con_otro_nombre(&ruta).into_iter();
+    if let Some(otro) = otros.find(|otro| otro.to_lowercase().starts_with(&suyo)) {
+        avisos.push(format!(
+            "junto a «{donde}» hay «{otro}», que nadie lee; si los cambios están en él, páselos al primero"
         ));
     }
     let configuracion = Configuracion::leer(&ruta)?;
@@ -39,10 +48,10 @@ pub fn configurar(
 
 /// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración.
 pub fn donde_escucha(config: Option<PathBuf>) -> Result<String, ErrorDeConfiguracion> {
-    let Some(ruta) = hallar(config) else {
+    let Some(ruta) = hallar(config)? else {
         return Err(ErrorDeConfiguracion::sin_destino(PathBuf::from(CONFIG)));
     };
-    let configuracion = Configuracion::leer(&absoluta(&ruta))?;
+    let configuracion = Configuracion::leer(&ruta)?;
     let Some(puerto) = configuracion.puerto.filter(|puerto| *puerto != 0) else {
         return Err(ErrorDeConfiguracion::sin_puerto(configuracion.ruta));
     };
@@ -55,10 +64,52 @@ pub fn donde_escucha(config: Option<PathBuf>) -> Result<String, ErrorDeConfigura
 }
 
 /// La configuración pedida o, si no se pidió, la de la carpeta actual o la que está junto al programa.
-fn hallar(elegida: Option<PathBuf>) -> Option<PathBuf> {
-    let posibles = [Some(PathBuf::from(CONFIG)), junto_al_programa().ok()];
-    let existente = || posibles.into_iter().flatten().find(|ruta| ruta.exists());
-    elegida.or_else(existente)
+/// `None`: no hay ninguna, ni otra que se le parezca.
+fn hallar(elegida: Option<PathBuf>) -> Result<Option<PathBuf>, ErrorDeConfiguracion> {
+    let posibles = match &elegida {
+        Some(elegida) => vec![absoluta(elegida)],
+        None => [Some(PathBuf::from(CONFIG)), junto_al_programa().ok()]
+            .into_iter()
+            .flatten()
+            .map(|ruta| absoluta(&ruta))
+            .collect(),
+    };
+    if let Some(hallada) = posibles.iter().find(|ruta| ruta.exists()) {
+        return Ok(Some(hallada.clone()));
+    }
+    for ruta in &posibles {
+        if let Some(otro) = con_otro_nombre(ruta).into_iter().next() {
+            return Err(ErrorDeConfiguracion::con_otro_nombre(ruta.clone(), otro));
+        }
+    }
+    // Que la pedida no existe lo dirá quien la lea.
+    Ok(elegida.map(|elegida| absoluta(&elegida)))
+}
+
+/// Los archivos de esa carpeta que quizá son ese: el Bloc de notas añade un .txt que el Explorador no
+/// enseña, y en Unix las mayúsculas cuentan.
+fn con_otro_nombre(ruta: &Path) -> Vec<String> {
+    let (Some(carpeta), Some(buscado)) = (ruta.parent(), ruta.file_name()) else {
+        return Vec::new();
+    };
+    let buscado = buscado.to_string_lossy();
+    let en_minusculas = buscado.to_lowercase();
+    let (sin_extension, _) = en_minusculas
+        .rsplit_once('.')
+        .unwrap_or((&en_minusculas, ""));
+    let se_parece = |nombre: &String| {
+        let minusculas = nombre.to_lowercase();
+        let sin_txt = minusculas.strip_suffix(".txt").unwrap_or(&minusculas);
+        // En Windows, con otras mayúsculas es el mismo archivo.
+        let es_el_mismo = *nombre == buscado || (cfg!(windows) && minusculas == en_minusculas);
+        !es_el_mismo && (sin_txt == en_minusculas || sin_txt == sin_extension)
+    };
+    let entradas = fs::read_dir(carpeta).into_iter().flatten().flatten();
+    let archivos = entradas.filter(|entrada| entrada.path().is_file());
+    let nombres = archivos.filter_map(|entrada| entrada.file_name().into_string().ok());
+    let mut parecidos: Vec<_> = nombres.filter(se_parece).collect();
+    parecidos.sort_unstable();
+    parecidos
 }
 
 fn junto_al_programa() -> io::Result<PathBuf> {

@@ -8,13 +8,17 @@ use configparser::ini::{Ini, IniDefault};
 
 /// Donde el configparser de Python busca las claves que faltan en una sección.
 pub(crate) const SECCION_COMUN: &str = "DEFAULT";
-/// Cuántas veces puede un valor nombrar a otro.
-const MAX_INTERPOLACIONES: usize = 10;
+/// Cuántas citas puede haber detrás de un valor, entre todas: con más, los valores se citan en redondo
+/// o crecen sin fin.
+const MAX_CITAS: usize = 100;
+/// Cuánto se muestra de una línea que no se entiende.
+const LINEA_VISIBLE: usize = 40;
 const COMENTARIOS: [char; 2] = ['#', ';'];
 const SEPARADORES: [char; 2] = ['=', ':'];
 
 /// Un archivo INI leído. Los nombres se conservan como están escritos y se buscan con
 /// [`mismo_nombre`].
+#[derive(Debug)]
 pub(crate) struct Secciones(Ini);
 
 /// El archivo no se puede leer como INI.
@@ -25,6 +29,10 @@ pub(crate) enum ErrorDeIni {
     /// Una sección o una clave está dos veces; la línea es la de la segunda.
     Repetido { nombre: String, linea: usize },
 }
+
+/// Un valor cita a otros, y estos a otros, sin que se acabe.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CitasSinFin;
 
 impl Secciones {
     /// Lee el contenido de un archivo. El Bloc de notas escribe UTF-8 con o sin BOM, UTF-16 con
@@ -41,7 +49,7 @@ impl Secciones {
         let texto = decodificar(bytes);
         ini.read(texto.clone())
             .map_err(|detalle| ErrorDeIni::Malformado(en_espanol(&detalle)))?;
-        buscar_repetidos(&texto)?;
+        revisar_lineas(&texto)?;
         Ok(Secciones(ini))
     }
 
@@ -65,9 +73,12 @@ impl Secciones {
 
     /// El valor de una clave, de la sección o de la común: `%(Clave)s` es el valor de otra, y `%%`
     /// un `%`.
-    pub(crate) fn valor(&self, seccion: &str, clave: &str) -> Option<String> {
-        let texto = self.literal(seccion, clave)?;
-        Some(self.interpolar(seccion, texto, MAX_INTERPOLACIONES))
+    pub(crate) fn valor(&self, seccion: &str, clave: &str) -> Result<Option<String>, CitasSinFin> {
+        let Some(texto) = self.literal(seccion, clave) else {
+            return Ok(None);
+        };
+        let mut quedan = MAX_CITAS;
+        self.interpolar(seccion, texto, &mut quedan).map(Some)
     }
 
     /// Si algún valor cita a esa clave.
@@ -79,29 +90,38 @@ impl Secciones {
     }
 
     fn literal(&self, seccion: &str, clave: &str) -> Option<&str> {
-        let mut candidatas = self.claves(seccion);
-        candidatas.extend(self.claves(SECCION_COMUN));
-        let hallada = candidatas
-            .into_iter()
-            .find(|(nombre, _)| mismo_nombre(nombre, clave));
-        hallada.map(|(_, valor)| valor)
+        let en = |buscada| {
+            let secciones = self.0.get_map_ref().iter();
+            let halladas = secciones.filter(|(nombre, _)| mismo_nombre(nombre, buscada));
+            let mut claves = halladas.flat_map(|(_, claves)| claves);
+            claves.find(|(nombre, _)| mismo_nombre(nombre, clave))
+        };
+        let (_, valor) = en(seccion).or_else(|| en(SECCION_COMUN))?;
+        Some(valor.as_deref().unwrap_or_default().trim())
     }
 
-    fn interpolar(&self, seccion: &str, texto: &str, veces: usize) -> String {
-        let Some((antes, despues)) = texto.split_once('%') else {
-            return texto.to_owned();
-        };
-        let (sustituto, resto) = if let Some(resto) = despues.strip_prefix('%') {
-            ("%".to_owned(), resto)
-        } else if let Some((valor, resto)) = self.citado(seccion, despues).filter(|_| veces > 0) {
-            (self.interpolar(seccion, valor, veces - 1), resto)
-        } else {
-            ("%".to_owned(), despues)
-        };
-        format!(
-            "{antes}{sustituto}{}",
-            self.interpolar(seccion, resto, veces)
-        )
+    /// `quedan` son las citas que aún caben.
+    fn interpolar(
+        &self,
+        seccion: &str,
+        texto: &str,
+        quedan: &mut usize,
+    ) -> Result<String, CitasSinFin> {
+        let mut escrito = String::new();
+        let mut resto = texto;
+        while let Some((antes, despues)) = resto.split_once('%') {
+            escrito.push_str(antes);
+            if let Some((valor, siguiente)) = self.citado(seccion, despues) {
+                *quedan = quedan.checked_sub(1).ok_or(CitasSinFin)?;
+                escrito.push_str(&self.interpolar(seccion, valor, quedan)?);
+                resto = siguiente;
+            } else {
+                escrito.push('%');
+                resto = despues.strip_prefix('%').unwrap_or(despues);
+            }
+        }
+        escrito.push_str(resto);
+        Ok(escrito)
     }
 
     /// El valor que cita `(Clave)s`, y lo que sigue.
@@ -141,11 +161,12 @@ fn en_espanol(detalle: &str) -> String {
     format!("línea {linea}: falta {falta}")
 }
 
-/// De lo que está dos veces, el lector se queda con lo último y no lo dice. Esto recorre las
-/// líneas con sus reglas; como en Python, la sección común sí puede abrirse dos veces.
-fn buscar_repetidos(texto: &str) -> Result<(), ErrorDeIni> {
+/// Lo que el lector pasa por alto y el configparser de Python no: lo que está dos veces, una línea sin
+/// `=` y lo que va antes de la primera sección. Esto recorre las líneas con sus reglas; como en
+/// Python, la sección común sí puede abrirse dos veces.
+fn revisar_lineas(texto: &str) -> Result<(), ErrorDeIni> {
     let mut vistos = HashSet::new();
-    let mut seccion = normalizar(SECCION_COMUN);
+    let mut seccion = None;
     let mut sangria_de_la_clave = usize::MAX;
     for (linea, cruda) in (1..).zip(texto.lines()) {
         let limpia = cruda.trim();
@@ -155,18 +176,24 @@ fn buscar_repetidos(texto: &str) -> Result<(), ErrorDeIni> {
         }
         let (nombre, es_nuevo) = if let Some(abierta) = limpia.strip_prefix('[') {
             let nombre = abierta.rsplit_once(']').unwrap_or((abierta, "")).0.trim();
-            seccion = normalizar(nombre);
+            seccion = Some(normalizar(nombre));
             sangria_de_la_clave = usize::MAX;
-            let es_nuevo = vistos.insert((seccion.clone(), None));
+            let es_nuevo = vistos.insert((normalizar(nombre), None));
             (nombre, es_nuevo || mismo_nombre(nombre, SECCION_COMUN))
         } else if sangria > sangria_de_la_clave {
             // Sigue el valor de la clave anterior.
             continue;
         } else {
-            let nombre = limpia.split(SEPARADORES).next().unwrap_or(limpia).trim();
+            let Some(seccion) = &seccion else {
+                let falta = "está antes de la primera [Sección]; ponga encima la línea [Servidor]";
+                return Err(malformada(linea, limpia, falta));
+            };
+            let Some((nombre, _)) = limpia.split_once(SEPARADORES) else {
+                return Err(malformada(linea, limpia, "no lleva ="));
+            };
             sangria_de_la_clave = sangria;
-            let clave = Some(normalizar(nombre));
-            (nombre, vistos.insert((seccion.clone(), clave)))
+            let clave = Some(normalizar(nombre.trim()));
+            (nombre.trim(), vistos.insert((seccion.clone(), clave)))
         };
         if !es_nuevo {
             let nombre = nombre.to_owned();
@@ -174,6 +201,14 @@ fn buscar_repetidos(texto: &str) -> Result<(), ErrorDeIni> {
         }
     }
     Ok(())
+}
+
+fn malformada(numero: usize, linea: &str, falta: &str) -> ErrorDeIni {
+    let mut visible: String = linea.chars().take(LINEA_VISIBLE).collect();
+    if visible.len() < linea.len() {
+        visible.push('…');
+    }
+    ErrorDeIni::Malformado(format!("línea {numero}: «{visible}» {falta}"))
 }
 
 fn decodificar(bytes: &[u8]) -> String {
@@ -229,12 +264,11 @@ mod tests {
             ("[DEFAULT]\nd = w\n[S]\nc = %(d)s", "w"),
             ("[DEFAULT]\nc = w\n[S]\n", "w"),
             ("[S]\nc = a % b %(nada)s", "a % b %(nada)s"),
-            ("[S]\nc = %(c)s", "%(c)s"),
         ] {
             let secciones = Secciones::leer(texto.as_bytes()).ok().unwrap();
             assert_eq!(
-                secciones.valor("S", "c").as_deref(),
-                Some(esperado),
+                secciones.valor("S", "c"),
+                Ok(Some(esperado.to_owned())),
                 "{texto}"
             );
         }
@@ -244,7 +278,24 @@ mod tests {
     fn ansi_es_windows_1252() {
         let leido = Secciones::leer(b"[S]\nc = D:\\a\xF1o \x80 \x93a\x96b\x94").ok();
         let valor = leido.unwrap().valor("S", "c");
-        assert_eq!(valor.as_deref(), Some("D:\\año € “a–b”"));
+        assert_eq!(valor, Ok(Some("D:\\año € “a–b”".to_owned())));
+    }
+
+    #[test]
+    fn los_valores_que_se_citan_sin_fin_se_rechazan_sin_calcularlos() {
+        let muchas_veces = "%(d0)s".repeat(MAX_CITAS + 1);
+        // Cada una dobla la anterior: calcularlo daría 2^60 letras.
+        let doblar = |n| format!("d{n} = %(d{0})s%(d{0})s\n", n + 1);
+        let que_doblan = (0..60).map(doblar).collect::<Vec<_>>().concat();
+        for texto in [
+            "c = %(c)s",
+            "c = a%(d)s\nd = b%(C)s",
+            &format!("c = {muchas_veces}\nd0 = x"),
+            &format!("c = %(d0)s\n{que_doblan}d60 = x"),
+        ] {
+            let secciones = Secciones::leer(format!("[S]\n{texto}").as_bytes()).unwrap();
+            assert_eq!(secciones.valor("S", "c"), Err(CitasSinFin), "{texto}");
+        }
     }
 
     #[test]
@@ -253,7 +304,7 @@ mod tests {
             ("[S]\nc = 1\nc = 2", "c", 3),
             ("[S]\nc = 1\nC: 2", "C", 3),
             ("[S]\ndirección = 1\n# c\n\nDIRECCION = 2", "DIRECCION", 5),
-            ("[S]\n  c = 1\n c\n", "c", 3),
+            ("[S]\n  c = 1\n c = 2\n", "c", 3),
             ("[S]\nc = 1\n[T]\n[S]\nd = 2", "S", 4),
             ("[S]\nc = 1\n  [ s ] ", "s", 3),
             ("[DEFAULT]\nc = 1\n[default]\nc = 2", "c", 4),
@@ -292,6 +343,17 @@ mod tests {
         for (texto, esperado) in [
             ("[S]\n = v", "línea 2: falta la clave"),
             ("\n[S", "línea 2: falta el ]"),
+            ("[S]\nc 1", "línea 2: «c 1» no lleva ="),
+            ("[S]\nc = 1\nd", "línea 3: «d» no lleva ="),
+            ("[S]\nc =\n d\ne f", "línea 4: «e f» no lleva ="),
+            (
+                "# a\nc = 1\n[S]",
+                "línea 2: «c = 1» está antes de la primera [Sección]; ponga encima la línea [Servidor]",
+            ),
+            (
+                "<!DOCTYPE html><html><head><title>Configuración</title>",
+                "línea 1: «<!DOCTYPE html><html><head><title>Config…» está antes de la primera [Sección]; ponga encima la línea [Servidor]",
+            ),
         ] {
             let leido = Secciones::leer(texto.as_bytes()).map(|_| ());
             assert_eq!(

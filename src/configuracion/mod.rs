@@ -2,6 +2,7 @@
 //!
 //! Único módulo que conoce los nombres de las claves y lo que vale en cada una.
 
+mod dudas;
 mod equipos;
 mod hallar;
 mod ini;
@@ -18,12 +19,13 @@ use log::LevelFilter;
 
 use crate::causa;
 use crate::configuracion::equipos::{SECCIONES, leer_destino, leer_equipos};
-use crate::configuracion::ini::{ErrorDeIni, Secciones, mismo_nombre};
+use crate::configuracion::ini::{CitasSinFin, ErrorDeIni, Secciones, mismo_nombre};
 use crate::recepcion::equipo::Equipos;
 use crate::recepcion::servidor::Acceso;
 use crate::recepcion::vigilancia::Vigilancia;
 use crate::registro::Ajustes;
 
+pub use dudas::parecido;
 pub use hallar::{configurar, donde_escucha};
 
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
@@ -100,7 +102,10 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         .nombres()
         .any(|nombre| mismo_nombre(nombre, SECCION))
     {
-        return Err(Problema::FaltaSeccion);
+        let parecida = secciones
+            .nombres()
+            .find(|nombre| parecido(nombre, [SECCION]).is_some());
+        return Err(Problema::FaltaSeccion(parecida.map(str::to_owned)));
     }
     let carpeta = ruta.parent().unwrap_or(Path::new(""));
     let claves = Claves::de(secciones, SECCION);
@@ -116,10 +121,12 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
             let esperado = "una dirección IP de este PC, p. ej. 192.168.1.10, o 0.0.0.0 para todas";
             valor.parse().map_err(|_| esperado.to_owned())
         })?,
-        directorio: claves.obligatorio("Directorio", |valor| leer_carpeta(valor, carpeta))?,
+        directorio: claves.obligatorio("Directorio", |valor| {
+            claves.carpeta("Directorio", valor, carpeta)
+        })?,
         acceso: Acceso {
             max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
-            permitidos: claves.opcional("EquiposPermitidos", Vec::new(), leer_redes)?,
+            permitidos: leer_permitidos(&claves)?,
         },
         sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
         vigilancia: Vigilancia {
@@ -128,36 +135,48 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         },
         equipos,
         // Lo último: lo que nadie ha pedido hasta aquí, sobra.
-        avisos: avisar(
-            secciones,
-            &claves,
-            &del_registro,
-            &de_equipos,
-            diario.is_some(),
-        ),
+        avisos: [
+            claves.dudas.take(),
+            del_registro.dudas.take(),
+            avisar(
+                secciones,
+                &claves,
+                &del_registro,
+                &de_equipos,
+                diario.is_some(),
+            ),
+        ]
+        .concat(),
         diario,
         nivel,
     })
 }
 
-fn leer_carpeta(valor: &str, base: &Path) -> Result<PathBuf, String> {
-    if valor.is_empty() || valor.contains(char::is_control) {
-        return Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned());
-    }
-    // En el programa de Python, \ y / valían lo mismo.
-    Ok(base.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR)))
-}
-
 /// Sin Carpeta no hay registro en archivos.
 fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Ajustes>, Problema> {
     let dias = claves.numero("DiasAGuardar", 1, 36_500, 30)?;
-    let carpeta = claves.opcional("Carpeta", None, |valor| leer_carpeta(valor, base).map(Some))?;
+    let carpeta = claves.opcional("Carpeta", None, |valor| {
+        claves.carpeta("Carpeta", valor, base).map(Some)
+    })?;
     Ok(carpeta.map(|carpeta| Ajustes { carpeta, dias }))
+}
+
+/// Vacía es como si no estuviera, y entonces entran todos: no es lo que se espera de una lista vacía.
+fn leer_permitidos(claves: &Claves<'_>) -> Result<Vec<IpNet>, Problema> {
+    if claves.valor("EquiposPermitidos")?.as_deref() == Some("") {
+        claves.dudar(
+            "EquiposPermitidos",
+            "",
+            "entran todos los equipos; escriba sus direcciones, o quite la línea",
+        );
+        return Ok(Vec::new());
+    }
+    claves.opcional("EquiposPermitidos", Vec::new(), leer_redes)
 }
 
 /// Puerto solo puede faltar si hay a quien llamar.
 fn leer_puerto(claves: &Claves<'_>, sin_llamados: bool) -> Result<Option<u16>, Problema> {
-    if !sin_llamados && claves.valor("Puerto").is_none_or(|valor| valor.is_empty()) {
+    if !sin_llamados && claves.valor("Puerto")?.is_none_or(|valor| valor.is_empty()) {
         return Ok(None);
     }
     let puerto = claves.obligatorio("Puerto", |valor| {
@@ -174,6 +193,18 @@ struct Claves<'a> {
     /// La sección que dice lo que esta no dice.
     respaldo: Option<&'static str>,
     pedidas: RefCell<Vec<&'static str>>,
+    dudas: RefCell<Vec<String>>,
+}
+
+fn valor_citado(
+    secciones: &Secciones,
+    seccion: &str,
+    clave: &str,
+) -> Result<Option<String>, Problema> {
+    secciones.valor(seccion, clave).map_err(|CitasSinFin| {
+        let (seccion, clave) = (seccion.to_owned(), clave.to_owned());
+        Problema::CitasSinFin { seccion, clave }
+    })
 }
 
 impl<'a> Claves<'a> {
@@ -183,6 +214,7 @@ impl<'a> Claves<'a> {
             seccion,
             respaldo: None,
             pedidas: RefCell::default(),
+            dudas: RefCell::default(),
         }
     }
 
@@ -194,6 +226,7 @@ impl<'a> Claves<'a> {
             seccion: nombre,
             respaldo: Some(SECCION),
             pedidas: RefCell::default(),
+            dudas: RefCell::default(),
         }
     }
 
@@ -209,7 +242,7 @@ impl<'a> Claves<'a> {
         pedidas
             .map(|(clave, _)| {
                 let valor = self.secciones.valor(self.seccion, clave);
-                (clave.to_owned(), valor.unwrap_or_default())
+                (clave.to_owned(), valor.ok().flatten().unwrap_or_default())
             })
             .collect()
     }
@@ -220,18 +253,25 @@ impl<'a> Claves<'a> {
         claves.filter(|(clave, _)| !self.se_pide(clave) && !self.secciones.se_cita(clave))
     }
 
-    fn valor(&self, clave: &'static str) -> Option<String> {
+    fn valor(&self, clave: &'static str) -> Result<Option<String>, Problema> {
         self.pedidas.borrow_mut().push(clave);
         let Some(respaldo) = self.respaldo else {
-            return self.secciones.valor(self.seccion, clave);
+            return valor_citado(self.secciones, self.seccion, clave);
         };
         // [DEFAULT] ya vale en la de respaldo, y esta manda sobre él.
         let propias = self.secciones.claves(self.seccion);
         let propia = propias
             .iter()
             .any(|(nombre, valor)| mismo_nombre(nombre, clave) && !valor.is_empty());
-        self.secciones
-            .valor(if propia { self.seccion } else { respaldo }, clave)
+        let seccion = if propia { self.seccion } else { respaldo };
+        valor_citado(self.secciones, seccion, clave)
+    }
+
+    /// Un valor que vale, pero que quizá nadie quiso así.
+    fn dudar(&self, clave: &str, valor: &str, duda: &str) {
+        let (seccion, valor) = (visible(self.seccion), visible(valor));
+        let duda = format!("{clave} de [{seccion}] es «{valor}»: {duda}");
+        self.dudas.borrow_mut().push(duda);
     }
 
     fn obligatorio<T>(
@@ -239,8 +279,30 @@ impl<'a> Claves<'a> {
         clave: &'static str,
         leer: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, Problema> {
-        let valor = self.valor(clave).ok_or(Problema::FaltaClave(clave))?;
+        let Some(valor) = self.valor(clave)? else {
+            return Err(Problema::FaltaClave {
+                clave,
+                en_su_lugar: self.en_su_lugar(clave),
+            });
+        };
         leer(&valor).map_err(|esperado| Problema::mal_valor(self.seccion, clave, valor, esperado))
+    }
+
+    /// La línea que quizá es la de una clave que falta: una casi igual, o la misma en otra sección.
+    fn en_su_lugar(&self, clave: &'static str) -> Option<String> {
+        let escritas = self.secciones.claves(self.seccion);
+        let mut escritas = escritas.iter().map(|(escrita, _)| *escrita);
+        if let Some(parecida) = escritas.find(|escrita| parecido(escrita, [clave]).is_some()) {
+            return Some(format!("la línea «{}»", visible(parecida)));
+        }
+        let mut secciones = self.secciones.nombres();
+        let otra = secciones.find(|otra| {
+            let claves = self.secciones.claves(otra);
+            claves
+                .iter()
+                .any(|(escrita, _)| mismo_nombre(escrita, clave))
+        });
+        otra.map(|otra| format!("la línea «{clave}» de [{}]", visible(otra)))
     }
 
     /// Una clave presente pero vacía vale lo mismo que una ausente.
@@ -250,11 +312,26 @@ impl<'a> Claves<'a> {
         omision: T,
         leer: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, Problema> {
-        match self.valor(clave).filter(|valor| !valor.is_empty()) {
+        match self.valor(clave)?.filter(|valor| !valor.is_empty()) {
             None => Ok(omision),
             Some(valor) => leer(&valor)
                 .map_err(|esperado| Problema::mal_valor(self.seccion, clave, valor, esperado)),
         }
+    }
+
+    /// La ruta de una carpeta, contada desde la de Config.ini.
+    fn carpeta(&self, clave: &str, valor: &str, base: &Path) -> Result<PathBuf, String> {
+        if valor.is_empty() || valor.contains(char::is_control) {
+            return Err("la ruta de una carpeta, p. ej. D:\\resultados".to_owned());
+        }
+        if let Some(esperado) = dudas::ruta_imposible(valor, cfg!(windows)) {
+            return Err(esperado.to_owned());
+        }
+        if let Some(duda) = dudas::de_una_ruta(valor, cfg!(windows)) {
+            self.dudar(clave, valor, &duda);
+        }
+        // En el programa de Python, \ y / valían lo mismo.
+        Ok(base.join(valor.replace(['\\', '/'], MAIN_SEPARATOR_STR)))
     }
 
     fn numero(
@@ -337,11 +414,11 @@ fn sobrantes(
         let seccion = visible(leida.seccion);
         for (clave, valor) in leida.no_pedidas() {
             let sospecha = if es_de_un_equipo && servidor.se_pide(clave) {
-                " (vale para todos los equipos: solo puede estar en [Servidor])"
+                " (vale para todos los equipos: solo puede estar en [Servidor])".to_owned()
             } else if valor.parse::<IpAddr>().is_ok() || leer_destino(valor).is_some() {
-                " (¿falta quitar el # de la línea [Equipos] o [Llamar]?)"
+                " (¿falta quitar el # de la línea [Equipos] o [Llamar]?)".to_owned()
             } else {
-                ""
+                sospechar(leida.respaldo.unwrap_or(leida.seccion), clave)
             };
             sobrantes.push(format!(
                 "la clave «{}» de [{seccion}]{sospecha}",
@@ -359,12 +436,40 @@ fn sobrantes(
             .any(|conocida| mismo_nombre(conocida, nombre))
     });
     sobrantes.extend(ajenas.map(|nombre| {
-        format!(
-            "la sección [{}] (ningún equipo de [Equipos] ni de [Llamar] se llama así)",
-            visible(nombre)
-        )
+        let quiza = parecido(nombre, conocidas.iter().copied()).map_or_else(
+            || "(ningún equipo de [Equipos] ni de [Llamar] se llama así)".to_owned(),
+            |quiso| format!("(¿quiso decir [{}]?)", visible(quiso)),
+        );
+        format!("la sección [{}] {quiza}", visible(nombre))
     }));
     sobrantes
+}
+
+/// De quién puede ser una clave que sobra: de otra sección, o de una casi igual.
+fn sospechar(seccion: &str, clave: &str) -> String {
+    let conocidas: Vec<_> = claves_conocidas().collect();
+    if let Some((su_seccion, _)) = conocidas.iter().find(|(_, otra)| mismo_nombre(otra, clave)) {
+        return format!(" (¿es de [{su_seccion}]?)");
+    }
+    let de_aqui = conocidas.iter().filter(|(suya, _)| *suya == seccion);
+    parecido(clave, de_aqui.map(|(_, otra)| *otra))
+        .map(|quiso| format!(" (¿quiso decir {quiso}?)"))
+        .unwrap_or_default()
+}
+
+/// La sección y el nombre de cada clave que se puede escribir, como están en el Config.ini que
+/// acompaña al programa.
+pub fn claves_conocidas() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mut seccion = "";
+    POR_OMISION.lines().filter_map(move |linea| {
+        let linea = linea.strip_prefix("# ").unwrap_or(linea);
+        if let Some(nombre) = linea.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            seccion = nombre;
+        }
+        let (clave, _) = linea.split_once(" =")?;
+        let es_nuestra = [SECCION, SECCION_REGISTRO].contains(&seccion);
+        (es_nuestra && !clave.contains(' ')).then_some((seccion, clave))
+    })
 }
 
 /// Lo escrito en el archivo, en una línea y sin caracteres que la consola obedezca.
@@ -381,13 +486,22 @@ pub struct ErrorDeConfiguracion {
 
 #[derive(Debug)]
 enum Problema {
+    ConOtroNombre(String),
     Ilegible(io::Error),
     NoEscribible(io::Error),
     Malformado(ErrorDeIni),
     SinDestino,
     SinPuerto,
-    FaltaSeccion,
-    FaltaClave(&'static str),
+    /// Quizá es esta otra.
+    FaltaSeccion(Option<String>),
+    FaltaClave {
+        clave: &'static str,
+        en_su_lugar: Option<String>,
+    },
+    CitasSinFin {
+        seccion: String,
+        clave: String,
+    },
     MalNombre {
         seccion: &'static str,
         nombre: String,
@@ -402,6 +516,12 @@ enum Problema {
 }
 
 impl ErrorDeConfiguracion {
+    /// No está ese archivo, pero sí otro que quizá es él.
+    fn con_otro_nombre(ruta: PathBuf, otro: String) -> ErrorDeConfiguracion {
+        let problema = Problema::ConOtroNombre(otro);
+        ErrorDeConfiguracion { ruta, problema }
+    }
+
     /// No hay Config.ini que diga adónde enviar.
     fn sin_destino(ruta: PathBuf) -> ErrorDeConfiguracion {
         let problema = Problema::SinDestino;
@@ -430,8 +550,14 @@ impl fmt::Display for ErrorDeConfiguracion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ruta = self.ruta.display();
         match &self.problema {
+            Problema::ConOtroNombre(otro) => write!(
+                f,
+                "no está «{ruta}», pero sí «{}»: si es ese, póngale el otro nombre (el Explorador oculta el .txt); si no, llévelo a otra carpeta",
+                visible(otro)
+            ),
             Problema::Ilegible(causa) => {
-                write!(f, "no se pudo leer «{ruta}»: {}", causa::explicar(causa))
+                let causa = causa::explicar_lectura(&self.ruta, causa);
+                write!(f, "no se pudo leer «{ruta}»: {causa}")
             }
             Problema::NoEscribible(causa) => {
                 write!(
@@ -442,7 +568,8 @@ impl fmt::Display for ErrorDeConfiguracion {
             }
             Problema::Malformado(ErrorDeIni::Malformado(detalle)) => write!(
                 f,
-                "no se entiende «{ruta}» ({detalle}); cada línea debe ser [Sección], Clave = valor, o un comentario que empiece por # o ;"
+                "no se entiende «{ruta}» ({}); cada línea debe ser [Sección], Clave = valor, o un comentario que empiece por # o ;",
+                visible(detalle)
             ),
             Problema::Malformado(ErrorDeIni::Repetido { nombre, linea }) => write!(
                 f,
@@ -456,18 +583,39 @@ impl fmt::Display for ErrorDeConfiguracion {
                 f,
                 "en «{ruta}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO"
             ),
-            Problema::FaltaSeccion => {
+            Problema::FaltaSeccion(None) => {
                 write!(
                     f,
                     "en «{ruta}» falta la sección [{SECCION}]; añada una línea [{SECCION}] y debajo Puerto y Directorio"
                 )
             }
-            Problema::FaltaClave(clave) => {
+            Problema::FaltaSeccion(Some(parecida)) => write!(
+                f,
+                "en «{ruta}» falta la sección [{SECCION}]; ¿es [{}]? Corrija su nombre",
+                visible(parecida)
+            ),
+            Problema::FaltaClave {
+                clave,
+                en_su_lugar: None,
+            } => {
                 write!(
                     f,
                     "en «{ruta}», sección [{SECCION}], falta la clave {clave}; añada una línea {clave} = valor"
                 )
             }
+            Problema::FaltaClave {
+                clave,
+                en_su_lugar: Some(otra),
+            } => write!(
+                f,
+                "en «{ruta}», sección [{SECCION}], falta la clave {clave}; ¿es {otra}? Corríjala o cámbiela de sitio"
+            ),
+            Problema::CitasSinFin { seccion, clave } => write!(
+                f,
+                "en «{ruta}», sección [{}], el valor de {} cita a otros con %(…)s sin acabar nunca; escríbalo entero",
+                visible(seccion),
+                visible(clave)
+            ),
             Problema::MalNombre {
                 seccion,
                 nombre,
@@ -483,11 +631,9 @@ impl fmt::Display for ErrorDeConfiguracion {
                 valor,
                 esperado,
             } => {
-                let remedio = if valor.contains('\n') {
-                    "; si la línea siguiente es otra clave, quite los espacios de su comienzo"
-                } else {
-                    ""
-                };
+                let remedio = dudas::remedio(valor)
+                    .map(|remedio| format!("; {remedio}"))
+                    .unwrap_or_default();
                 write!(
                     f,
                     "en «{ruta}», sección [{}], {} = «{}» no sirve; se esperaba: {esperado}{remedio}",

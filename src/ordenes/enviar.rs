@@ -343,8 +343,8 @@ impl fmt::Display for ErrorDeEnvio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorDeEnvio::Ilegible { ruta, causa } => {
-                let (ruta, causa) = (ruta.display(), causa::explicar(causa));
-                write!(f, "no se pudo leer «{ruta}»: {causa}")
+                let causa = causa::explicar_lectura(ruta, causa);
+                write!(f, "no se pudo leer «{}»: {causa}", ruta.display())
             }
             ErrorDeEnvio::Vacio { ruta } => {
                 let ruta = ruta.display();

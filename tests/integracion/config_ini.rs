@@ -67,6 +67,18 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
         ),
         ("[Servidor]\nPuerto = 1\n", &["falta la clave Directorio"]),
         (
+            "[Servdor]\nPuerto = 1\nDirectorio = x\n",
+            &["falta la sección [Servidor]; ¿es [Servdor]?"],
+        ),
+        (
+            "[Servidor]\nPuerot = 1\nDirectorio = x\n",
+            &["falta la clave Puerto; ¿es la línea «Puerot»?"],
+        ),
+        (
+            "[Servidor]\nPuerto = 1\n[Registro]\nDirectorio = x\n",
+            &["falta la clave Directorio; ¿es la línea «Directorio» de [Registro]?"],
+        ),
+        (
             "[Servidor]\nPuerto = 1\nDirectorio =\n",
             &["Directorio = «»", "ruta de una carpeta"],
         ),
@@ -80,7 +92,22 @@ fn un_valor_que_no_sirve_se_dice_con_archivo_seccion_clave_valor_y_lo_esperado()
         ),
         (
             "[Servidor]\nPuerto = 2575 ; HL7\nDirectorio = x\n",
-            &["Puerto = «2575 ; HL7»"],
+            &[
+                "Puerto = «2575 ; HL7»",
+                "; un comentario va en su propia línea",
+            ],
+        ),
+        (
+            "[Servidor]\nPuerto = \"2575\"\nDirectorio = x\n",
+            &["Puerto = «\"2575\"»", "; quite las comillas"],
+        ),
+        (
+            "[Servidor]\nPuerto = 1\nA = %(B)s\nB = %(A)s\nDirectorio = %(A)s\n",
+            &["el valor de Directorio cita a otros con %(…)s sin acabar nunca"],
+        ),
+        (
+            "[Servidor]\nPuerto = 1\nDirectorio = x\n[Equipos]\nA = %(B)s\nB = %(A)s\n",
+            &["[Equipos], el valor de A cita a otros"],
         ),
         (
             "Direccion = localhost",
@@ -141,6 +168,16 @@ fn una_linea_mal_escrita_o_repetida_se_dice_con_su_numero() {
             &["no se entiende", "(línea 1: falta el ])"],
         ),
         ("= valor", &["no se entiende", "(línea 4: falta la clave)"]),
+        (
+            "Sincronizar no",
+            &["no se entiende", "(línea 4: «Sincronizar no» no lleva =)"],
+        ),
+        (
+            "Puerto = 1\n[Servidor]\nDirectorio = x\n",
+            &[
+                "(línea 1: «Puerto = 1» está antes de la primera [Sección]; ponga encima la línea [Servidor])",
+            ],
+        ),
         ("Puerto = 1", &["está dos veces «Puerto»", "en la línea 4"]),
         (
             "Dirección = 127.0.0.1\nDIRECCIÓN = 127.0.0.1",
@@ -337,6 +374,8 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
                     carpeta: "".into(),
                     ..diario
                 }),
+                // La lista de equipos, vacía, se avisa.
+                avisos: Vec::new(),
                 ..configuracion
             }
         )
@@ -348,15 +387,129 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
 #[test]
 fn lo_que_nadie_lee_se_avisa() {
     let servidor = Servidor::con(
-        "MaxConexion = 3\nA = 10.0.0.1:9\nB = 10.0.0.1\n[Registro]\nNivle = 1\n[Registros]\nx = 1",
+        "MaxConexion = 3\nA = 10.0.0.1:9\nB = 10.0.0.1\nCarpeta = x\nNada = 1\n[Registro]\nNivle = 1\n[Registros]\nx = 1",
     );
-    servidor.esperar_linea("sobra la clave «MaxConexion» de [Servidor]: nadie la lee");
+    servidor.esperar_linea(
+        "sobra la clave «MaxConexion» de [Servidor] (¿quiso decir MaxConexiones?): nadie la lee",
+    );
     for clave in ["A", "B"] {
         servidor.esperar_linea(&format!("sobra la clave «{clave}» de [Servidor] (¿falta quitar el # de la línea [Equipos] o [Llamar]?): nadie la lee"));
     }
-    servidor.esperar_linea("sobra la clave «Nivle» de [Registro]");
-    servidor.esperar_linea("sobra la sección [Registros]");
     servidor.esperar_linea("la sección [Registro] no dice Carpeta, y sin ella no hay archivos");
+    servidor.esperar_linea("sobra la clave «Carpeta» de [Servidor] (¿es de [Registro]?): nadie");
+    servidor.esperar_linea("sobra la clave «Nada» de [Servidor]: nadie");
+    servidor.esperar_linea("sobra la clave «Nivle» de [Registro] (¿quiso decir Nivel?): nadie");
+    servidor.esperar_linea("sobra la sección [Registros] (¿quiso decir [Registro]?): nadie");
+}
+
+/// Arranca con esas claves, y dice esa duda, aquí y en la revisión.
+fn se_duda(claves: &str, duda: &str) {
+    let servidor = Servidor::con(claves);
+    let dicha = servidor.esperar_linea(duda);
+    assert!(dicha.contains(" AVISO en «"), "{dicha}");
+    servidor.conectar().entregar("1");
+    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    let revisado = String::from_utf8(salida.stdout).unwrap();
+    assert!(revisado.contains(duda), "«{duda}» no está en «{revisado}»");
+}
+
+#[test]
+fn un_valor_que_vale_pero_nadie_quiso_se_avisa_al_arrancar_y_al_revisar() {
+    for (claves, duda) in [
+        (
+            "EquiposPermitidos =",
+            "EquiposPermitidos de [Servidor] es «»: entran todos los equipos",
+        ),
+        (
+            "Directorio = %USERPROFILE%/m",
+            "Directorio de [Servidor] es «%USERPROFILE%/m»: «%USERPROFILE%» es parte del nombre",
+        ),
+        (
+            "Directorio = m ; carpeta",
+            "Directorio de [Servidor] es «m ; carpeta»: «; carpeta» es parte del nombre",
+        ),
+        (
+            "[Registro]\nCarpeta = ~/registro",
+            "Carpeta de [Registro] es «~/registro»: «~» es parte del nombre",
+        ),
+    ] {
+        se_duda(claves, duda);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn las_comillas_de_una_ruta_se_avisan_y_una_unidad_de_windows_se_rechaza() {
+    se_duda("Directorio = \"m n\"", "las comillas son parte del nombre");
+    comprobar_fallos(&[
+        (
+            "[Servidor]\nPuerto = 0\nDirectorio = C:\\HL7\\mensajes\n",
+            &[
+                "Directorio = «C:\\HL7\\mensajes» no sirve",
+                "son de Windows",
+            ],
+        ),
+        (
+            "[Registro]\nCarpeta = \\\\pc\\registro\n[Servidor]\nPuerto = 0\nDirectorio = m\n",
+            &["[Registro], Carpeta = ", "son de Windows"],
+        ),
+    ]);
+}
+
+#[cfg(windows)]
+#[test]
+fn las_comillas_de_una_ruta_se_rechazan_y_una_unidad_sin_barra_se_avisa() {
+    comprobar_fallos(&[(
+        "[Servidor]\nPuerto = 0\nDirectorio = \"C:\\HL7\\mis mensajes\"\n",
+        &[
+            "Directorio = «\"C:\\HL7\\mis mensajes\"» no sirve",
+            "; quite las comillas",
+        ],
+    )]);
+    let unidad = std::env::current_dir().unwrap().to_string_lossy()[..2].to_owned();
+    se_duda(
+        &format!("Directorio = {unidad}m"),
+        &format!(
+            "sin barra tras la unidad, la carpeta depende de desde dónde se arranque; escriba {unidad}\\m"
+        ),
+    );
+}
+
+#[test]
+fn un_config_ini_con_otro_nombre_se_dice_y_no_se_escribe_otro() {
+    let sin_mayuscula = if cfg!(unix) { "config.ini" } else { "Config" };
+    for nombre in ["Config.ini.txt", "Config.txt", sin_mayuscula] {
+        let carpeta = carpeta_nueva();
+        fs::write(
+            carpeta.join(nombre),
+            "[Servidor]\nPuerto = 0\nDirectorio = m\n",
+        )
+        .unwrap();
+        for argumentos in [
+            &[][..],
+            &["--revisar"],
+            &["--enviar"],
+            &["--config", "Config.ini"],
+        ] {
+            let (dicho, codigo) = fallo(&carpeta, argumentos);
+            assert_eq!(codigo, Some(2), "{dicho}");
+            let esperado = format!("Config.ini», pero sí «{nombre}»: si es ese");
+            assert!(
+                dicho.contains(&esperado),
+                "«{esperado}» no está en «{dicho}»"
+            );
+        }
+        assert_eq!(fs::read_dir(&carpeta).unwrap().count(), 1);
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+}
+
+#[test]
+fn junto_a_config_ini_otro_que_nadie_lee_se_avisa() {
+    let carpeta = carpeta_nueva();
+    fs::write(carpeta.join("Config.ini.txt"), "").unwrap();
+    let servidor = Servidor::en(carpeta, "");
+    servidor.esperar_linea("Config.ini» hay «Config.ini.txt», que nadie lee");
 }
 
 #[test]

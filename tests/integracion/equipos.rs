@@ -72,12 +72,13 @@ fn un_mismo_nombre_en_equipos_y_en_llamar_es_el_mismo_equipo() {
 #[test]
 fn lo_que_no_puede_estar_en_la_seccion_de_un_equipo_se_avisa_con_lo_que_hay_que_hacer() {
     let servidor = Servidor::con(&format!(
-        "{EQUIPOS}[Química]\nDireccion = 1\nCodigoAcusse = CA\n[Quimca]\nAcuse = clasico\n"
+        "{EQUIPOS}[Química]\nDireccion = 1\nCodigoAcusse = CA\n[Quimca]\nAcuse = clasico\n[Gasometría]\n"
     ));
     servidor.esperar_linea("sobra la clave «Direccion» de [Química] (vale para todos los equipos: solo puede estar en [Servidor])");
-    servidor.esperar_linea("sobra la clave «CodigoAcusse» de [Química]: nadie la lee");
+    servidor.esperar_linea("«CodigoAcusse» de [Química] (¿quiso decir CodigoAcuse?): nadie la lee");
+    servidor.esperar_linea("sobra la sección [Quimca] (¿quiso decir [Química]?)");
     servidor.esperar_linea(
-        "sobra la sección [Quimca] (ningún equipo de [Equipos] ni de [Llamar] se llama así)",
+        "sobra la sección [Gasometría] (ningún equipo de [Equipos] ni de [Llamar] se llama así)",
     );
 }
 

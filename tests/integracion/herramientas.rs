@@ -125,11 +125,15 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
         ),
         (
             &["--enviar", ".", "--a", &destino],
-            if cfg!(windows) {
-                "no se pudo leer «.»: no hay permiso"
-            } else {
-                "no se pudo leer «.»: es una carpeta, no un archivo; corrija la ruta"
-            },
+            "no se pudo leer «.»: es una carpeta, no un archivo; corrija la ruta",
+        ),
+        (
+            &["--enviar", "m*.hl7", "--a", &destino],
+            "no se pudo leer «m*.hl7»: los comodines * y ? no valen; escriba el nombre de cada archivo",
+        ),
+        (
+            &["--enviar", &destino],
+            &format!("no es un archivo; si es adónde se envía, escriba --a {destino}"),
         ),
         (
             &["--enviar", "--a", &nombre_imposible],
@@ -305,7 +309,10 @@ fn una_carpeta_no_vale_de_configuracion() {
     let (dicho, bien) = ordenar(&carpeta, &["--config", "."]);
     assert!(!bien, "{dicho}");
     assert!(dicho.contains("no se pudo leer «"), "{dicho}");
-    assert!(!dicho.contains("os error"), "{dicho}");
+    assert!(
+        dicho.contains("»: es una carpeta, no un archivo"),
+        "{dicho}"
+    );
     fs::remove_dir_all(carpeta).unwrap();
 }
 
