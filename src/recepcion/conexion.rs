@@ -343,6 +343,7 @@ impl Conversacion<'_> {
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
         self.contestar(&contestacion.bytes, recibido.con_trama);
+        self.recepcion.totales.consulta(&self.equipo.quien);
         Some(Contestado::Negada(contestacion.tipo))
     }
 

@@ -39,20 +39,15 @@ pub(super) fn mantener(
                 info!("Conexión Establecida con {quien}");
                 avisado = None;
                 let comienzo = Instant::now();
-                match catch_unwind(AssertUnwindSafe(|| atender(&canal, equipo))) {
-                    Ok(Ok(())) => {
-                        avisar!(warn, equipo; "{quien}: se cerró la conexión; se le vuelve a llamar");
-                    }
-                    Ok(Err(error)) => {
-                        let causa = causa::explicar(&error);
-                        avisar!(warn, equipo; "{quien}: se perdió la conexión: {causa}; se le vuelve a llamar");
-                    }
-                    // El pánico ya se dijo.
-                    Err(_) => {}
+                let acabada = catch_unwind(AssertUnwindSafe(|| atender(&canal, equipo)));
+                let entrego = ultimo(equipo) > Some(comienzo);
+                // Un pánico ya se dijo.
+                if let Ok(acabada) = acabada {
+                    decir_el_fin(equipo, acabada, entrego);
                 }
                 // Una conexión que dura o que entrega algo merece otra enseguida; una que se cae al
                 // nacer, no.
-                if comienzo.elapsed() > pausa || ultimo(equipo) > Some(comienzo) {
+                if comienzo.elapsed() > pausa || entrego {
                     pausa = PAUSA_MINIMA;
                 }
             }
@@ -67,5 +62,19 @@ pub(super) fn mantener(
         }
         thread::sleep(pausa);
         pausa = PAUSA_MAXIMA.min(pausa * 2);
+    }
+}
+
+/// Muchos equipos entregan y cuelgan: eso no es un fallo, y un aviso por resultado taparía los demás.
+fn decir_el_fin(equipo: &Equipo, acabada: io::Result<()>, entrego: bool) {
+    let quien = equipo.con_direccion();
+    let fin = match acabada {
+        Ok(()) => "se cerró la conexión".to_owned(),
+        Err(error) => format!("se perdió la conexión: {}", causa::explicar(&error)),
+    };
+    if entrego {
+        avisar!(info, equipo; "{quien}: {fin}; se le vuelve a llamar");
+    } else {
+        avisar!(warn, equipo; "{quien}: {fin}; se le vuelve a llamar");
     }
 }

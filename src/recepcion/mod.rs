@@ -16,6 +16,7 @@ use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use chrono::Local;
 use log::{error, info, warn};
@@ -41,11 +42,18 @@ impl Recepcion {
     /// Una recepción en ese almacén de lo que envíen esos equipos y cualquier otro.
     #[must_use]
     pub fn new(almacen: Almacen, equipos: &Equipos, parada: Arc<Parada>) -> Recepcion {
+        let nombrados = equipos.nombrados.iter();
         Recepcion {
             almacen,
-            totales: Totales::default(),
+            totales: Totales::new(
+                nombrados
+                    .clone()
+                    .map(|equipo| (equipo.nombre.clone(), equipo.trato.silencio)),
+                equipos.comun.silencio,
+                (Local::now().naive_local(), Instant::now()),
+            ),
             parada,
-            ancho_de_equipo: equipo::ancho(equipos.nombrados.iter().map(|e| e.nombre.as_str())),
+            ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
         }
     }
 
@@ -68,7 +76,10 @@ impl Recepcion {
         self: &Arc<Recepcion>,
     ) -> impl Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static {
         let recepcion = Arc::clone(self);
-        move |canal, equipo| conexion::atender(canal, equipo, &recepcion)
+        move |canal, equipo| {
+            let _conectado = recepcion.totales.conectar(&equipo.quien);
+            conexion::atender(canal, equipo, &recepcion)
+        }
     }
 
     /// Llama a esos equipos, cada uno en su hilo.

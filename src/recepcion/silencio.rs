@@ -18,6 +18,47 @@ pub struct AvisoDeSilencio {
     pub horas: Horas,
 }
 
+impl AvisoDeSilencio {
+    /// No se avisa nunca.
+    pub(super) const NUNCA: AvisoDeSilencio = AvisoDeSilencio {
+        tras: None,
+        horas: Horas::TODAS,
+    };
+}
+
+/// Lo que lleva callado un equipo, de una mirada a otra.
+#[derive(Debug, Default)]
+pub(super) struct Callado {
+    /// Lo que cuenta: fuera de las horas del aviso no crece.
+    contado: Duration,
+    dicho: bool,
+}
+
+impl Callado {
+    /// Ha llegado un mensaje.
+    pub(super) fn romper(&mut self) {
+        self.contado = Duration::ZERO;
+    }
+
+    /// Pasa otro rato, a esa hora. `Some` si hay algo que decir y no se dijo: que calla, o que ya no.
+    pub(super) fn mirar(
+        &mut self,
+        aviso: AvisoDeSilencio,
+        rato: Duration,
+        hora: NaiveTime,
+    ) -> Option<bool> {
+        let tras = aviso.tras?;
+        if aviso.horas.contienen(hora) {
+            self.contado += rato;
+        }
+        let calla = self.contado >= tras;
+        (calla != self.dicho).then(|| {
+            self.dicho = calla;
+            calla
+        })
+    }
+}
+
 /// Las horas del día desde una hasta otra, que puede ser del día siguiente.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Horas {

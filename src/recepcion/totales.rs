@@ -11,11 +11,16 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
-use crate::recepcion::equipo;
+use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 
 /// Cuántos equipos se cuentan uno por uno; los demás, juntos: a la red puede conectarse cualquiera.
 const MAX_EQUIPOS: usize = 1000;
 const LOS_DEMAS: &str = "los demás";
+/// Lo que ocupa en la tabla el nombre de un equipo, si ninguno es más largo.
+const ANCHO_DE_EQUIPO: usize = "255.255.255.255".len();
+
+/// Una hora, y el mismo instante en el reloj monótono.
+type Cuando = (NaiveDateTime, Instant);
 
 /// Qué fue de un mensaje.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,25 +34,53 @@ pub(super) enum Destino {
 }
 
 /// Las cuentas de todos los equipos, que comparten todas las conversaciones.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Totales {
     cuentas: Mutex<Cuentas>,
+    arranque: Cuando,
     contestados: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cuentas {
     equipos: BTreeMap<String, Cuenta>,
+    /// Cuándo se avisa de que calla un equipo sin nombre.
+    aviso: AvisoDeSilencio,
+    /// Cuándo se miraron los silencios.
+    mirado: Instant,
     /// Lo que ya dijeron tablas anteriores.
     anterior: Suma,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cuenta {
     /// Desde la última tabla.
     suma: Suma,
-    ultimo: Option<(NaiveDateTime, Instant)>,
-    callado: bool,
+    ultimo: Option<Cuando>,
+    /// Cuántas conexiones suyas hay.
+    conexiones: usize,
+    /// Tiene nombre: está en la tabla y se vigila desde el arranque, envíe o no.
+    con_nombre: bool,
+    aviso: AvisoDeSilencio,
+    callado: Callado,
+}
+
+impl Cuenta {
+    fn new(con_nombre: bool, aviso: AvisoDeSilencio) -> Cuenta {
+        Cuenta {
+            suma: Suma::default(),
+            ultimo: None,
+            conexiones: 0,
+            con_nombre,
+            aviso,
+            callado: Callado::default(),
+        }
+    }
+
+    /// Un desconocido que aún no ha entregado nada no sale en ninguna tabla.
+    fn se_dice(&self) -> bool {
+        self.con_nombre || self.ultimo.is_some() || self.suma.apartados > 0
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -57,6 +90,7 @@ struct Suma {
     fallidos: u64,
     rechazados: u64,
     apartados: u64,
+    consultas: u64,
     mas_lento: Duration,
 }
 
@@ -67,30 +101,69 @@ impl AddAssign for Suma {
         self.fallidos += otra.fallidos;
         self.rechazados += otra.rechazados;
         self.apartados += otra.apartados;
+        self.consultas += otra.consultas;
         self.mas_lento = self.mas_lento.max(otra.mas_lento);
     }
 }
 
-/// Un equipo que enviaba y ha callado, o que callaba y ha vuelto a enviar.
+/// Un equipo que ha callado, o que callaba y ha vuelto a enviar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Silencio {
-    /// No envía desde esa hora.
-    Calla(NaiveDateTime),
+    /// No envía desde hace tanto.
+    Calla {
+        /// Cuándo fue su último mensaje; `None`: ninguno desde que arrancó el programa.
+        ultimo: Option<NaiveDateTime>,
+        /// Cuánto hace de eso.
+        hace: Duration,
+        /// Si su conexión está abierta.
+        conectado: bool,
+    },
     /// Envió a esa hora.
     Vuelve(NaiveDateTime),
 }
 
+/// Una conexión con un equipo; al soltarla, se ha cerrado.
+#[derive(Debug)]
+pub(super) struct Conectado<'a> {
+    totales: &'a Totales,
+    equipo: String,
+}
+
 impl Totales {
+    /// Las cuentas a cero, a la hora del arranque: las de los equipos con nombre, cada uno con su aviso,
+    /// y las de los que lleguen, con el suyo.
+    pub(super) fn new(
+        nombrados: impl Iterator<Item = (String, AvisoDeSilencio)>,
+        aviso: AvisoDeSilencio,
+        arranque: Cuando,
+    ) -> Totales {
+        let nombrados = nombrados.map(|(equipo, aviso)| (equipo, Cuenta::new(true, aviso)));
+        Totales {
+            cuentas: Mutex::new(Cuentas {
+                equipos: nombrados.collect(),
+                aviso,
+                mirado: arranque.1,
+                anterior: Suma::default(),
+            }),
+            arranque,
+            contestados: AtomicU64::default(),
+        }
+    }
+
+    /// Una conexión más con `equipo`.
+    pub(super) fn conectar(&self, equipo: &str) -> Conectado<'_> {
+        let equipo = self.anotar(equipo, |cuenta| cuenta.conexiones += 1);
+        Conectado {
+            totales: self,
+            equipo,
+        }
+    }
+
     /// Un mensaje más de `equipo`, de esa longitud en bytes, que se tuvo entero a esa hora.
-    pub(super) fn recibido(
-        &self,
-        equipo: &str,
-        longitud: usize,
-        destino: Destino,
-        (hora, instante): (NaiveDateTime, Instant),
-    ) {
+    pub(super) fn recibido(&self, equipo: &str, longitud: usize, destino: Destino, cuando: Cuando) {
         self.anotar(equipo, |cuenta| {
-            cuenta.ultimo = Some((hora, instante));
+            cuenta.ultimo = Some(cuando);
+            cuenta.callado.romper();
             match destino {
                 Destino::Guardado(tardo) => {
                     cuenta.suma.guardados += 1;
@@ -108,6 +181,11 @@ impl Totales {
         self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
     }
 
+    /// Una consulta más de `equipo`, ya recibida, a la que se contestó que no hay nada pendiente.
+    pub(super) fn consulta(&self, equipo: &str) {
+        self.anotar(equipo, |cuenta| cuenta.suma.consultas += 1);
+    }
+
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
     #[must_use]
     pub(super) fn ultimo(&self, equipo: &str) -> Option<Instant> {
@@ -122,26 +200,32 @@ impl Totales {
     }
 
     /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado; vacía si
-    /// ninguno ha enviado nada desde el arranque.
+    /// ninguno tiene nombre ni ha enviado nada desde el arranque.
     pub(super) fn tabla(&self) -> Vec<String> {
         let mut cuentas = self.tomar();
-        let Cuentas { equipos, anterior } = &mut *cuentas;
-        if equipos.is_empty() {
+        let Cuentas {
+            equipos, anterior, ..
+        } = &mut *cuentas;
+        let dichos = || equipos.iter().filter(|(_, cuenta)| cuenta.se_dice());
+        if dichos().next().is_none() {
             return Vec::new();
         }
-        let ancho = equipo::ancho(equipos.keys().map(String::as_str));
+        let ancho = dichos()
+            .map(|(equipo, _)| equipo.chars().count())
+            .fold(ANCHO_DE_EQUIPO, usize::max);
         let mut lineas = vec![format!(
-            "{:<ancho$} {:>9} {:>11} {:>10} {:>9} {:>11}  {:<11} {:>9}",
+            "{:<ancho$} {:>9} {:>8} {:>10} {:>9} {:>9} {:>11} {:<11} {:>9}",
             "equipo",
             "guardados",
-            "sin guardar",
+            "fallidos",
             "rechazados",
             "apartados",
+            "consultas",
             "bytes",
             "último",
             "más lento"
         )];
-        for (equipo, cuenta) in equipos {
+        for (equipo, cuenta) in equipos.iter_mut().filter(|(_, cuenta)| cuenta.se_dice()) {
             let suma = std::mem::take(&mut cuenta.suma);
             let ultimo = match cuenta.ultimo {
                 Some((hora, _)) => hora.format("%d/%m %H:%M").to_string(),
@@ -151,52 +235,85 @@ impl Totales {
                 0 => "—".to_owned(),
                 _ => format!("{} ms", suma.mas_lento.as_millis()),
             };
+            let Suma {
+                guardados,
+                fallidos,
+                rechazados,
+                apartados,
+                consultas,
+                bytes,
+                ..
+            } = suma;
             lineas.push(format!(
-                "{equipo:<ancho$} {:>9} {:>11} {:>10} {:>9} {:>11}  {ultimo:<11} {mas_lento:>9}",
-                suma.guardados, suma.fallidos, suma.rechazados, suma.apartados, suma.bytes,
+                "{equipo:<ancho$} {guardados:>9} {fallidos:>8} {rechazados:>10} {apartados:>9} {consultas:>9} {bytes:>11} {ultimo:<11} {mas_lento:>9}",
             ));
             *anterior += suma;
         }
         lineas
     }
 
-    /// Los equipos que enviaban y no envían desde hace `limite`, y los que han vuelto; cada cosa se
-    /// dice una vez.
-    pub(super) fn silencios(&self, limite: Duration, ahora: Instant) -> Vec<(String, Silencio)> {
+    /// Los equipos que han callado más de lo que su aviso admite, y los que han vuelto; cada cosa se
+    /// dice una vez. De un equipo sin nombre se espera algo desde que envía.
+    pub(super) fn silencios(&self, (hora, ahora): Cuando) -> Vec<(String, Silencio)> {
+        let mut cuentas = self.tomar();
+        let rato = ahora.saturating_duration_since(cuentas.mirado);
+        cuentas.mirado = ahora;
         let mut novedades = Vec::new();
-        for (equipo, cuenta) in &mut self.tomar().equipos {
-            let Some((hora, instante)) = cuenta.ultimo else {
+        for (equipo, cuenta) in &mut cuentas.equipos {
+            if !cuenta.con_nombre && cuenta.ultimo.is_none() {
                 continue;
-            };
-            let callado = ahora.saturating_duration_since(instante) >= limite;
-            if callado != cuenta.callado {
-                cuenta.callado = callado;
-                let novedad = if callado {
-                    Silencio::Calla(hora)
-                } else {
-                    Silencio::Vuelve(hora)
-                };
-                novedades.push((equipo.clone(), novedad));
             }
+            let (_, desde) = cuenta.ultimo.unwrap_or(self.arranque);
+            let hace = ahora.saturating_duration_since(desde);
+            let ultimo = cuenta.ultimo.map(|(hora, _)| hora);
+            let novedad = cuenta
+                .callado
+                .mirar(cuenta.aviso, rato.min(hace), hora.time());
+            let silencio = match (novedad, ultimo) {
+                (Some(true), _) => Silencio::Calla {
+                    ultimo,
+                    hace,
+                    conectado: cuenta.conexiones > 0,
+                },
+                (Some(false), Some(ultimo)) => Silencio::Vuelve(ultimo),
+                (Some(false) | None, _) => continue,
+            };
+            novedades.push((equipo.clone(), silencio));
         }
         novedades
     }
 
-    fn anotar(&self, equipo: &str, anotacion: impl FnOnce(&mut Cuenta)) {
-        let equipos = &mut self.tomar().equipos;
-        if let Some(cuenta) = equipos.get_mut(equipo) {
-            return anotacion(cuenta);
-        }
-        let equipo = if equipos.len() < MAX_EQUIPOS {
-            equipo
+    /// Anota algo en la cuenta de `equipo`; devuelve en cuál fue.
+    fn anotar(&self, equipo: &str, anotacion: impl FnOnce(&mut Cuenta)) -> String {
+        let mut cuentas = self.tomar();
+        let Cuentas { equipos, aviso, .. } = &mut *cuentas;
+        let hay_sitio = equipos.len() < MAX_EQUIPOS || equipos.contains_key(equipo);
+        // De un montón de desconocidos no se espera nada.
+        let (equipo, aviso) = if hay_sitio {
+            (equipo, *aviso)
         } else {
-            LOS_DEMAS
+            (LOS_DEMAS, AvisoDeSilencio::NUNCA)
         };
-        anotacion(equipos.entry(equipo.to_owned()).or_default());
+        let cuenta = equipos.entry(equipo.to_owned());
+        anotacion(cuenta.or_insert_with(|| Cuenta::new(false, aviso)));
+        equipo.to_owned()
     }
 
     fn tomar(&self) -> MutexGuard<'_, Cuentas> {
         self.cuentas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Conectado<'_> {
+    fn drop(&mut self) {
+        let equipos = &mut self.totales.tomar().equipos;
+        if let Some(cuenta) = equipos.get_mut(&self.equipo) {
+            cuenta.conexiones = cuenta.conexiones.saturating_sub(1);
+            // Un explorador de puertos no deja nada: a la red puede conectarse cualquiera.
+            if cuenta.conexiones == 0 && !cuenta.se_dice() {
+                equipos.remove(&self.equipo);
+            }
+        }
     }
 }
 
@@ -219,6 +336,7 @@ impl fmt::Display for Totales {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recepcion::silencio::Horas;
 
     fn a_las(minuto: u64) -> (NaiveDateTime, Instant) {
         static ARRANQUE: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -234,34 +352,56 @@ mod tests {
         Destino::Guardado(Duration::from_millis(ms))
     }
 
+    fn aviso(minutos: u64, horas: &str) -> AvisoDeSilencio {
+        AvisoDeSilencio {
+            tras: Some(Duration::from_mins(minutos)),
+            horas: Horas::leer(horas).unwrap(),
+        }
+    }
+
+    fn totales_con(nombrados: &[(&str, AvisoDeSilencio)], comun: AvisoDeSilencio) -> Totales {
+        let nombrados = nombrados
+            .iter()
+            .map(|(nombre, aviso)| ((*nombre).to_owned(), *aviso));
+        Totales::new(nombrados, comun, a_las(0))
+    }
+
+    fn sin_nombres() -> Totales {
+        totales_con(&[], AvisoDeSilencio::NUNCA)
+    }
+
+    fn sin_columnas(lineas: &[String]) -> Vec<String> {
+        let palabras = |linea: &String| linea.split_whitespace().collect::<Vec<_>>().join(" ");
+        lineas.iter().map(palabras).collect()
+    }
+
     #[test]
     fn cada_tabla_dice_lo_recibido_desde_la_anterior_y_el_total_lo_suma_todo() {
-        let totales = Totales::default();
+        let totales = sin_nombres();
         assert!(totales.tabla().is_empty());
         totales.recibido("BC-20", 100, guardado(3), a_las(0));
         totales.recibido("BC-20", 50, guardado(12), a_las(1));
+        totales.consulta("BC-20");
         totales.recibido("BC-20", 7, Destino::Rechazado, a_las(2));
         totales.apartado("BC-20");
         totales.recibido("10.0.0.9", 1, Destino::Fallido, a_las(3));
-        let esperadas = [
-            "equipo guardados sin guardar rechazados apartados bytes último más lento",
-            "10.0.0.9 0 1 0 0 0 12/09 09:03 —",
-            "BC-20 2 0 1 1 150 12/09 09:02 12 ms",
-        ];
-        let sin_columnas = |lineas: Vec<String>| -> Vec<String> {
-            let palabras = |linea: &String| linea.split_whitespace().collect::<Vec<_>>().join(" ");
-            lineas.iter().map(palabras).collect()
-        };
         let tabla = totales.tabla();
         let anchos: Vec<_> = tabla.iter().map(|linea| linea.chars().count()).collect();
         assert!(anchos.iter().all(|ancho| *ancho == anchos[0]), "{anchos:?}");
-        assert_eq!(sin_columnas(tabla), esperadas);
+        assert_eq!(
+            sin_columnas(&tabla),
+            [
+                "equipo guardados fallidos rechazados apartados consultas bytes último más lento",
+                "10.0.0.9 0 1 0 0 0 0 12/09 09:03 —",
+                "BC-20 2 0 1 1 1 150 12/09 09:02 12 ms",
+            ]
+        );
         totales.recibido("BC-20", 1, guardado(1), a_las(4));
         assert_eq!(
-            sin_columnas(totales.tabla())[1..],
+            sin_columnas(&totales.tabla())[1..],
             [
-                "10.0.0.9 0 0 0 0 0 12/09 09:03 —",
-                "BC-20 1 0 0 0 1 12/09 09:04 1 ms",
+                "10.0.0.9 0 0 0 0 0 0 12/09 09:03 —",
+                "BC-20 1 0 0 0 0 1 12/09 09:04 1 ms",
             ]
         );
         assert_eq!(
@@ -271,34 +411,113 @@ mod tests {
     }
 
     #[test]
+    fn un_equipo_con_nombre_esta_en_la_tabla_aunque_no_envie_y_cabe_en_119_columnas() {
+        const ENCABEZADO: usize = "09:00:00.000 INFO  ".len();
+        let totales = totales_con(
+            &[("dieciséis letras", aviso(1, "0-24"))],
+            AvisoDeSilencio::NUNCA,
+        );
+        drop(totales.conectar("un explorador"));
+        let tabla = totales.tabla();
+        assert_eq!(
+            sin_columnas(&tabla)[1..],
+            ["dieciséis letras 0 0 0 0 0 0 ninguno —"]
+        );
+        assert!(ENCABEZADO + tabla[0].chars().count() <= 119, "{tabla:?}");
+    }
+
+    #[test]
     fn un_equipo_que_calla_se_dice_una_vez_y_otra_cuando_vuelve() {
-        let totales = Totales::default();
-        let limite = Duration::from_mins(10);
-        let silencios = |minuto| totales.silencios(limite, a_las(minuto).1);
+        let totales = totales_con(&[], aviso(10, "0-24"));
+        let silencios = |minuto| totales.silencios(a_las(minuto));
         totales.apartado("quien nunca envió un mensaje");
         assert_eq!(silencios(60), []);
-        totales.recibido("BC-20", 1, guardado(1), a_las(60));
-        assert_eq!(silencios(69), []);
-        assert_eq!(
-            silencios(70),
-            [("BC-20".to_owned(), Silencio::Calla(a_las(60).0))]
-        );
+        totales.recibido("BC-20", 1, guardado(1), a_las(65));
+        assert_eq!(silencios(74), []);
+        let calla = Silencio::Calla {
+            ultimo: Some(a_las(65).0),
+            hace: Duration::from_mins(10),
+            conectado: false,
+        };
+        assert_eq!(silencios(75), [("BC-20".to_owned(), calla)]);
         assert_eq!(silencios(500), []);
         totales.recibido("BC-20", 1, guardado(1), a_las(501));
-        assert_eq!(
-            silencios(502),
-            [("BC-20".to_owned(), Silencio::Vuelve(a_las(501).0))]
-        );
+        let vuelve = Silencio::Vuelve(a_las(501).0);
+        assert_eq!(silencios(502), [("BC-20".to_owned(), vuelve)]);
         assert_eq!(silencios(503), []);
     }
 
     #[test]
-    fn los_equipos_que_se_cuentan_por_separado_estan_acotados() {
-        let totales = Totales::default();
+    fn de_un_equipo_con_nombre_se_espera_algo_desde_el_arranque_y_se_sabe_si_esta_conectado() {
+        let nombrados = [
+            ("A", aviso(10, "0-24")),
+            ("B", aviso(20, "0-24")),
+            ("C", AvisoDeSilencio::NUNCA),
+        ];
+        let totales = totales_con(&nombrados, AvisoDeSilencio::NUNCA);
+        let calla = |equipo: &str, minutos, conectado| {
+            let hace = Duration::from_mins(minutos);
+            let silencio = Silencio::Calla {
+                ultimo: None,
+                hace,
+                conectado,
+            };
+            (equipo.to_owned(), silencio)
+        };
+        let primera = totales.conectar("B");
+        let segunda = totales.conectar("B");
+        drop(primera);
+        assert_eq!(totales.silencios(a_las(9)), []);
+        assert_eq!(totales.silencios(a_las(10)), [calla("A", 10, false)]);
+        assert_eq!(totales.silencios(a_las(20)), [calla("B", 20, true)]);
+        drop(segunda);
+        assert_eq!(totales.silencios(a_las(5000)), []);
+    }
+
+    #[test]
+    fn fuera_de_sus_horas_el_silencio_no_cuenta() {
+        // El arranque es a las 9.
+        let totales = totales_con(&[("A", aviso(60, "7-20"))], AvisoDeSilencio::NUNCA);
+        // Lo que se dice en esa hora, con una mirada cada cinco minutos.
+        let dicho = |hora: u64| -> usize {
+            let minutos = (0..60).step_by(5).map(|minuto| (hora - 9) * 60 + minuto);
+            minutos
+                .map(|minuto| totales.silencios(a_las(minuto)).len())
+                .sum()
+        };
+        totales.recibido("A", 1, guardado(1), a_las(10 * 60 + 45));
+        assert_eq!(
+            (10..=30).map(dicho).sum::<usize>(),
+            0,
+            "de las 19:45 a las 6:30"
+        );
+        assert_eq!(dicho(24 + 7), 1, "a las 7:45 lleva 15 y 45 minutos");
+        assert_eq!((24 + 8..72).map(dicho).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn los_equipos_que_se_cuentan_por_separado_estan_acotados_y_los_que_tienen_nombre_lo_estan_siempre()
+     {
+        let totales = totales_con(&[("BC-20", aviso(1, "0-24"))], AvisoDeSilencio::NUNCA);
         for numero in 0..2 * MAX_EQUIPOS {
             totales.recibido(&numero.to_string(), 1, guardado(1), a_las(0));
         }
+        totales.recibido("BC-20", 1, guardado(1), a_las(0));
         assert_eq!(totales.tomar().equipos.len(), MAX_EQUIPOS + 1);
-        assert!(totales.to_string().starts_with("mensajes guardados: 2000 "));
+        assert_eq!(totales.tomar().equipos["BC-20"].suma.guardados, 1);
+        assert!(totales.to_string().starts_with("mensajes guardados: 2001 "));
+    }
+
+    #[test]
+    fn quien_conecta_y_no_entrega_nada_no_deja_cuenta() {
+        let totales = sin_nombres();
+        let conectados: Vec<_> = (0..2 * MAX_EQUIPOS)
+            .map(|numero| totales.conectar(&numero.to_string()))
+            .collect();
+        totales.recibido("7", 1, guardado(1), a_las(0));
+        drop(conectados);
+        let cuentas = totales.tomar();
+        assert_eq!(cuentas.equipos.keys().collect::<Vec<_>>(), ["7"]);
+        assert_eq!(cuentas.equipos["7"].conexiones, 0);
     }
 }

@@ -25,8 +25,6 @@ pub(crate) const MIB: u64 = 1024 * 1024;
 /// De qué hay que avisar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vigilancia {
-    /// Clave `AvisoSilencioMin`; `None`: el silencio no se avisa.
-    pub silencio: Option<Duration>,
     /// Clave `EspacioMinimoMiB`; con 0 no se avisa.
     pub espacio_minimo_mib: u64,
 }
@@ -103,23 +101,13 @@ impl Turno {
             // Si la carpeta no está, lo dirá el primer mensaje que no se pueda guardar.
             Err(error) => debug!("espacio libre: {}", causa::explicar(&error)),
         }
-        for (nivel, dicho) in self.silencios(totales, ahora) {
+        for (equipo, silencio) in totales.silencios((Local::now().naive_local(), ahora)) {
+            let (nivel, dicho) = en_palabras(&equipo, &silencio);
             log!(nivel, "{dicho}");
         }
         if let Some(acabado) = self.acabar_dia(Local::now().date_naive()) {
             decir_tabla(totales, acabado);
         }
-    }
-
-    /// Qué equipos callan ahora y cuáles han vuelto, si hay que avisar de ello.
-    fn silencios(&self, totales: &Totales, ahora: Instant) -> Vec<(Level, String)> {
-        let Some(limite) = self.vigilancia.silencio else {
-            return Vec::new();
-        };
-        let novedades = totales.silencios(limite, ahora).into_iter();
-        novedades
-            .map(|(equipo, silencio)| en_palabras(&equipo, &silencio, limite))
-            .collect()
     }
 
     fn hay_que_avisar_del_espacio(&mut self, libres_mib: u64, ahora: Instant) -> bool {
@@ -147,35 +135,47 @@ pub(crate) fn poco_espacio(carpeta: &Path, libres_mib: u64, minimo_mib: u64) -> 
     )
 }
 
-fn en_palabras(equipo: &str, silencio: &Silencio, limite: Duration) -> (Level, String) {
-    let hora = |hora: &NaiveDateTime| hora.format("%d/%m %H:%M").to_string();
+fn en_palabras(equipo: &str, silencio: &Silencio) -> (Level, String) {
+    let dia_y_hora = |hora: &NaiveDateTime| hora.format("%d/%m %H:%M").to_string();
     match silencio {
-        Silencio::Calla(ultimo) => (
-            Level::Warn,
-            format!(
-                "{equipo}: no envía nada desde hace {} min (desde el {}); si debería, revise el equipo y su cable",
-                limite.as_secs() / 60,
-                hora(ultimo)
-            ),
-        ),
-        Silencio::Vuelve(ultimo) => (
-            Level::Info,
-            format!("{equipo}: vuelve a enviar (el {})", hora(ultimo)),
-        ),
+        Silencio::Vuelve(ultimo) => {
+            let ultimo = dia_y_hora(ultimo);
+            (
+                Level::Info,
+                format!("{equipo}: vuelve a enviar (el {ultimo})"),
+            )
+        }
+        Silencio::Calla {
+            ultimo,
+            hace,
+            conectado,
+        } => {
+            let desde = match ultimo {
+                Some(ultimo) => format!("el {}", dia_y_hora(ultimo)),
+                None => "que arrancó el programa".to_owned(),
+            };
+            let minutos = hace.as_secs() / 60;
+            let dicho = if *conectado {
+                format!(
+                    "{equipo}: conectado, sin mensajes desde {desde} (hace {minutos} min); si debería enviar, revise en el equipo el envío al LIS"
+                )
+            } else {
+                format!(
+                    "{equipo}: no envía nada desde hace {minutos} min (desde {desde}); si debería, revise el equipo y su cable"
+                )
+            };
+            (Level::Warn, dicho)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recepcion::totales::Destino;
 
     fn turno(espacio_minimo_mib: u64) -> Turno {
         Turno {
-            vigilancia: Vigilancia {
-                silencio: None,
-                espacio_minimo_mib,
-            },
+            vigilancia: Vigilancia { espacio_minimo_mib },
             dia: NaiveDate::from_ymd_opt(2026, 9, 12).unwrap(),
             espacio_avisado: None,
         }
@@ -202,34 +202,44 @@ mod tests {
     }
 
     #[test]
-    fn de_un_equipo_que_calla_se_avisa_y_cuando_vuelve_se_informa() {
-        let totales = Totales::default();
-        let comienzo = Instant::now();
+    fn de_un_equipo_que_calla_se_avisa_si_esta_conectado_y_desde_cuando_y_cuando_vuelve_se_informa()
+    {
         let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
-        let entregar = |minuto: u32| {
-            let instante = comienzo + Duration::from_mins(minuto.into());
-            let hora = dia.and_hms_opt(9, minuto, 0).unwrap();
-            totales.recibido("BC-20", 1, Destino::Rechazado, (hora, instante));
+        let hora = dia.and_hms_opt(9, 0, 0).unwrap();
+        let calla = |ultimo, conectado| Silencio::Calla {
+            ultimo,
+            hace: Duration::from_secs(30 * 60 + 4),
+            conectado,
         };
-        let mut turno = turno(0);
-        entregar(0);
-        let minutos = |minuto| comienzo + Duration::from_mins(minuto);
-        assert_eq!(turno.silencios(&totales, minutos(600)), []);
-
-        turno.vigilancia.silencio = Some(Duration::from_mins(30));
-        assert_eq!(turno.silencios(&totales, minutos(29)), []);
-        let calla = "BC-20: no envía nada desde hace 30 min (desde el 12/09 09:00); si debería, revise el equipo y su cable";
-        assert_eq!(
-            turno.silencios(&totales, minutos(30)),
-            [(Level::Warn, calla.to_owned())]
-        );
-        entregar(45);
-        let vuelve = "BC-20: vuelve a enviar (el 12/09 09:45)".to_owned();
-        assert_eq!(
-            turno.silencios(&totales, minutos(46)),
-            [(Level::Info, vuelve)]
-        );
-        assert_eq!(turno.silencios(&totales, minutos(47)), []);
+        for (silencio, nivel, dicho) in [
+            (
+                calla(Some(hora), false),
+                Level::Warn,
+                "BC-20: no envía nada desde hace 30 min (desde el 12/09 09:00); si debería, revise el equipo y su cable",
+            ),
+            (
+                calla(None, false),
+                Level::Warn,
+                "BC-20: no envía nada desde hace 30 min (desde que arrancó el programa); si debería, revise el equipo y su cable",
+            ),
+            (
+                calla(Some(hora), true),
+                Level::Warn,
+                "BC-20: conectado, sin mensajes desde el 12/09 09:00 (hace 30 min); si debería enviar, revise en el equipo el envío al LIS",
+            ),
+            (
+                calla(None, true),
+                Level::Warn,
+                "BC-20: conectado, sin mensajes desde que arrancó el programa (hace 30 min); si debería enviar, revise en el equipo el envío al LIS",
+            ),
+            (
+                Silencio::Vuelve(hora),
+                Level::Info,
+                "BC-20: vuelve a enviar (el 12/09 09:00)",
+            ),
+        ] {
+            assert_eq!(en_palabras("BC-20", &silencio), (nivel, dicho.to_owned()));
+        }
     }
 
     #[test]

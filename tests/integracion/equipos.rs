@@ -1,10 +1,16 @@
+use std::thread;
+use std::time::Duration;
+
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, orden};
+use crate::servidor_de_prueba::{Servidor, interrumpible, orden};
 
 /// Dos equipos con nombre; cualquier otra dirección no lo tiene.
 const EQUIPOS: &str = "[Equipos]\nHematología = 127.0.0.2\nQuímica = 127.0.0.3\n";
 const HEMATOLOGIA: [u8; 4] = [127, 0, 0, 2];
 const QUIMICA: [u8; 4] = [127, 0, 0, 3];
+
+const CONSULTA: &[u8] =
+    b"MSH|^~\\&|A|B|C|D|2026||QRY^Q02|4|P|2.3.1\rQRD|2026|R|D|1|||RD|S-1|OTH|||T\r";
 
 fn codigo(servidor: &Servidor, ip: [u8; 4], id: &str) -> String {
     let mut equipo = Analizador::desde(ip, servidor.puerto);
@@ -24,14 +30,13 @@ fn cada_equipo_sigue_las_claves_de_su_seccion_y_lo_que_no_esta_en_ella_es_como_e
     assert_eq!(codigo(&servidor, [127, 0, 0, 4], "3"), "CA");
     assert!(!servidor.consola().contains("sobra"));
 
-    let consulta = "MSH|^~\\&|A|B|C|D|2026||QRY^Q02|4|P|2.3.1\rQRD|2026|R|D|1|||RD|S-1|OTH|||T\r";
     let grande = crate::analizador_simulado::mensaje_de("5", 1_500_000);
     for (ip, contestado, veredicto) in [
         (HEMATOLOGIA, "|ACK^R01|", "AR"),
         (QUIMICA, "|QCK^Q02|", "AA"),
     ] {
         let mut equipo = Analizador::desde(ip, servidor.puerto);
-        equipo.enviar(&enmarcar(consulta.as_bytes()));
+        equipo.enviar(&enmarcar(CONSULTA));
         let acuse = String::from_utf8(equipo.acuse().bytes).unwrap();
         assert!(acuse.contains(contestado), "{acuse}");
         equipo.enviar_mensaje(&grande);
@@ -100,4 +105,71 @@ fn revisar_dice_en_que_se_trata_distinto_a_cada_equipo() {
             "«{esperado}» no está en «{dicho}»"
         );
     }
+}
+
+#[test]
+fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
+    let mut servidor = Servidor::con_orden(
+        &format!(
+            "AvisoSilencioMin = 1\n[Llamar]\nBC-20 = 127.0.0.1:9\n{EQUIPOS}Gases = 127.0.0.5\n\
+             De día = 127.0.0.6\n[Gases]\nAvisoSilencioMin = 2\n[De día]\nAvisoSilencioHoras = {}\n",
+            otras_horas()
+        ),
+        interrumpible,
+    );
+    let _callado = Analizador::desde(HEMATOLOGIA, servidor.puerto);
+    let _explorador = Analizador::desde([127, 0, 0, 9], servidor.puerto);
+    // El plazo más corto que admite Config.ini es de un minuto.
+    thread::sleep(Duration::from_mins(1));
+    let al_minuto = |texto: &str| servidor.esperar_linea(texto);
+    al_minuto("Hematología: conectado, sin mensajes desde que arrancó el programa (hace 1 min)");
+    for equipo in ["Química", "BC-20"] {
+        al_minuto(&format!(
+            "{equipo}: no envía nada desde hace 1 min (desde que arrancó el programa)"
+        ));
+    }
+    Analizador::desde(QUIMICA, servidor.puerto).entregar("1");
+    servidor.esperar_linea("Química: vuelve a enviar");
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    servidor.esperar_linea("Servidor detenido");
+    let consola = servidor.consola();
+    for equipo in ["Gases: ", "De día: ", "127.0.0.9: "] {
+        assert!(!consola.contains(equipo), "{consola}");
+    }
+    for (equipo, ultimo) in [
+        ("Hematología", "ninguno"),
+        ("BC-20", "ninguno"),
+        ("Química", " ms"),
+    ] {
+        let fila =
+            |linea: &&str| linea.contains(&format!("INFO  {equipo} ")) && linea.contains(ultimo);
+        assert!(
+            consola.lines().any(|linea| fila(&linea)),
+            "{equipo}: {consola}"
+        );
+    }
+}
+
+/// Unas horas en las que no se está.
+fn otras_horas() -> String {
+    use chrono::Timelike;
+    let hora = chrono::Local::now().hour();
+    format!("{}-{}", (hora + 6) % 24, (hora + 12) % 24)
+}
+
+#[test]
+fn la_tabla_cuenta_las_consultas_de_cada_equipo_a_las_que_no_hay_nada_que_contestar() {
+    let mut servidor = Servidor::con_orden(EQUIPOS, interrumpible);
+    let mut equipo = Analizador::desde(QUIMICA, servidor.puerto);
+    for _ in 0..3 {
+        equipo.enviar_mensaje(CONSULTA);
+        assert_eq!(equipo.acuse().codigo, "AA");
+    }
+    equipo.entregar("1");
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    let fila = servidor.esperar_linea("INFO  Química ");
+    let columnas: Vec<_> = fila.split_whitespace().skip(2).take(6).collect();
+    assert_eq!(columnas, ["Química", "4", "0", "0", "0", "3"]);
 }
