@@ -23,6 +23,7 @@ use crate::recepcion::linea::{
     self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
 };
 use crate::recepcion::parada::EnCurso;
+use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::totales::Destino;
 use crate::texto::Color;
 
@@ -34,7 +35,12 @@ const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
 ///
 /// TCP keep-alive descubre a los equipos apagados o desconectados: callar no es motivo de cierre.
-pub(super) fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion) -> io::Result<()> {
+pub(super) fn atender(
+    canal: &TcpStream,
+    equipo: &Equipo,
+    recepcion: &Recepcion,
+    actividad: &Actividad,
+) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_TRAS)
         .with_interval(KEEPALIVE_CADA);
@@ -45,6 +51,7 @@ pub(super) fn atender(canal: &TcpStream, equipo: &Equipo, recepcion: &Recepcion)
         canal,
         equipo,
         recepcion,
+        actividad,
         en_curso: None,
         fallo: None,
         ultimo: Lugar::Ninguno,
@@ -67,6 +74,8 @@ struct Conversacion<'a> {
     canal: &'a TcpStream,
     equipo: &'a Equipo,
     recepcion: &'a Recepcion,
+    /// Qué hace la conexión, para quien reparte las plazas.
+    actividad: &'a Actividad,
     /// El mensaje que se está atendiendo, para que la parada lo espere.
     en_curso: Option<EnCurso<'a>>,
     /// Por qué ya no se puede contestar.
@@ -78,7 +87,7 @@ struct Conversacion<'a> {
 impl Conversacion<'_> {
     fn conversar(&mut self) -> io::Result<()> {
         let mut lector = Lector::new(self.equipo.trato.limites);
-        let mut espera_puesta = None;
+        let mut plazo_puesto = None;
         let mut cerrada = false;
         loop {
             if self.atender_lo_llegado(&mut lector).is_break() {
@@ -91,11 +100,20 @@ impl Conversacion<'_> {
                 return Ok(());
             }
             let espera = lector.espera();
-            if espera != espera_puesta {
-                self.canal.set_read_timeout(espera)?;
-                espera_puesta = espera;
+            // En Windows nadie despierta a quien lee: mira de vez en cuando si aún tiene plaza.
+            let plazo = espera.or(cfg!(windows).then_some(CADA_MIRADA));
+            if plazo != plazo_puesto {
+                self.canal.set_read_timeout(plazo)?;
+                plazo_puesto = plazo;
             }
-            match self.leer(lector.hueco(), espera) {
+            if !self.actividad.leer(espera.is_some()) {
+                return Ok(());
+            }
+            let leido = self.leer(lector.hueco(), plazo);
+            if !self.actividad.atender() {
+                return Ok(());
+            }
+            match leido {
                 Ok(0) => {
                     cerrada = true;
                     lector.cerrar();
@@ -104,9 +122,11 @@ impl Conversacion<'_> {
                 // Unix dice WouldBlock y Windows TimedOut.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-                        && espera.is_some() =>
+                        && plazo.is_some() =>
                 {
-                    lector.vencer();
+                    if espera.is_some() {
+                        lector.vencer();
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -183,7 +203,10 @@ impl Conversacion<'_> {
             .almacen
             .guardar(recibido.bytes, recibido.hora);
         let destino = match guardado {
-            Ok(_) => Destino::Guardado(comienzo.elapsed()),
+            Ok(_) => {
+                self.actividad.anotar(recibido.instante);
+                Destino::Guardado(comienzo.elapsed())
+            }
             Err(_) => Destino::Fallido,
         };
         self.contar(recibido, destino);

@@ -14,6 +14,7 @@ use log::{debug, info};
 use crate::causa;
 use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::parada::Parada;
+use crate::recepcion::plazas::Actividad;
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
 const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
@@ -27,7 +28,7 @@ const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(10);
 pub(super) fn mantener(
     equipo: &Equipo,
     parada: &Parada,
-    atender: impl Fn(&TcpStream, &Equipo) -> io::Result<()>,
+    atender: impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
     ultimo: impl Fn(&Equipo) -> Option<Instant>,
 ) {
     let quien = equipo.con_direccion().to_string();
@@ -39,7 +40,9 @@ pub(super) fn mantener(
                 info!("Conexión Establecida con {quien}");
                 avisado = None;
                 let comienzo = Instant::now();
-                let acabada = catch_unwind(AssertUnwindSafe(|| atender(&canal, equipo)));
+                let acabada = catch_unwind(AssertUnwindSafe(|| {
+                    atender(&canal, equipo, &Actividad::default())
+                }));
                 let entrego = ultimo(equipo) > Some(comienzo);
                 // Un pánico ya se dijo.
                 if let Ok(acabada) = acabada {

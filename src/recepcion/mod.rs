@@ -7,6 +7,7 @@ pub mod equipo;
 mod linea;
 pub mod llamada;
 pub mod parada;
+mod plazas;
 pub mod servidor;
 pub mod silencio;
 mod totales;
@@ -24,6 +25,7 @@ use log::{error, info, warn};
 use crate::almacen::Almacen;
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::parada::Parada;
+use crate::recepcion::plazas::Actividad;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
 
@@ -74,11 +76,11 @@ impl Recepcion {
     /// Atiende una conexión hasta que acaba.
     pub fn atender(
         self: &Arc<Recepcion>,
-    ) -> impl Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static {
+    ) -> impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Clone + Send + 'static {
         let recepcion = Arc::clone(self);
-        move |canal, equipo| {
+        move |canal, equipo, actividad| {
             let _conectado = recepcion.totales.conectar(&equipo.quien);
-            conexion::atender(canal, equipo, &recepcion)
+            conexion::atender(canal, equipo, &recepcion, actividad)
         }
     }
 

@@ -3,9 +3,8 @@
 //! Un hilo por conexión. Este módulo no sabe qué se habla en ella.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,15 +14,17 @@ use log::warn;
 use crate::causa;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
 use crate::recepcion::parada::Parada;
+use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
 /// Descriptores que usa el programa sin ninguna conexión, con holgura.
 #[cfg(unix)]
 const DESCRIPTORES_PROPIOS: u64 = 16;
-/// Los que una conexión puede tener a la vez: el suyo, un parcial, la carpeta y la que contiene a esta.
+/// Los que una conexión puede tener a la vez, el suyo, un parcial, la carpeta y la que contiene a esta, y
+/// el de quien espera su plaza.
 #[cfg(unix)]
-const DESCRIPTORES_POR_CONEXION: u64 = 4;
+const DESCRIPTORES_POR_CONEXION: u64 = 5;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -110,9 +111,9 @@ pub fn iniciar_servidor<F>(
     atender: F,
 ) -> !
 where
-    F: Fn(&TcpStream, &Equipo) -> io::Result<()> + Clone + Send + 'static,
+    F: Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Clone + Send + 'static,
 {
-    let ocupadas = Arc::new(AtomicUsize::new(0));
+    let plazas = Plazas::new(acceso.max_conexiones);
     loop {
         match escucha.accept() {
             Ok((canal, origen)) => {
@@ -120,13 +121,7 @@ where
                 if parada.pedida() {
                     continue;
                 }
-                match admitir(&ocupadas, equipo.ip, acceso) {
-                    Ok(plaza) => abrir_conexion(canal, equipo, plaza, atender.clone()),
-                    Err(motivo) => {
-                        let quien = equipo.con_direccion();
-                        avisar!(warn, equipo; "{quien}: conexión rechazada: {motivo}");
-                    }
-                }
+                admitir(canal, equipo, acceso, &plazas, atender.clone());
             }
             Err(error) => {
                 warn!(
@@ -146,60 +141,81 @@ where
     }
 }
 
-fn abrir_conexion<F>(canal: TcpStream, equipo: Equipo, plaza: Plaza, atender: F)
+/// Deja entrar a un equipo o dice por qué no. Quien espera plaza lo hace en su hilo.
+fn admitir<F>(canal: TcpStream, equipo: Equipo, acceso: &Acceso, plazas: &Arc<Plazas>, atender: F)
 where
-    F: FnOnce(&TcpStream, &Equipo) -> io::Result<()> + Send + 'static,
+    F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + 'static,
 {
-    let direccion = equipo.con_direccion().to_string();
-    let ip = equipo.ip;
-    let conversar = move || {
-        let _plaza = plaza;
-        avisar!(info, equipo; "Conexión Establecida desde {}", equipo.con_direccion());
-        match atender(&canal, &equipo) {
-            Ok(()) => avisar!(info, equipo; "Conexion cerrada {}", equipo.con_direccion()),
-            Err(error) => {
-                let (quien, causa) = (equipo.con_direccion(), causa::explicar(&error));
-                avisar!(warn, equipo; "Error en la Conexion: {quien}: {causa}");
-            }
+    let permitidos = &acceso.permitidos;
+    if !permitidos.is_empty() && !permitidos.iter().any(|red| red.contains(&equipo.ip)) {
+        let ip = equipo.ip;
+        return rechazar(
+            &equipo,
+            &format!("{ip} no está en EquiposPermitidos de Config.ini"),
+        );
+    }
+    let canal = Arc::new(canal);
+    match plazas.pedir(&equipo.quien, &canal) {
+        Pedido::Plaza(plaza) => abrir_hilo(equipo, move |equipo| {
+            conversar(&canal, equipo, &plaza, atender);
+        }),
+        Pedido::Turno(turno) => {
+            let max = acceso.max_conexiones;
+            abrir_hilo(equipo, move |equipo| match turno.esperar(&canal) {
+                Some((plaza, despedida)) => {
+                    if let Some(Despedida { quien, ocio }) = despedida {
+                        avisar!(warn, equipo; "{}: no quedaban plazas; se le da una de {quien}, que no entregaba nada desde hace {} s; revise por qué abre conexiones y no las cierra, o suba MaxConexiones", equipo.con_direccion(), ocio.as_secs());
+                    }
+                    conversar(&canal, equipo, &plaza, atender);
+                }
+                None => rechazar_por_completo(equipo, max),
+            });
         }
-    };
+        Pedido::Completo => rechazar_por_completo(&equipo, acceso.max_conexiones),
+    }
+}
+
+fn rechazar_por_completo(equipo: &Equipo, max: usize) {
+    rechazar(
+        equipo,
+        &format!(
+            "todas las plazas están ocupadas ({max}); si hacen falta más, suba MaxConexiones en Config.ini (o el límite de archivos abiertos, si al arrancar se avisó de él)"
+        ),
+    );
+}
+
+fn rechazar(equipo: &Equipo, motivo: &str) {
+    let quien = equipo.con_direccion();
+    avisar!(warn, equipo; "{quien}: conexión rechazada: {motivo}");
+}
+
+/// Habla con el equipo en una conexión que tiene plaza.
+fn conversar<F>(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, atender: F)
+where
+    F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
+{
+    let quien = equipo.con_direccion();
+    avisar!(info, equipo; "Conexión Establecida desde {quien}");
+    match atender(canal, equipo, &plaza.actividad) {
+        // Quien perdió su plaza puede ver una conexión rota: la rompió el programa.
+        Err(error) if !plaza.actividad.es_perdida() => {
+            let causa = causa::explicar(&error);
+            avisar!(warn, equipo; "Error en la Conexion: {quien}: {causa}");
+        }
+        _ => avisar!(info, equipo; "Conexion cerrada {quien}"),
+    }
+}
+
+fn abrir_hilo(equipo: Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
+    let (direccion, ip) = (equipo.con_direccion().to_string(), equipo.ip);
     let hilo = thread::Builder::new()
         .name(ip.to_string())
         .stack_size(PILA_BYTES);
-    if let Err(error) = hilo.spawn(conversar) {
+    if let Err(error) = hilo.spawn(move || tarea(&equipo)) {
         warn!(
             equipo:% = ip;
             "{direccion}: conexión rechazada: no se pudo crear su hilo: {}",
             causa::explicar(&error)
         );
     }
-}
-
-/// El derecho a una conexión; se devuelve al acabar, también por un pánico.
-#[derive(Debug)]
-struct Plaza(Arc<AtomicUsize>);
-
-impl Drop for Plaza {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn admitir(ocupadas: &Arc<AtomicUsize>, equipo: IpAddr, acceso: &Acceso) -> Result<Plaza, String> {
-    let permitido =
-        acceso.permitidos.is_empty() || acceso.permitidos.iter().any(|red| red.contains(&equipo));
-    if !permitido {
-        return Err(format!(
-            "{equipo} no está en EquiposPermitidos de Config.ini"
-        ));
-    }
-    // Solo el hilo que acepta ocupa plazas: entre mirar y ocupar, el número no crece.
-    let hay = ocupadas.load(Ordering::Relaxed);
-    if hay >= acceso.max_conexiones {
-        return Err(format!(
-            "ya hay {hay} conexiones; si hacen falta más, suba MaxConexiones en Config.ini (o el límite de archivos abiertos, si al arrancar se avisó de él)"
-        ));
-    }
-    ocupadas.fetch_add(1, Ordering::Relaxed);
-    Ok(Plaza(Arc::clone(ocupadas)))
 }

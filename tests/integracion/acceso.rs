@@ -101,7 +101,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
     thread::spawn(move || {
         static BANDERA: AtomicBool = AtomicBool::new(false);
         let parada = Parada::new(&BANDERA);
-        iniciar_servidor(&escucha, &acceso, &equipos, &parada, move |_, _| {
+        iniciar_servidor(&escucha, &acceso, &equipos, &parada, move |_, _, _| {
             let numero = cuenta.fetch_add(1, Ordering::Relaxed);
             assert!(numero > 0, "pánico a propósito");
             Ok(())
@@ -119,14 +119,14 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 #[test]
 fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que_deja_abrir_el_sistema()
  {
-    let servidor = Servidor::limitado("ulimit -n 48");
+    let servidor = Servidor::limitado("ulimit -n 56");
     servidor.esperar_linea("solo deja abrir archivos para 8 conexiones");
     let mut dentro: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
     for equipo in &mut dentro {
         equipo.entregar("1");
     }
     let de_mas: Vec<_> = (0..60).map(|_| servidor.conectar()).collect();
-    let linea = servidor.esperar_linea("conexión rechazada: ya hay 8 conexiones");
+    let linea = servidor.esperar_linea("conexión rechazada: todas las plazas están ocupadas (8)");
     assert!(linea.contains("127.0.0.1"), "{linea}");
     thread::scope(|hilos| {
         for equipo in &mut dentro {

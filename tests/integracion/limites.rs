@@ -42,6 +42,63 @@ fn quien_recoge_sus_acuses_a_cuentagotas_se_cierra() {
     });
 }
 
+/// Ocho conexiones calladas de un equipo lo ocupaban todo para siempre.
+#[cfg(target_os = "linux")]
+#[test]
+fn quien_no_tiene_plaza_recibe_la_mas_ociosa_de_quien_mas_tiene() {
+    let servidor = Servidor::con("MaxConexiones = 8");
+    let mut con_una = Analizador::desde([127, 0, 0, 3], servidor.puerto);
+    con_una.entregar("UNA");
+    let mut acaparador: Vec<_> = (0..7).map(|_| servidor.conectar()).collect();
+    // Todas tienen plaza y han entregado algo; la segunda es la que más tiempo lleva ociosa.
+    for numero in [1, 0, 2, 3, 4, 5, 6] {
+        acaparador[numero].entregar(&numero.to_string());
+    }
+    let mut nuevo = Analizador::desde([127, 0, 0, 2], servidor.puerto);
+    nuevo.entregar("NUEVO");
+    servidor.esperar_linea("no quedaban plazas; se le da una de 127.0.0.1");
+    assert_eq!(acaparador.remove(1).esperar_cierre(), b"");
+    for equipo in &mut acaparador {
+        equipo.entregar("SIGUE");
+    }
+    con_una.entregar("SIGUE");
+}
+
+/// Lo que está a medias se deja acabar, si hay algo ocioso; lo que se está guardando, siempre.
+#[cfg(target_os = "linux")]
+#[test]
+fn antes_pierde_su_plaza_una_ociosa_que_una_con_un_mensaje_a_medias() {
+    let servidor = Servidor::con("MaxConexiones = 3");
+    let mut a_medias = servidor.conectar();
+    a_medias.entregar("ANTES");
+    let trama = enmarcar(&mensaje("A_MEDIAS"));
+    a_medias.enviar(&trama[..30]);
+    let mut ociosas = [servidor.conectar(), servidor.conectar()];
+    ociosas[0].entregar("1");
+    ociosas[1].entregar("2");
+    Analizador::desde([127, 0, 0, 2], servidor.puerto).entregar("NUEVO");
+    assert_eq!(ociosas[0].esperar_cierre(), b"");
+    a_medias.enviar(&trama[30..]);
+    a_medias.esperar_aa("A_MEDIAS");
+}
+
+#[test]
+fn con_todo_ocupado_quien_cierra_y_vuelve_a_abrir_no_es_rechazado() {
+    let servidor = Servidor::con("MaxConexiones = 4\nSincronizar = no");
+    let mut equipos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
+    for equipo in &mut equipos {
+        equipo.entregar("1");
+    }
+    for vuelta in 0..200 {
+        let hueco = vuelta % 4;
+        drop(equipos.remove(hueco));
+        let mut equipo = servidor.conectar();
+        equipo.entregar("2");
+        equipos.insert(hueco, equipo);
+    }
+    assert!(!servidor.consola().contains("rechazada"));
+}
+
 #[test]
 fn la_parada_no_espera_a_quien_no_recoge_su_acuse() {
     static BANDERA: AtomicBool = AtomicBool::new(false);
