@@ -16,6 +16,9 @@ pub(crate) fn explicar(error: &io::Error) -> String {
         ErrorKind::ReadOnlyFilesystem => {
             "el disco está protegido contra escritura; desprotéjalo o elija otra carpeta"
         }
+        ErrorKind::FileTooLarge => {
+            "el sistema no deja escribir un archivo tan grande; suba su límite (LimitFSIZE en systemd, ulimit -f)"
+        }
         ErrorKind::NotFound => "no existe; revise la ruta y que la unidad esté conectada",
         ErrorKind::IsADirectory => "es una carpeta, no un archivo; corrija la ruta",
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {

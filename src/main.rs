@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::{panic, thread};
 
 use log::{error, info, warn};
-use servidor_hl7::almacen::Almacen;
+use servidor_hl7::almacen::{Almacen, tolerar_limites};
 use servidor_hl7::configuracion::{Configuracion, ErrorDeConfiguracion, configurar, donde_escucha};
 use servidor_hl7::ordenes::enviar::enviar;
 use servidor_hl7::ordenes::revisar::revisar;
@@ -29,6 +29,8 @@ const FALLO: u8 = 1;
 const MAL_PEDIDO: u8 = 2;
 
 fn main() -> ExitCode {
+    // Antes que nada: vale para los hilos que se abran después.
+    tolerar_limites();
     match ejecutar() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FALLO),

@@ -3,6 +3,7 @@
 //! No sabe qué se muestra ni dónde.
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 const ESC: char = '\x1B';
@@ -63,6 +64,22 @@ pub(crate) fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
     })
 }
 
+/// Una ruta como texto de una línea: lo que no se ve, o desordena lo que se ve, va como `\u{N}`.
+pub(crate) fn ruta_visible(ruta: &Path) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        for letra in ruta.to_string_lossy().chars() {
+            match letra {
+                '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {
+                    write!(f, "{}", letra.escape_unicode())?;
+                }
+                letra if letra.is_control() => write!(f, "{}", letra.escape_unicode())?,
+                letra => f.write_char(letra)?,
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Con un decimal y la coma decimal.
 pub(crate) fn milisegundos(tiempo: Duration) -> String {
     format!("{:.1}", tiempo.as_secs_f64() * 1000.0).replace('.', ",")
@@ -71,6 +88,16 @@ pub(crate) fn milisegundos(tiempo: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn una_ruta_se_lee_en_una_linea_y_como_es() {
+        let visible = |ruta: &str| ruta_visible(Path::new(ruta)).to_string();
+        assert_eq!(visible("C:\\análisis año\\«x»"), "C:\\análisis año\\«x»");
+        assert_eq!(
+            visible("a\nb\x1b[2J\u{202e}c"),
+            "a\\u{a}b\\u{1b}[2J\\u{202e}c"
+        );
+    }
 
     #[test]
     fn sin_color_quita_los_colores_y_nada_mas() {

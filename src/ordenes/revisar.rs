@@ -3,22 +3,21 @@
 //! Carpeta, disco, espacio y puerto, las direcciones que hay que teclear en los equipos, y si
 //! contestan los que esperan a que se les llame. No sabe de dónde sale la configuración.
 
-use std::fmt::Display;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use chrono::Local;
 
-use crate::almacen::Almacen;
+use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::servidor::abrir_puerto;
-use crate::recepcion::vigilancia::{MIB, poco_espacio};
+use crate::recepcion::vigilancia::poco_espacio;
 use crate::registro::SIN_CONSTANCIA;
 use crate::registro::diario::Diario;
-use crate::texto::milisegundos;
+use crate::texto::{milisegundos, ruta_visible};
 
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);
@@ -38,7 +37,8 @@ pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut im
         decir(salida, bien, que, &detalle);
     };
 
-    anotar("carpeta", probar_carpeta(configuracion));
+    let (carpeta, aviso_del_disco) = probar_carpeta(configuracion);
+    anotar("carpeta", carpeta);
     anotar("espacio", mirar_espacio(configuracion));
     if let Some(ajustes) = &configuracion.diario {
         let diario = Diario::new(ajustes.clone());
@@ -60,6 +60,9 @@ pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut im
     for equipo in &configuracion.equipos.nombrados {
         anotar("equipo", Ok(como_se_trata(equipo)));
     }
+    if let Some(aviso) = aviso_del_disco {
+        decir(salida, "aviso", "disco", aviso);
+    }
     if configuracion.diario.is_none() {
         decir(salida, "aviso", "registro", SIN_CONSTANCIA);
     }
@@ -79,38 +82,39 @@ fn decir(salida: &mut impl Write, como: &str, que: &str, detalle: &str) {
     let _ = writeln!(salida, "{como:<5} {que:<10} {detalle}");
 }
 
-fn probar_carpeta(configuracion: &Configuracion) -> Result<String, String> {
-    let almacen = Almacen::abrir(configuracion.directorio.clone(), configuracion.sincronizar)
-        .map_err(en_texto)?;
-    let tiempo = almacen
-        .probar(Local::now().naive_local())
-        .map_err(en_texto)?;
-    let sincronizado = if configuracion.sincronizar {
-        "y sincronizar "
-    } else {
-        ""
+/// Lo que se supo de la carpeta, y por qué no hay que fiarse de su disco, si es así.
+fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Option<&'static str>) {
+    let (carpeta, sincronizar) = (configuracion.directorio.clone(), configuracion.sincronizar);
+    let probada = Almacen::abrir(carpeta, sincronizar)
+        .and_then(|almacen| almacen.probar(Local::now().naive_local()));
+    let prueba = match probada {
+        Ok(prueba) => prueba,
+        Err(error) => return (Err(error.to_string()), None),
     };
-    Ok(format!(
-        "guardar {sincronizado}en «{}» tarda {} ms",
-        almacen.carpeta().display(),
-        milisegundos(tiempo)
-    ))
+    let sincronizado = if sincronizar { "y sincronizar " } else { "" };
+    let bien = format!(
+        "guardar {sincronizado}en «{}» tarda {} ms{}",
+        ruta_visible(&configuracion.directorio),
+        milisegundos(prueba.tiempo),
+        prueba.nota()
+    );
+    (Ok(bien), prueba.aviso())
 }
 
 fn mirar_espacio(configuracion: &Configuracion) -> Result<String, String> {
     let carpeta = &configuracion.directorio;
     let minimo_mib = configuracion.vigilancia.espacio_minimo_mib;
-    match fs4::available_space(carpeta).map(|libres| libres / MIB) {
+    match espacio_libre_mib(carpeta) {
         Ok(libres_mib) if libres_mib < minimo_mib => {
             Err(poco_espacio(carpeta, libres_mib, minimo_mib))
         }
         Ok(libres_mib) => Ok(format!(
             "{libres_mib} MiB libres en «{}»",
-            carpeta.display()
+            ruta_visible(carpeta)
         )),
         Err(error) => Err(format!(
             "no se pudo saber el espacio libre en «{}»: {}",
-            carpeta.display(),
+            ruta_visible(carpeta),
             causa::explicar(&error)
         )),
     }
@@ -182,8 +186,4 @@ fn llamar(equipo: &Equipo) -> Result<String, String> {
             causa::explicar(&error)
         )),
     }
-}
-
-fn en_texto(error: impl Display) -> String {
-    error.to_string()
 }

@@ -13,7 +13,7 @@ use chrono::{Local, NaiveDateTime};
 use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::almacen::{APARTADOS, ErrorDeAlmacen};
+use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
 use crate::cable::{Lector, Motivo, Suceso, enmarcar};
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::consulta;
@@ -248,11 +248,11 @@ impl Conversacion<'_> {
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
     fn rechazar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Rumbo {
         self.contar(recibido, Destino::Rechazado);
-        let (extension, motivo) = if veredicto == Veredicto::Excesivo {
-            ("excesivo", "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned())
+        let (apartado, motivo) = if veredicto == Veredicto::Excesivo {
+            (Apartado::Excesivo, "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned())
         } else {
             (
-                "no_hl7",
+                Apartado::NoHl7,
                 format!(
                     "llegó un mensaje sin MSH: no es HL7 y se rechaza{}",
                     consejo(recibido.bytes)
@@ -260,14 +260,14 @@ impl Conversacion<'_> {
             )
         };
         avisar!(warn, self.equipo, "{motivo}");
-        let lugar = self.apartar(recibido.bytes, recibido.hora, extension);
+        let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
         let contestado = self.acusar(recibido, veredicto);
         self.anotar(recibido, contestado, lugar);
         rumbo_tras(contestado)
     }
 
     fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
-        let lugar = self.apartar(recibido.bytes, recibido.hora, "respuesta");
+        let lugar = self.apartar(recibido.bytes, recibido.hora, Apartado::Respuesta);
         avisar!(
             info,
             self.equipo,
@@ -282,29 +282,29 @@ impl Conversacion<'_> {
     }
 
     fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) -> Rumbo {
-        let (extension, que_paso, que_hacer) = match motivo {
+        let (apartado, que_paso, que_hacer) = match motivo {
             Motivo::Cortado => (
-                "cortado",
+                Apartado::Cortado,
                 "se cerró la conexión a mitad de un mensaje",
                 "el equipo debe enviarlo de nuevo",
             ),
             Motivo::Abandonado => (
-                "abandonado",
+                Apartado::Abandonado,
                 "el equipo calló a mitad de un mensaje",
                 "debe enviarlo de nuevo; si es un equipo lento, suba EsperaTramaIncompletaS en Config.ini",
             ),
             Motivo::Reiniciado => (
-                "reiniciado",
+                Apartado::Reiniciado,
                 "el equipo empezó un mensaje sin terminar el anterior",
                 "se recibe el nuevo",
             ),
             Motivo::Cola => (
-                "cola",
+                Apartado::Cola,
                 "llegó el resto de un mensaje sin trama que ya se había cerrado",
                 "suba EsperaSinTramaMs en Config.ini",
             ),
         };
-        let lugar = self.apartar(bytes, Local::now().naive_local(), extension);
+        let lugar = self.apartar(bytes, Local::now().naive_local(), apartado);
         let de = match (motivo, &self.ultimo) {
             (Motivo::Cola, Lugar::Guardado(ultimo) | Lugar::Apartado(ultimo)) => {
                 format!(" ({ultimo})")
@@ -323,8 +323,8 @@ impl Conversacion<'_> {
     }
 
     /// Devuelve dónde quedaron los bytes.
-    fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, extension: &str) -> Lugar {
-        match self.recepcion.almacen.apartar(bytes, hora, extension) {
+    fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
+        match self.recepcion.almacen.apartar(bytes, hora, apartado) {
             Ok(nombre) => {
                 self.recepcion.totales.apartado(&self.equipo.quien);
                 Lugar::Apartado(format!("{APARTADOS}/{nombre}"))

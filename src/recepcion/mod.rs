@@ -22,12 +22,13 @@ use std::time::Instant;
 use chrono::Local;
 use log::{error, info, warn};
 
-use crate::almacen::Almacen;
+use crate::almacen::{Almacen, Prueba};
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
+use crate::texto::ruta_visible;
 
 /// Lo que comparten todas las conversaciones.
 #[derive(Debug)]
@@ -61,15 +62,19 @@ impl Recepcion {
 
     /// Dice dónde se guarda, y avisa de lo que impediría guardar o lo haría menos seguro.
     pub fn decir_carpeta(&self) {
+        let probada = self.almacen.probar(Local::now().naive_local());
         info!(
-            "Archivo por Guardar en: {}",
-            self.almacen.carpeta().display()
+            "Archivo por Guardar en: {}{}",
+            ruta_visible(self.almacen.carpeta()),
+            probada.as_ref().map_or("", Prueba::nota)
         );
         if !self.almacen.sincroniza() {
             warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
         }
-        if let Err(error) = self.almacen.probar(Local::now().naive_local()) {
-            error!("{error}; hasta que se arregle, los equipos recibirán AE");
+        match probada.map(|prueba| prueba.aviso()) {
+            Ok(Some(aviso)) => warn!("{aviso}"),
+            Ok(None) => {}
+            Err(error) => error!("{error}; hasta que se arregle, los equipos recibirán AE"),
         }
     }
 

@@ -1,5 +1,5 @@
-//! La vigilancia: lo que se dice aunque no llegue nada. El disco que se va llenando, el equipo que
-//! calla y, cada día, la tabla de lo recibido.
+//! La vigilancia: lo que se dice aunque no llegue nada. El disco que se va llenando, lo que dejó una
+//! caída, lo que el almacén notó, el equipo que calla y, cada día, la tabla de lo recibido.
 //!
 //! No toca la recepción: mira las cuentas y el disco de vez en cuando, en su propio hilo.
 
@@ -10,17 +10,14 @@ use std::time::{Duration, Instant};
 use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use log::{Level, debug, info, log, warn};
 
-use crate::almacen::Almacen;
+use crate::almacen::{Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
 use crate::recepcion::totales::{Silencio, Totales};
+use crate::texto::ruta_visible;
 
 const CADA: Duration = Duration::from_secs(5);
 /// El aviso de espacio no se repite antes.
 const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
-/// Cuándo se vuelve a mirar un parcial que antes era reciente.
-const ENTRE_REPASOS_DE_PARCIALES: Duration = Duration::from_secs(61);
-/// Bytes en un MiB.
-pub(crate) const MIB: u64 = 1024 * 1024;
 
 /// De qué hay que avisar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +32,11 @@ pub(super) fn vigilar(vigilancia: Vigilancia, totales: &Totales, almacen: &Almac
         vigilancia,
         dia: Local::now().date_naive(),
         espacio_avisado: None,
+        parciales: Parciales::default(),
     };
-    let mut repaso = Instant::now();
     loop {
-        if Instant::now() >= repaso {
-            rescatar_parciales(almacen);
-            repaso = Instant::now() + ENTRE_REPASOS_DE_PARCIALES;
-        }
-        turno.vigilar(totales, almacen.carpeta());
+        let ahora = (Local::now().naive_local(), Instant::now());
+        turno.vigilar(totales, almacen, ahora);
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }
@@ -59,20 +53,6 @@ pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
     }
 }
 
-/// Lleva a apartados los parciales de una caída anterior.
-fn rescatar_parciales(almacen: &Almacen) {
-    let rescate = almacen.rescatar_parciales();
-    for movido in &rescate.movidos {
-        warn!(
-            "un mensaje quedó a medias en una caída y no se acusó; está en «{}»",
-            movido.display()
-        );
-    }
-    for error in &rescate.errores {
-        warn!("{error}");
-    }
-}
-
 fn hasta_medianoche(hora: NaiveTime) -> Duration {
     const DIA: Duration = Duration::from_hours(24);
     let transcurrido = Duration::from_secs(u64::from(hora.num_seconds_from_midnight()));
@@ -84,29 +64,53 @@ struct Turno {
     vigilancia: Vigilancia,
     dia: NaiveDate,
     espacio_avisado: Option<Instant>,
+    parciales: Parciales,
 }
 
 impl Turno {
-    fn vigilar(&mut self, totales: &Totales, carpeta: &Path) {
-        let ahora = Instant::now();
-        match fs4::available_space(carpeta) {
-            Ok(libres) => {
-                if self.hay_que_avisar_del_espacio(libres / MIB, ahora) {
+    fn vigilar(
+        &mut self,
+        totales: &Totales,
+        almacen: &Almacen,
+        (hora, ahora): (NaiveDateTime, Instant),
+    ) {
+        for aviso in almacen.avisos() {
+            warn!("{aviso}");
+        }
+        let carpeta = almacen.carpeta();
+        match espacio_libre_mib(carpeta) {
+            Ok(libres_mib) => {
+                if self.hay_que_avisar_del_espacio(libres_mib, ahora) {
                     warn!(
                         "{}",
-                        poco_espacio(carpeta, libres / MIB, self.vigilancia.espacio_minimo_mib)
+                        poco_espacio(carpeta, libres_mib, self.vigilancia.espacio_minimo_mib)
                     );
                 }
             }
             // Si la carpeta no está, lo dirá el primer mensaje que no se pueda guardar.
             Err(error) => debug!("espacio libre: {}", causa::explicar(&error)),
         }
-        for (equipo, silencio) in totales.silencios((Local::now().naive_local(), ahora)) {
+        self.rescatar_parciales(almacen, ahora);
+        for (equipo, silencio) in totales.silencios((hora, ahora)) {
             let (nivel, dicho) = en_palabras(&equipo, &silencio);
             log!(nivel, "{dicho}");
         }
-        if let Some(acabado) = self.acabar_dia(Local::now().date_naive()) {
+        if let Some(acabado) = self.acabar_dia(hora.date()) {
             decir_tabla(totales, acabado);
+        }
+    }
+
+    /// Lleva a apartados los parciales de una caída anterior.
+    fn rescatar_parciales(&mut self, almacen: &Almacen, ahora: Instant) {
+        let rescate = self.parciales.rescatar(almacen, ahora);
+        for movido in &rescate.movidos {
+            warn!(
+                "un mensaje quedó a medias en una caída y no se acusó; está en «{}»",
+                ruta_visible(movido)
+            );
+        }
+        for error in &rescate.errores {
+            warn!("{error}");
         }
     }
 
@@ -131,7 +135,7 @@ impl Turno {
 pub(crate) fn poco_espacio(carpeta: &Path, libres_mib: u64, minimo_mib: u64) -> String {
     format!(
         "quedan {libres_mib} MiB libres en «{}», menos que los {minimo_mib} de EspacioMinimoMiB: libere espacio; si el disco se llena, los equipos recibirán AE",
-        carpeta.display()
+        ruta_visible(carpeta)
     )
 }
 
@@ -172,12 +176,15 @@ fn en_palabras(equipo: &str, silencio: &Silencio) -> (Level, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recepcion::silencio::AvisoDeSilencio;
+    use std::{env, fs, iter, process};
 
     fn turno(espacio_minimo_mib: u64) -> Turno {
         Turno {
             vigilancia: Vigilancia { espacio_minimo_mib },
             dia: NaiveDate::from_ymd_opt(2026, 9, 12).unwrap(),
             espacio_avisado: None,
+            parciales: Parciales::default(),
         }
     }
 
@@ -194,6 +201,27 @@ mod tests {
         assert!(!avisa(900, 40));
         assert!(!avisa(1, 60));
         assert!(avisa(1, 61));
+    }
+
+    /// Dos miradas, sin esperar el minuto que las separa.
+    #[test]
+    fn los_parciales_de_una_caida_se_llevan_a_apartados_al_cabo_de_un_minuto() {
+        let carpeta = env::temp_dir().join(format!("vigilancia-{}", process::id()));
+        let nombre = "HL7_ORU_20260912094501123.parcial";
+        fs::create_dir_all(&carpeta).unwrap();
+        fs::write(carpeta.join(format!(".{nombre}")), "a medias").unwrap();
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let mut turno = turno(0);
+        let (hora, comienzo) = (turno.dia.and_time(NaiveTime::MIN), Instant::now());
+        let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, comienzo));
+        for segundos in [0, 5, 60] {
+            let movido = carpeta.join("apartados").join(nombre);
+            assert!(!movido.exists());
+            let ahora = comienzo + Duration::from_secs(segundos);
+            turno.vigilar(&totales, &almacen, (hora, ahora));
+            assert_eq!(movido.exists(), segundos == 60);
+        }
+        fs::remove_dir_all(carpeta).unwrap();
     }
 
     #[test]

@@ -2,10 +2,10 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
-use servidor_hl7::almacen::{Almacen, generar_nombre_archivo};
+use servidor_hl7::almacen::{Almacen, Apartado, Aviso, Parciales, generar_nombre_archivo};
 
 use crate::analizador_simulado::{mensaje, mensaje_de};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, rutas};
@@ -80,15 +80,16 @@ fn si_no_se_puede_guardar_se_contesta_ae_no_queda_nada_y_el_siguiente_se_guarda(
     assert_eq!(parciales(&servidor), 0);
 }
 
-/// Un límite de tamaño de archivo hace de disco lleno: write falla a mitad. Windows no tiene ese
-/// límite (ulimit), ni Wine lo traslada.
+/// El límite del sistema al tamaño de los archivos hace fallar la escritura a mitad, y no acaba con el
+/// proceso. Windows no tiene ese límite (ulimit, LimitFSIZE), ni Wine lo traslada.
 #[cfg(unix)]
 #[test]
-fn un_disco_lleno_no_deja_medio_archivo() {
-    let servidor = Servidor::limitado("trap '' XFSZ; ulimit -f 64");
+fn una_escritura_que_el_sistema_no_permite_se_contesta_ae_y_el_siguiente_se_guarda() {
+    let servidor = Servidor::limitado("ulimit -f 64");
     let mut equipo = servidor.conectar();
     equipo.enviar_mensaje(&mensaje_de("G", 1_000_000));
     assert_eq!(equipo.acuse().codigo, "AE");
+    servidor.esperar_linea("el sistema no deja escribir un archivo tan grande");
     assert_eq!((servidor.archivos().len(), parciales(&servidor)), (0, 0));
     equipo.entregar("1");
     assert_eq!(servidor.archivos(), [mensaje("1")]);
@@ -115,6 +116,7 @@ fn la_carpeta_que_desaparece_se_vuelve_a_crear() {
     fs::remove_dir_all(servidor.mensajes()).unwrap();
     equipo.entregar("2");
     assert_eq!(servidor.archivos(), [mensaje("2")]);
+    servidor.esperar_linea("no estaba y se volvió a crear");
 }
 
 #[test]
@@ -216,7 +218,7 @@ fn los_nombres_van_en_orden_de_llegada_aunque_el_reloj_retroceda() {
 #[cfg(unix)]
 #[test]
 fn si_al_arrancar_no_se_puede_guardar_se_dice_antes_de_que_llegue_nada() {
-    let servidor = Servidor::limitado("trap '' XFSZ; ulimit -f 0");
+    let servidor = Servidor::limitado("ulimit -f 0");
     let linea = servidor.esperar_linea("hasta que se arregle, los equipos recibirán AE");
     assert!(
         linea.contains("ERROR no se pudo guardar un archivo de prueba"),
@@ -261,27 +263,109 @@ fn los_nombres_van_en_orden_aunque_uno_sea_de_otro() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+/// Lo que pasa a lo largo de dos minutos en una carpeta con restos de otro servidor.
 #[test]
-fn los_parciales_de_una_caida_van_a_apartados_y_los_recientes_no_se_tocan() {
+fn un_parcial_va_a_apartados_si_en_un_minuto_nadie_lo_toca_diga_lo_que_diga_su_hora() {
     let carpeta = carpeta_nueva();
-    let mensajes = carpeta.join("mensajes");
-    fs::create_dir(&mensajes).unwrap();
-    for (nombre, edad) in [("viejo", 120), ("reciente", 0)] {
-        let ruta = mensajes.join(format!(".HL7_ORU_{nombre}.parcial"));
-        fs::write(&ruta, nombre).unwrap();
-        let modificado = SystemTime::now() - Duration::from_secs(edad);
-        File::options()
-            .write(true)
-            .open(&ruta)
-            .unwrap()
-            .set_modified(modificado)
-            .unwrap();
-    }
-    fs::write(mensajes.join(".ajeno.parcial"), "de otro programa").unwrap();
-    let servidor = Servidor::en(carpeta, "");
-    servidor.esperar_linea("un mensaje quedó a medias en una caída");
-    assert_eq!(servidor.apartados("parcial"), [b"viejo".to_vec()]);
-    assert_eq!(parciales(&servidor), 2);
+    let apartados = carpeta.join("apartados");
+    fs::create_dir(&apartados).unwrap();
+    let parcial = |numero: usize| format!(".HL7_ORU_2026091209450112{numero}.parcial");
+    let del_futuro = SystemTime::now() + Duration::from_hours(1);
+    let dejar = |nombre: &str, contenido: &str| {
+        let archivo = File::create(carpeta.join(nombre)).unwrap();
+        fs::write(carpeta.join(nombre), contenido).unwrap();
+        archivo.set_modified(del_futuro).unwrap();
+    };
+    dejar(&parcial(1), "abandonado");
+    dejar(&parcial(2), "crece");
+    dejar(&parcial(3), "se publica");
+    dejar(".HL7_ORU_ajeno.parcial", "de otro programa");
+    fs::create_dir(carpeta.join(parcial(4))).unwrap();
+    dejar(
+        &format!("apartados/{}", parcial(1)),
+        "otro apartado a medias",
+    );
+
+    let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
+    let mut parciales = Parciales::default();
+    let comienzo = Instant::now();
+    let mut mirar = |segundos| {
+        let rescate = parciales.rescatar(&almacen, comienzo + Duration::from_secs(segundos));
+        assert!(rescate.errores.is_empty(), "{:?}", rescate.errores);
+        rescate.movidos.len()
+    };
+    assert_eq!(mirar(0), 0);
+    dejar(&parcial(2), "crece más");
+    fs::rename(carpeta.join(parcial(3)), carpeta.join("a.res")).unwrap();
+    // Llega después: es de quien trabaja ahora.
+    dejar(&parcial(5), "nuevo");
+    assert_eq!(mirar(59), 0);
+    assert_eq!(mirar(60), 2);
+    assert_eq!(
+        contenidos(&apartados, "parcial"),
+        [b"otro apartado a medias".to_vec(), b"abandonado".to_vec()]
+    );
+    assert_eq!(mirar(119), 0);
+    assert_eq!(mirar(120), 1, "el que creció ya no crece");
+    assert_eq!(mirar(10_000), 0);
+    let quedan =
+        [".HL7_ORU_ajeno.parcial", &parcial(4), &parcial(5)].map(|nombre| carpeta.join(nombre));
+    let mut hay = rutas(&carpeta, "parcial");
+    hay.sort();
+    let mut quedan = quedan.to_vec();
+    quedan.sort();
+    assert_eq!(hay, quedan);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn probar_la_carpeta_no_deja_nada_ni_toma_el_nombre_de_un_mensaje() {
+    let carpeta = carpeta_nueva();
+    let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
+    almacen.probar(instante()).unwrap();
+    assert!(fs::read_dir(&carpeta).unwrap().next().is_none());
+    assert_eq!(
+        guardar(&almacen, b"mensaje", instante()),
+        "HL7_ORU_20260912094501123.res"
+    );
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn el_primer_archivo_de_una_carpeta_que_no_estaba_no_lleva_contador() {
+    let carpeta = carpeta_nueva();
+    let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
+    let apartado = almacen.apartar(b"hola", instante(), Apartado::NoHl7);
+    assert_eq!(apartado.unwrap(), "HL7_ORU_20260912094501123.no_hl7");
+    assert_eq!(almacen.avisos(), [], "los apartados nunca habían estado");
+    fs::remove_dir_all(&carpeta).unwrap();
+    let un_segundo_despues = instante() + TimeDelta::seconds(1);
+    assert_eq!(
+        guardar(&almacen, b"mensaje", un_segundo_despues),
+        "HL7_ORU_20260912094502123.res"
+    );
+    assert_eq!(almacen.avisos(), [Aviso::CarpetaRepuesta(carpeta.clone())]);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn un_reloj_que_se_corrige_hacia_atras_se_avisa_una_vez_con_la_hora_de_los_nombres() {
+    let carpeta = carpeta_nueva();
+    let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+    let del_futuro = instante() + TimeDelta::days(365);
+    guardar(&almacen, b"1", del_futuro);
+    assert_eq!(almacen.avisos(), []);
+    guardar(&almacen, b"2", instante());
+    let avisos = almacen.avisos();
+    assert_eq!(avisos, [Aviso::RelojAtrasado(del_futuro)]);
+    let dicho = avisos[0].to_string();
+    assert!(
+        dicho.contains("desde las 09:45:01 del 12/09/2027"),
+        "{dicho}"
+    );
+    guardar(&almacen, b"3", instante());
+    assert_eq!(almacen.avisos(), []);
+    fs::remove_dir_all(carpeta).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::analizador_simulado::{Analizador, mensaje_de};
-use crate::fallos::{Enviado, SinAa, comprobar_promesa, envejecer};
+use crate::fallos::{Enviado, SinAa, comprobar_promesa, rescatar_parciales};
 use crate::servidor_de_prueba::{Servidor, esperar, rutas};
 
 const MUERTES: usize = 200;
@@ -56,9 +56,8 @@ fn doscientas_muertes_subitas_bajo_carga_no_pierden_ni_parten_ni_repiten_nada() 
         !parciales.is_empty(),
         "ninguna muerte llegó a mitad de un mensaje"
     );
-    envejecer(&parciales);
-    servidor.reiniciar();
-    let rescatados = servidor.esperar_apartados("parcial", parciales.len());
+    rescatar_parciales(&servidor.mensajes());
+    let rescatados = servidor.apartados("parcial");
     assert_eq!(rescatados.len(), parciales.len());
     let enviados: HashSet<_> = enviados
         .iter()

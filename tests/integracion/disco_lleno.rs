@@ -59,6 +59,17 @@ fn en_un_disco_de(tamano: &str, espacio: &[&str]) -> (Servidor, PathBuf) {
     (servidor, disco)
 }
 
+/// Monta o desmonta la carpeta de los mensajes donde ese servidor la ve.
+fn en_su_espacio(servidor: &Servidor, espacio: &[&str], que: &str, opciones: &[&str]) {
+    let mut orden = Command::new("nsenter");
+    orden.args(["-t", &servidor.pid().to_string(), "-m"]);
+    if espacio.contains(&"-U") {
+        orden.args(["-U", "--preserve-credentials"]);
+    }
+    orden.arg(que).args(opciones).arg(servidor.mensajes());
+    con_exito(&mut orden);
+}
+
 /// Cuántos mensajes llevan cada código.
 #[derive(Default)]
 struct Marcador {
@@ -143,15 +154,8 @@ fn con_el_disco_protegido_se_contesta_ae_y_al_desprotegerlo_se_sigue() {
     };
     let (servidor, disco) = en_un_disco_de("4m", espacio);
     let montar = |como: &str| {
-        let mut orden = Command::new("nsenter");
-        orden.args(["-t", &servidor.pid().to_string(), "-m"]);
-        if espacio.contains(&"-U") {
-            orden.args(["-U", "--preserve-credentials"]);
-        }
-        orden
-            .args(["mount", "-o", &format!("remount,{como}")])
-            .arg(servidor.mensajes());
-        con_exito(&mut orden);
+        let opciones = ["-o", &format!("remount,{como}")];
+        en_su_espacio(&servidor, espacio, "mount", &opciones);
     };
     let mut equipo = servidor.conectar();
     equipo.entregar("1");
@@ -162,6 +166,20 @@ fn con_el_disco_protegido_se_contesta_ae_y_al_desprotegerlo_se_sigue() {
     montar("rw");
     equipo.entregar("3");
     assert_eq!(contenidos(&disco, "res"), [mensaje("1"), mensaje("3")]);
+}
+
+/// La unidad se suelta y queda a la vista la carpeta vacía en que estaba montada: se sigue guardando, pero
+/// se dice.
+#[test]
+fn si_la_carpeta_aparece_en_otro_disco_se_avisa() {
+    let Some(espacio) = espacio_de_montajes() else {
+        return;
+    };
+    let (servidor, _) = en_un_disco_de("4m", espacio);
+    servidor.conectar().entregar("1");
+    en_su_espacio(&servidor, espacio, "umount", &["-l"]);
+    servidor.esperar_linea("está ahora en otro disco; ¿se soltó la unidad");
+    servidor.conectar().entregar("2");
 }
 
 /// Otro programa se lleva la carpeta, o pone un archivo en su lugar, mientras llegan mensajes.

@@ -3,15 +3,18 @@
 //! mensaje se guarda.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use chrono::{Local, TimeDelta};
+use servidor_hl7::almacen::{Almacen, Parciales, generar_nombre_archivo};
 
 use crate::analizador_simulado::{Analizador, mensaje, mensaje_de};
-use crate::rastreo::{Inyeccion, hay_strace};
-use crate::servidor_de_prueba::{Servidor, esperar, rutas};
+use crate::rastreo::{Inyeccion, hay_strace, orden_con_fallo_en};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, esperar, rutas};
 
 /// Un mensaje y el código con que se acusó.
 pub(crate) struct Enviado {
@@ -100,6 +103,13 @@ fn ningun_fallo_de_una_llamada_al_sistema_da_un_aa_falso_ni_deja_nada_a_medias()
             SeContestaAeYQueda,
         ));
     }
+    // Preguntar por la carpeta tras sincronizarla dice lo que un XFS detenido no dijo antes.
+    casos.push(("statx:error=EIO:when=1".to_owned(), SeContestaAeYQueda));
+    // Solo de una carpeta se cree que no se puede sincronizar.
+    casos.push((
+        "fsync,fdatasync:error=EINVAL:when=1".to_owned(),
+        SeContestaAe,
+    ));
     for oculto in [
         // Una señal interrumpe y se repite; quien no sabe renombrar sin reemplazar, mira antes;
         // un nombre que otro tomó entretanto se cambia por el siguiente.
@@ -108,6 +118,10 @@ fn ningun_fallo_de_una_llamada_al_sistema_da_un_aa_falso_ni_deja_nada_a_medias()
         "fsync,fdatasync:error=EINTR:when=1..2",
         "renameat2:error=ENOSYS",
         "renameat2:error=EINVAL",
+        "renameat2:error=EOPNOTSUPP",
+        "fsync,fdatasync:error=EINVAL:when=2",
+        "fsync,fdatasync:error=EOPNOTSUPP:when=2",
+        "fsync,fdatasync:error=EBADF:when=2",
         "renameat2:error=EEXIST:when=1..3",
         "openat:error=EEXIST:when=1",
         "recvfrom:error=EINTR:when=1..3",
@@ -326,6 +340,96 @@ fn quien_corta_antes_de_entrar_no_hace_esperar_a_los_demas() {
     drop(fallando);
 }
 
+/// Carpetas compartidas de una máquina virtual, o de red: su sincronización contesta siempre así.
+#[test]
+fn una_carpeta_que_no_se_puede_sincronizar_guarda_y_acusa_y_lo_dice_una_vez() {
+    if !hay_strace() {
+        return;
+    }
+    for error in ["EINVAL", "EOPNOTSUPP", "EBADF"] {
+        let carpeta = carpeta_nueva();
+        // También la que contiene a la de los mensajes, que se crea al arrancar.
+        let rutas = [carpeta.clone(), carpeta.join("mensajes")];
+        let servidor = con_fallo_en(carpeta, &rutas, &format!("fsync,fdatasync:error={error}"));
+        let mut equipo = servidor.conectar();
+        let enviados: Vec<_> = (0..10)
+            .map(|numero| enviar(&mut equipo, mensaje(&numero.to_string())))
+            .collect();
+        assert!(enviados.iter().all(|e| e.codigo.as_deref() == Some("AA")));
+        comprobar_promesa(&servidor.archivos(), &enviados, SinAa::NoEsta);
+        assert_eq!(fs::read_dir(servidor.mensajes()).unwrap().count(), 10);
+        let dicho = servidor.consola();
+        let veces = dicho.matches("cada archivo se sincroniza otra vez").count();
+        assert_eq!(veces, 1, "{error}: {dicho}");
+    }
+}
+
+/// Como la de otro usuario, que deja pasar pero no leer.
+#[test]
+fn la_carpeta_que_contiene_a_la_de_los_mensajes_puede_no_dejarse_leer() {
+    if !hay_strace() {
+        return;
+    }
+    let carpeta = carpeta_nueva();
+    let rutas = [carpeta.clone()];
+    let servidor = con_fallo_en(carpeta, &rutas, "openat:error=EACCES");
+    servidor.conectar().entregar("1");
+    assert_eq!(servidor.archivos(), [mensaje("1")]);
+}
+
+#[test]
+fn probar_la_carpeta_no_deja_nada_aunque_no_se_pueda_sincronizar() {
+    if !hay_strace() {
+        return;
+    }
+    let carpeta = carpeta_nueva();
+    let rutas = [carpeta.join("mensajes")];
+    let servidor = con_fallo_en(carpeta, &rutas, "fsync,fdatasync:error=EIO");
+    servidor.esperar_linea("hasta que se arregle, los equipos recibirán AE");
+    assert_eq!(fs::read_dir(servidor.mensajes()).unwrap().count(), 0);
+}
+
+/// Un servidor cuyas llamadas sobre esas rutas fallan desde que arranca.
+fn con_fallo_en(carpeta: PathBuf, rutas: &[PathBuf], inyeccion: &str) -> Servidor {
+    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    let orden = orden_con_fallo_en(&carpeta, rutas, inyeccion);
+    Servidor::lanzar(carpeta, orden)
+}
+
+/// Todos los nombres de unos segundos son de otro, y el sistema no sabe renombrar sin reemplazar.
+#[test]
+fn un_nombre_que_ya_es_de_otro_no_se_reemplaza_aunque_el_sistema_no_lo_impida() {
+    if !hay_strace() {
+        return;
+    }
+    let servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("ANTES");
+    let _fallando = Inyeccion::comenzar(servidor.pid(), &["renameat2:error=EINVAL"]);
+    // En un PC muy ocupado, el mensaje puede llegar después de todos ellos: se repite.
+    esperar("un mensaje a tiempo de que su nombre sea de otro", || {
+        let comienzo = Local::now().naive_local();
+        let ajenos: Vec<_> = (0..4000)
+            .map(|ms| generar_nombre_archivo(comienzo + TimeDelta::milliseconds(ms), 0))
+            .map(|nombre| servidor.mensajes().join(format!("{nombre}.res")))
+            .collect();
+        for ajeno in &ajenos {
+            fs::write(ajeno, "de otro").unwrap();
+        }
+        equipo.entregar("ENTRE");
+        let a_tiempo = Local::now().naive_local() - comienzo < TimeDelta::milliseconds(4000);
+        for ajeno in &ajenos {
+            assert_eq!(fs::read(ajeno).unwrap(), b"de otro", "{}", ajeno.display());
+            fs::remove_file(ajeno).unwrap();
+        }
+        a_tiempo.then_some(())
+    });
+    let nuestros = rutas(&servidor.mensajes(), "res");
+    let ultimo = nuestros.last().unwrap().to_str().unwrap();
+    assert!(ultimo.ends_with("_0001.res"), "{ultimo}");
+}
+
 /// El acuse no llega a salir: el mensaje está a salvo, sin acuse, y el equipo lo repetirá.
 #[test]
 fn si_el_acuse_no_se_puede_enviar_el_mensaje_esta_y_la_conexion_se_cierra() {
@@ -345,11 +449,11 @@ fn si_el_acuse_no_se_puede_enviar_el_mensaje_esta_y_la_conexion_se_cierra() {
 
 /// Si tampoco se puede borrar, el parcial espera al próximo arranque, que lo lleva a apartados.
 #[test]
-fn un_parcial_que_no_se_pudo_borrar_va_a_apartados_en_el_proximo_arranque() {
+fn un_parcial_que_no_se_pudo_borrar_va_a_apartados() {
     if !hay_strace() {
         return;
     }
-    let mut servidor = Servidor::arrancar();
+    let servidor = Servidor::arrancar();
     let mut equipo = servidor.conectar();
     equipo.entregar("1");
     let fallando = Inyeccion::comenzar(
@@ -364,19 +468,18 @@ fn un_parcial_que_no_se_pudo_borrar_va_a_apartados_en_el_proximo_arranque() {
     drop(fallando);
     equipo.entregar("3");
     assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("3")]);
-    let parciales = rutas(&servidor.mensajes(), "parcial");
-    assert_eq!(parciales.len(), 1);
-    envejecer(&parciales);
-    servidor.reiniciar();
-    assert_eq!(servidor.esperar_apartados("parcial", 1), [mensaje("2")]);
+    rescatar_parciales(&servidor.mensajes());
+    assert_eq!(servidor.apartados("parcial"), [mensaje("2")]);
     assert_eq!(rutas(&servidor.mensajes(), "parcial"), [] as [PathBuf; 0]);
 }
 
-/// Como si llevaran ahí dos minutos: los más recientes pueden ser de otro servidor.
-pub(crate) fn envejecer(rutas: &[PathBuf]) {
-    for ruta in rutas {
-        let hace_dos_minutos = SystemTime::now() - Duration::from_mins(2);
-        let archivo = File::options().write(true).open(ruta).unwrap();
-        archivo.set_modified(hace_dos_minutos).unwrap();
+/// Lo que la vigilancia de un servidor hace en su primer minuto con los restos de una caída.
+pub(crate) fn rescatar_parciales(mensajes: &Path) {
+    let almacen = Almacen::abrir(mensajes.to_path_buf(), true).unwrap();
+    let mut parciales = Parciales::default();
+    let ahora = Instant::now();
+    for mirada in [ahora, ahora + Duration::from_mins(1)] {
+        let rescate = parciales.rescatar(&almacen, mirada);
+        assert!(rescate.errores.is_empty(), "{:?}", rescate.errores);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::analizador_simulado::{enmarcar, mensaje, mensaje_de};
@@ -14,8 +15,19 @@ const CREAR_DESPACIO: &str = "mkdir:delay_exit=100000";
 /// Arranca un servidor bajo strace, le habla, lo detiene y devuelve su carpeta y su rastro. Quien
 /// crea una carpeta tarda en seguir, por si otro se le adelanta.
 fn rastrear(claves: &str, hablar: impl FnOnce(&Servidor)) -> (PathBuf, Vec<Llamada>) {
+    let claves = format!("Directorio = mensajes\n{claves}");
+    let (carpeta, rastro) = rastrear_con(&claves, CREAR_DESPACIO, hablar);
+    (carpeta.join("mensajes"), rastro)
+}
+
+/// Lo mismo, con todas las claves, otra alteración, y la carpeta del servidor.
+fn rastrear_con(
+    claves: &str,
+    alteracion: &str,
+    hablar: impl FnOnce(&Servidor),
+) -> (PathBuf, Vec<Llamada>) {
     let mut servidor = Servidor::con_orden(claves, |carpeta| {
-        orden_rastreada(carpeta, &carpeta.join("rastro"), CREAR_DESPACIO)
+        orden_rastreada(carpeta, &carpeta.join("rastro"), alteracion)
     });
     let (carpeta, salida) = (servidor.carpeta.clone(), servidor.carpeta.join("rastro"));
     hablar(&servidor);
@@ -25,7 +37,16 @@ fn rastrear(claves: &str, hablar: impl FnOnce(&Servidor)) -> (PathBuf, Vec<Llama
     let completo = || fs::read_to_string(&salida).unwrap().contains(&fin);
     esperar("el final del rastro", || completo().then_some(()));
     servidor.esperar_fin();
-    (carpeta.join("mensajes"), leer_rastro(&salida))
+    (carpeta, leer_rastro(&salida))
+}
+
+/// Si sincroniza eso, y no otro que tuvo antes esa ruta y ya está borrado.
+fn sincroniza(llamada: &Llamada, que: &Path) -> bool {
+    ["fsync", "fdatasync"].contains(&llamada.nombre.as_str())
+        && llamada.valor == 0
+        && llamada
+            .argumentos
+            .contains(&format!("<{}>)", que.display()))
 }
 
 /// Lo que debe haber pasado, y en qué orden, antes de acusar con AA un mensaje.
@@ -39,9 +60,6 @@ fn comprobar(rastro: &[Llamada], carpeta: &Path, id: &str, longitud: usize) -> R
     };
     let escribe = |llamada: &Llamada| {
         ["write", "writev", "pwrite64"].contains(&llamada.nombre.as_str()) && llamada.valor >= 0
-    };
-    let sincroniza = |llamada: &Llamada| {
-        ["fsync", "fdatasync"].contains(&llamada.nombre.as_str()) && llamada.valor == 0
     };
 
     let primera = buscar("la escritura", 0, &|llamada| {
@@ -66,7 +84,7 @@ fn comprobar(rastro: &[Llamada], carpeta: &Path, id: &str, longitud: usize) -> R
     let ultima = escrituras.map(|llamada| llamada.fin).max().unwrap();
 
     let en_el_disco = buscar("sincronizar el archivo", ultima, &|llamada| {
-        sincroniza(llamada) && llamada.argumentos.contains(&format!("<{parcial}>"))
+        sincroniza(llamada, Path::new(parcial))
     })?;
     let publicacion = buscar("publicar sin reemplazar", en_el_disco.fin, &|llamada| {
         llamada.nombre == "renameat2"
@@ -76,7 +94,11 @@ fn comprobar(rastro: &[Llamada], carpeta: &Path, id: &str, longitud: usize) -> R
             && llamada.argumentos.contains("RENAME_NOREPLACE")
     })?;
     let nombre = buscar("sincronizar la carpeta", publicacion.fin, &|llamada| {
-        sincroniza(llamada)
+        sincroniza(llamada, carpeta)
+    })?;
+    let sin_detenerse = buscar("preguntar por la carpeta", nombre.fin, &|llamada| {
+        llamada.nombre == "statx"
+            && llamada.valor == 0
             && llamada
                 .argumentos
                 .contains(&format!("<{}>", carpeta.display()))
@@ -84,7 +106,7 @@ fn comprobar(rastro: &[Llamada], carpeta: &Path, id: &str, longitud: usize) -> R
     let acuse = buscar("el acuse", 0, &|llamada| {
         llamada.argumentos.contains(&format!("MSA|AA|{id}|"))
     })?;
-    if acuse.comienzo < nombre.fin {
+    if acuse.comienzo < sin_detenerse.fin {
         return Err(format!("«{id}»: el AA salió antes de estar a salvo"));
     }
     Ok(())
@@ -186,6 +208,140 @@ fn una_carpeta_creada_en_marcha_esta_en_el_disco_antes_de_cualquier_aa_en_ella()
         .filter(|llamada| llamada.argumentos.contains("MSA|AA|DESPUES"))
     {
         assert!(acuse.comienzo > en_el_disco, "{acuse:?}");
+    }
+}
+
+/// Alguien borra veinte veces la carpeta y la que la contiene, con ocho equipos enviando: en cada AA,
+/// los nombres de las dos estaban ya en el disco.
+#[test]
+fn ningun_aa_sale_antes_de_que_el_nombre_de_cada_carpeta_nueva_este_en_el_disco() {
+    if !hay_strace() {
+        return;
+    }
+    let (carpeta, rastro) = rastrear_con("Directorio = a/b", CREAR_DESPACIO, |servidor| {
+        let (acabado, acusados) = (AtomicBool::new(false), AtomicUsize::new(0));
+        thread::scope(|hilos| {
+            for numero in 0..8 {
+                let (acabado, acusados) = (&acabado, &acusados);
+                hilos.spawn(move || {
+                    let mut equipo = servidor.conectar();
+                    for vuelta in 0.. {
+                        if acabado.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        equipo.enviar_mensaje(&mensaje(&format!("E{numero}N{vuelta}")));
+                        let es_aa = equipo.acuse().codigo == "AA";
+                        acusados.fetch_add(usize::from(es_aa), Ordering::Relaxed);
+                    }
+                });
+            }
+            let madre = servidor.carpeta.join("a");
+            let _al_acabar = Bajar(&acabado);
+            for vez in 0..20 {
+                let antes = acusados.load(Ordering::Relaxed);
+                esperar("algunos AA", || {
+                    (acusados.load(Ordering::Relaxed) > antes + 3).then_some(())
+                });
+                // Mientras otros escriben en ella puede no quedar vacía nunca: entonces se la llevan.
+                let llevada = servidor.carpeta.join(format!("llevada{vez}"));
+                esperar("borrar la carpeta o llevársela", || {
+                    let borrada = (0..20).any(|_| fs::remove_dir_all(&madre).is_ok());
+                    (borrada || fs::rename(&madre, &llevada).is_ok()).then_some(())
+                });
+            }
+        });
+    });
+    let (madre, hija) = (carpeta.join("a"), carpeta.join("a/b"));
+    let mut acusados = 0;
+    for acuse in rastro.iter().filter(|l| l.argumentos.contains("MSA|AA|")) {
+        let id = acuse.argumentos.split("MSA|AA|").nth(1).unwrap();
+        let id = format!("|{}|", id.split('|').next().unwrap());
+        let es_su_escritura = |l: &&Llamada| l.nombre == "write" && l.argumentos.contains(&id);
+        let Some(escritura) = rastro.iter().find(es_su_escritura) else {
+            panic!("nadie escribió {id}");
+        };
+        for nueva in [&madre, &hija] {
+            let creada = rastro
+                .iter()
+                .filter(|l| l.nombre == "mkdir" && l.valor == 0)
+                .filter(|l| l.argumentos.contains(&format!("\"{}\"", nueva.display())))
+                .filter(|l| l.comienzo < escritura.comienzo)
+                .max_by_key(|l| l.comienzo)
+                .unwrap();
+            let contiene = nueva.parent().unwrap();
+            let sincronizada = rastro
+                .iter()
+                .filter(|l| l.comienzo > creada.comienzo && l.fin < acuse.comienzo)
+                .any(|l| sincroniza(l, contiene));
+            assert!(sincronizada, "{id}: {}", nueva.display());
+        }
+        acusados += 1;
+    }
+    assert!(acusados >= 80, "solo {acusados} AA");
+}
+
+/// Al soltarse, también por un pánico, hace que los equipos acaben.
+struct Bajar<'a>(&'a AtomicBool);
+
+impl Drop for Bajar<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// La carpeta que contiene a las nuevas no se pudo sincronizar: se vuelve a intentar con el siguiente.
+#[test]
+fn una_carpeta_nueva_que_no_se_pudo_sincronizar_se_sincroniza_antes_del_siguiente_aa() {
+    if !hay_strace() {
+        return;
+    }
+    // De la conexión: dos por el primer mensaje; el segundo, además, la madre y la abuela, que falla.
+    let falla = "fsync:error=EIO:when=6";
+    let (carpeta, rastro) = rastrear_con("Directorio = a/b", falla, |servidor| {
+        let mut equipo = servidor.conectar();
+        equipo.entregar("1");
+        fs::remove_dir_all(servidor.carpeta.join("a")).unwrap();
+        equipo.enviar_mensaje(&mensaje("2"));
+        assert_eq!(equipo.acuse().codigo, "AE");
+        equipo.entregar("3");
+    });
+    let buscar = |es: &dyn Fn(&&Llamada) -> bool| rastro.iter().filter(es).collect::<Vec<_>>();
+    let fallido = buscar(&|l| l.argumentos.contains("MSA|AE|2|"));
+    let acusado = buscar(&|l| l.argumentos.contains("MSA|AA|3|"));
+    let sincronizada = buscar(&|l| {
+        sincroniza(l, &carpeta) && l.comienzo > fallido[0].fin && l.fin < acusado[0].comienzo
+    });
+    assert_eq!(sincronizada.len(), 1);
+}
+
+/// Donde sincronizar la carpeta no basta, el archivo se sincroniza otra vez con su nombre definitivo.
+#[test]
+fn si_la_carpeta_no_se_puede_sincronizar_el_archivo_se_sincroniza_con_su_nombre() {
+    if !hay_strace() {
+        return;
+    }
+    // De cada tres, la segunda: el archivo, la carpeta, y el archivo otra vez.
+    let no_sabe = "fsync:error=EINVAL:when=2+3";
+    let (carpeta, rastro) = rastrear_con("Directorio = mensajes", no_sabe, |servidor| {
+        let mut equipo = servidor.conectar();
+        (0..5).for_each(|numero| equipo.entregar(&numero.to_string()));
+    });
+    let mensajes = carpeta.join("mensajes");
+    for numero in 0..5 {
+        let acuse = format!("MSA|AA|{numero}|");
+        let acusado = rastro.iter().find(|l| l.argumentos.contains(&acuse));
+        let acusado = acusado.unwrap().comienzo;
+        // Se enviaron de uno en uno: lo último que se publicó antes del acuse es su archivo.
+        let publica = |l: &&Llamada| l.nombre == "renameat2" && l.valor == 0 && l.fin < acusado;
+        let publicado = rastro.iter().filter(publica).max_by_key(|l| l.fin).unwrap();
+        let mut rutas = publicado.argumentos.split('"').skip(1).step_by(2);
+        let archivo = Path::new(rutas.nth(1).unwrap());
+        assert_eq!(archivo.parent(), Some(mensajes.as_path()));
+        let otra_vez = rastro
+            .iter()
+            .filter(|l| l.comienzo > publicado.fin && l.fin < acusado)
+            .any(|l| sincroniza(l, archivo));
+        assert!(otra_vez, "{numero}: {}", archivo.display());
     }
 }
 

@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use servidor_hl7::almacen::Apartado;
+
 /// Frases del código que no son avisos ni errores, por su comienzo.
 const NO_SON_AVISOS: &[&str] = &[
     // Lo que va por el cable.
@@ -109,6 +111,19 @@ fn cada_aviso_y_cada_error_esta_en_el_manual_y_el_manual_no_inventa_ninguno() {
         let existe = todas.iter().any(|frase| frase.starts_with(comienzo));
         assert!(existe, "ya no hace falta excluir «{comienzo}»");
     }
+}
+
+#[test]
+fn la_tabla_de_los_apartados_dice_todos_y_solo_esos() {
+    let manual = leer(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let (_, tabla) = manual.split_once("| apartado | qué es |").unwrap();
+    let (tabla, _) = tabla.split_once("\n\n").unwrap();
+    let dichos: Vec<_> = tabla
+        .lines()
+        .filter_map(|fila| fila.strip_prefix("| `."))
+        .map(|fila| fila.split('`').next().unwrap())
+        .collect();
+    assert_eq!(dichos, Apartado::TODOS.map(Apartado::extension));
 }
 
 /// Los archivos de una carpeta y de las que contiene.

@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -38,11 +38,28 @@ pub(crate) fn orden_rastreada(carpeta: &Path, salida: &Path, alteracion: &str) -
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .args(["-D", "-f", "--seccomp-bpf", "-y", "-s", "8192", "-e"])
-        .arg("trace=openat,mkdir,write,writev,pwrite64,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,sendto,sendmsg")
+        .arg("trace=openat,mkdir,write,writev,pwrite64,fsync,fdatasync,statx,rename,renameat,renameat2,link,linkat,unlink,sendto,sendmsg")
         .args(["-e", &format!("inject={alteracion}"), "-o"])
         .arg(salida)
         .arg(orden(carpeta).get_program());
     rastreada
+}
+
+/// La orden que arranca el servidor en esa carpeta con ese fallo en las llamadas sobre esas rutas, y solo
+/// en ellas.
+pub(crate) fn orden_con_fallo_en(carpeta: &Path, rutas: &[PathBuf], inyeccion: &str) -> Command {
+    let mut fallida = Command::new("strace");
+    fallida
+        .current_dir(carpeta)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .args(["-D", "-f", "-q", "-o", "/dev/null"])
+        .args(["-e", &format!("inject={inyeccion}")]);
+    for ruta in rutas {
+        fallida.arg("-P").arg(ruta);
+    }
+    fallida.arg(orden(carpeta).get_program());
+    fallida
 }
 
 /// Una llamada al sistema, con los renglones del rastro en que empezó y acabó.
