@@ -127,6 +127,7 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         acceso: Acceso {
             max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
             permitidos: leer_permitidos(&claves)?,
+            intermediarios: claves.opcional("Intermediarios", Vec::new(), leer_redes)?,
         },
         sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
         vigilancia: Vigilancia {

@@ -4,6 +4,7 @@
 
 mod conexion;
 pub mod equipo;
+mod intermediario;
 mod linea;
 pub mod llamada;
 pub mod parada;

@@ -3,16 +3,18 @@
 //! Un hilo por conexión. Este módulo no sabe qué se habla en ella.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use log::warn;
+use log::{debug, warn};
 
 use crate::causa;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
+use crate::recepcion::intermediario::{Representado, leer_cabecera};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
 
@@ -25,6 +27,8 @@ const DESCRIPTORES_PROPIOS: u64 = 16;
 /// el de quien espera su plaza.
 #[cfg(unix)]
 const DESCRIPTORES_POR_CONEXION: u64 = 5;
+/// Cuántas conexiones de intermediarios pueden estar sin decir por quién hablan; lo dicen enseguida.
+const MAX_POR_PRESENTAR: usize = 64;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 
@@ -35,13 +39,20 @@ pub struct Acceso {
     pub max_conexiones: usize,
     /// Direcciones y rangos admitidos; vacío, todos.
     pub permitidos: Vec<IpNet>,
+    /// Los que hablan por otros: cada conexión suya empieza por una cabecera PROXY.
+    pub intermediarios: Vec<IpNet>,
 }
 
 impl Acceso {
     /// El mismo acceso, con las plazas que el sistema deja usar: `llamados` equipos a los que se llama
     /// no piden plaza, pero también ocupan la suya. Es un error si no cabe ninguna y `se_escucha`.
     pub fn caber(mut self, llamados: usize, se_escucha: bool) -> Result<Acceso, String> {
-        let caben = conexiones_que_caben().saturating_sub(llamados);
+        let por_presentar = if self.intermediarios.is_empty() {
+            0
+        } else {
+            MAX_POR_PRESENTAR
+        };
+        let caben = conexiones_que_caben(por_presentar).saturating_sub(llamados);
         if !se_escucha || caben >= self.max_conexiones {
             return Ok(self);
         }
@@ -54,6 +65,23 @@ impl Acceso {
         self.max_conexiones = caben;
         Ok(self)
     }
+
+    fn es_intermediario(&self, ip: IpAddr) -> bool {
+        self.intermediarios.iter().any(|red| red.contains(&ip))
+    }
+
+    fn permite(&self, ip: IpAddr) -> bool {
+        self.permitidos.is_empty() || self.permitidos.iter().any(|red| red.contains(&ip))
+    }
+}
+
+/// Lo que hay que saber para dejar entrar a alguien.
+struct Puerta {
+    acceso: Acceso,
+    equipos: Equipos,
+    plazas: Arc<Plazas>,
+    /// Cuántas conexiones de intermediarios aún no han dicho por quién hablan.
+    por_presentar: AtomicUsize,
 }
 
 /// Abre el puerto. El error dice cuál, por qué y qué hacer.
@@ -76,9 +104,10 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
-/// una más, y los mensajes de las que ya están no se podrían guardar. Antes pide cuantos le den.
+/// una más, y los mensajes de las que ya están no se podrían guardar. Las que están `por_presentar`
+/// ocupan uno cada una. Antes pide cuantos le den.
 #[cfg(unix)]
-fn conexiones_que_caben() -> usize {
+fn conexiones_que_caben(por_presentar: usize) -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let archivos = Resource::RLIMIT_NOFILE;
     // Sin saber el límite no hay nada que repartir: un accept que falle se dirá.
@@ -89,13 +118,14 @@ fn conexiones_que_caben() -> usize {
         Ok(()) => tope,
         Err(_) => actual,
     };
-    let libres = descriptores.saturating_sub(DESCRIPTORES_PROPIOS);
+    let otros = DESCRIPTORES_PROPIOS + por_presentar as u64;
+    let libres = descriptores.saturating_sub(otros);
     usize::try_from(libres / DESCRIPTORES_POR_CONEXION).unwrap_or(usize::MAX)
 }
 
 /// Windows no limita los descriptores de un proceso.
 #[cfg(not(unix))]
-fn conexiones_que_caben() -> usize {
+fn conexiones_que_caben(_por_presentar: usize) -> usize {
     usize::MAX
 }
 
@@ -113,7 +143,12 @@ pub fn iniciar_servidor<F>(
 where
     F: Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Clone + Send + 'static,
 {
-    let plazas = Plazas::new(acceso.max_conexiones);
+    let puerta = Arc::new(Puerta {
+        acceso: acceso.clone(),
+        equipos: equipos.clone(),
+        plazas: Plazas::new(acceso.max_conexiones),
+        por_presentar: AtomicUsize::new(0),
+    });
     loop {
         match escucha.accept() {
             Ok((canal, origen)) => {
@@ -121,7 +156,15 @@ where
                 if parada.pedida() {
                     continue;
                 }
-                admitir(canal, equipo, acceso, &plazas, atender.clone());
+                let (canal, atender) = (Arc::new(canal), atender.clone());
+                if acceso.es_intermediario(equipo.ip) {
+                    presentar(canal, equipo, &puerta, atender);
+                } else if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
+                    let max = acceso.max_conexiones;
+                    abrir_hilo(equipo, move |equipo| {
+                        ocupar_plaza(pedido, max, equipo, &canal, atender);
+                    });
+                }
             }
             Err(error) => {
                 warn!(
@@ -141,37 +184,92 @@ where
     }
 }
 
-/// Deja entrar a un equipo o dice por qué no. Quien espera plaza lo hace en su hilo.
-fn admitir<F>(canal: TcpStream, equipo: Equipo, acceso: &Acceso, plazas: &Arc<Plazas>, atender: F)
+/// Deja pedir plaza a un equipo, o dice por qué no.
+fn pedir_plaza(puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) -> Option<Pedido> {
+    let ip = equipo.ip;
+    if !puerta.acceso.permite(ip) {
+        rechazar(
+            equipo,
+            &format!("{ip} no está en EquiposPermitidos de Config.ini"),
+        );
+        return None;
+    }
+    let pedido = puerta.plazas.pedir(&equipo.quien, canal);
+    if let Pedido::Completo = pedido {
+        rechazar_por_completo(equipo, puerta.acceso.max_conexiones);
+        return None;
+    }
+    Some(pedido)
+}
+
+/// Habla con el equipo cuando tenga plaza; si no la tiene aún, la espera.
+fn ocupar_plaza<F>(pedido: Pedido, max: usize, equipo: &Equipo, canal: &Arc<TcpStream>, atender: F)
+where
+    F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
+{
+    let plaza = match pedido {
+        Pedido::Plaza(plaza) => plaza,
+        Pedido::Turno(turno) => {
+            let Some((plaza, despedida)) = turno.esperar(canal) else {
+                return rechazar_por_completo(equipo, max);
+            };
+            if let Some(Despedida { quien, ocio }) = despedida {
+                avisar!(warn, equipo; "{}: no quedaban plazas; se le da una de {quien}, que no entregaba nada desde hace {} s; revise por qué abre conexiones y no las cierra, o suba MaxConexiones", equipo.con_direccion(), ocio.as_secs());
+            }
+            plaza
+        }
+        Pedido::Completo => return rechazar_por_completo(equipo, max),
+    };
+    conversar(canal, equipo, &plaza, atender);
+}
+
+/// Espera, en su hilo, a que un intermediario diga por quién habla, y deja entrar a ese. De sus
+/// comprobaciones no se dice nada: las hace cada pocos segundos, para siempre.
+fn presentar<F>(canal: Arc<TcpStream>, intermediario: Equipo, puerta: &Arc<Puerta>, atender: F)
 where
     F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + 'static,
 {
-    let permitidos = &acceso.permitidos;
-    if !permitidos.is_empty() && !permitidos.iter().any(|red| red.contains(&equipo.ip)) {
-        let ip = equipo.ip;
-        return rechazar(
-            &equipo,
-            &format!("{ip} no está en EquiposPermitidos de Config.ini"),
-        );
+    let max = puerta.acceso.max_conexiones;
+    let por_presentar = PorPresentar::nuevo(puerta);
+    if puerta.por_presentar.load(Ordering::Relaxed) > MAX_POR_PRESENTAR {
+        return rechazar_por_completo(&intermediario, max);
     }
-    let canal = Arc::new(canal);
-    match plazas.pedir(&equipo.quien, &canal) {
-        Pedido::Plaza(plaza) => abrir_hilo(equipo, move |equipo| {
-            conversar(&canal, equipo, &plaza, atender);
-        }),
-        Pedido::Turno(turno) => {
-            let max = acceso.max_conexiones;
-            abrir_hilo(equipo, move |equipo| match turno.esperar(&canal) {
-                Some((plaza, despedida)) => {
-                    if let Some(Despedida { quien, ocio }) = despedida {
-                        avisar!(warn, equipo; "{}: no quedaban plazas; se le da una de {quien}, que no entregaba nada desde hace {} s; revise por qué abre conexiones y no las cierra, o suba MaxConexiones", equipo.con_direccion(), ocio.as_secs());
-                    }
-                    conversar(&canal, equipo, &plaza, atender);
-                }
-                None => rechazar_por_completo(equipo, max),
-            });
+    let puerta = Arc::clone(puerta);
+    abrir_hilo(intermediario, move |intermediario| {
+        let leida = leer_cabecera(&canal);
+        drop(por_presentar);
+        let quien = intermediario.con_direccion();
+        let equipo = match leida {
+            Ok(Some(Representado::Equipo(origen))) => puerta.equipos.identificar(origen),
+            Ok(Some(Representado::Nadie)) => intermediario.clone(),
+            Ok(None) => return debug!("{quien}: el intermediario comprobó que se le atiende"),
+            Err(error) => {
+                return avisar!(
+                    warn,
+                    intermediario;
+                    "{quien}: conexión cerrada: de un intermediario se espera una cabecera PROXY ({error}); actívela en él, o quítelo de Intermediarios en Config.ini"
+                );
+            }
+        };
+        if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
+            ocupar_plaza(pedido, max, &equipo, &canal, atender);
         }
-        Pedido::Completo => rechazar_por_completo(&equipo, acceso.max_conexiones),
+    });
+}
+
+/// Una conexión que aún no ha dicho por quién habla.
+struct PorPresentar(Arc<Puerta>);
+
+impl PorPresentar {
+    fn nuevo(puerta: &Arc<Puerta>) -> PorPresentar {
+        puerta.por_presentar.fetch_add(1, Ordering::Relaxed);
+        PorPresentar(Arc::clone(puerta))
+    }
+}
+
+impl Drop for PorPresentar {
+    fn drop(&mut self) {
+        self.0.por_presentar.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -95,6 +95,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
     let acceso = Acceso {
         max_conexiones: 1,
         permitidos: Vec::new(),
+        intermediarios: Vec::new(),
     };
     let ini = Path::new(env!("CARGO_MANIFEST_DIR")).join("Config.ini");
     let equipos = Configuracion::leer(&ini).unwrap().equipos;

@@ -241,6 +241,16 @@ fn un_caracter_de_control_no_llega_a_la_consola_ni_al_nombre_de_un_equipo() {
 }
 
 #[test]
+fn los_intermediarios_son_direcciones_o_rangos() {
+    for malos in ["haproxy.lab", "10.0.0.0/33", "127.0.0.1 o ::1"] {
+        let clave = format!("Intermediarios = {malos}");
+        let dicho =
+            format!("Intermediarios = «{malos}» no sirve; se esperaba: direcciones IP o rangos");
+        comprobar_fallos(&[(&clave, &[&dicho])]);
+    }
+}
+
+#[test]
 fn un_equipo_no_se_llama_como_una_seccion_del_programa() {
     for nombre in ["Servidor", "llamar", "EQUIPOS", "Registro", "Default"] {
         let equipos =
@@ -359,7 +369,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        19
+        20
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();

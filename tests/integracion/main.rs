@@ -38,6 +38,8 @@ mod equipos;
 mod equipos_llamados;
 /// Lo que un técnico ejecuta antes de conectar un equipo: --revisar y --enviar.
 mod herramientas;
+/// Los que hablan por otros equipos: la cabecera PROXY.
+mod intermediarios;
 /// Lo que nadie puede acaparar: tiempo, plazas, memoria y disco.
 mod limites;
 /// Las tablas del README dicen cada aviso y cada error.

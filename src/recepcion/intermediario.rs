@@ -1,0 +1,228 @@
+//! La cabecera PROXY con que un intermediario (HAProxy, stunnel) dice por quién habla, en sus dos
+//! versiones.
+//!
+//! De la conexión solo lee la cabecera: lo que sigue es ya del equipo. No sabe quién es intermediario.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use proxy_header::{Error, ParseConfig, ProxyHeader};
+
+use crate::causa;
+
+/// Cuánto se espera a tenerla entera.
+const PLAZO: Duration = Duration::from_secs(5);
+/// La versión 1 mide a lo sumo 107 bytes, y de eso cuida el crate; la 2 puede llevar certificados.
+const MAX_BYTES: usize = 4096;
+
+/// Por quién habla un intermediario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Representado {
+    /// Por el equipo que está en esa dirección.
+    Equipo(SocketAddr),
+    /// Por sí mismo, casi siempre para comprobar que se le atiende.
+    Nadie,
+}
+
+/// No hay cabecera.
+#[derive(Debug)]
+pub(super) enum ErrorDeCabecera {
+    /// Lo que llegó es otra cosa.
+    Malformada,
+    /// No llegó entera a tiempo.
+    Tardia,
+    /// La conexión se rompió antes de tenerla.
+    Cortada(io::Error),
+}
+
+impl fmt::Display for ErrorDeCabecera {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorDeCabecera::Malformada => f.write_str("empieza por otra cosa"),
+            ErrorDeCabecera::Tardia => f.write_str("no llegó en 5 s"),
+            ErrorDeCabecera::Cortada(error) => f.write_str(&causa::explicar(error)),
+        }
+    }
+}
+
+/// Lee la cabecera, y ni un byte más; `None` si se fue sin decir nada, o nada por nadie: comprobaba que se
+/// le atiende. Deja el canal sin plazo de lectura.
+pub(super) fn leer_cabecera(
+    mut canal: &TcpStream,
+) -> Result<Option<Representado>, ErrorDeCabecera> {
+    let limite = Instant::now() + PLAZO;
+    let mut cabecera = Vec::new();
+    loop {
+        // Un solo byte cada vez: no se sabe dónde acaba hasta que acaba.
+        let mut octeto = [0];
+        let resta = limite.saturating_duration_since(Instant::now());
+        if resta.is_zero() {
+            return Err(ErrorDeCabecera::Tardia);
+        }
+        let leido = canal
+            .set_read_timeout(Some(resta))
+            .and_then(|()| canal.read(&mut octeto));
+        match leido {
+            Ok(1..) => cabecera.push(octeto[0]),
+            Ok(0) if cabecera.is_empty() => return Ok(None),
+            Ok(0) => return Err(ErrorDeCabecera::Malformada),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => continue,
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    return Err(ErrorDeCabecera::Tardia);
+                }
+                _ if cabecera.is_empty() => return Ok(None),
+                _ => return Err(ErrorDeCabecera::Cortada(error)),
+            },
+        }
+        if let Some(representado) = interpretar(&cabecera)? {
+            if representado == Representado::Nadie && se_va(canal, limite) {
+                return Ok(None);
+            }
+            canal
+                .set_read_timeout(None)
+                .map_err(ErrorDeCabecera::Cortada)?;
+            return Ok(Some(representado));
+        }
+    }
+}
+
+/// Si quien conectó se va sin decir nada antes de esa hora. No lee lo que diga.
+fn se_va(canal: &TcpStream, limite: Instant) -> bool {
+    let resta = limite.saturating_duration_since(Instant::now());
+    let plazo = resta.max(Duration::from_millis(1));
+    let mirado = canal
+        .set_read_timeout(Some(plazo))
+        .and_then(|()| canal.peek(&mut [0]));
+    match mirado {
+        Ok(cuantos) => cuantos == 0,
+        // Unix dice WouldBlock y Windows TimedOut.
+        Err(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+        ),
+    }
+}
+
+/// Por quién habla la cabecera; `None` si aún no está entera.
+fn interpretar(cabecera: &[u8]) -> Result<Option<Representado>, ErrorDeCabecera> {
+    let formato = ParseConfig {
+        include_tlvs: false,
+        ..ParseConfig::default()
+    };
+    match ProxyHeader::parse(cabecera, formato) {
+        Ok((leida, _)) => Ok(Some(match leida.proxied_address() {
+            Some(direcciones) => Representado::Equipo(direcciones.source),
+            None => Representado::Nadie,
+        })),
+        Err(Error::BufferTooShort) if cabecera.len() < MAX_BYTES => Ok(None),
+        Err(_) => Err(ErrorDeCabecera::Malformada),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRMA: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    const DIRECCIONES: &[u8] = &[192, 168, 1, 20, 192, 168, 1, 10, 0xC8, 0x22, 0x0A, 0x0F];
+
+    /// Una cabecera de la versión 2: su orden, su familia, sus direcciones y lo que añada.
+    fn segunda(orden: u8, familia: u8, direcciones: &[u8], anadido: usize) -> Vec<u8> {
+        let longitud = u16::try_from(direcciones.len() + anadido).unwrap();
+        let anadido = vec![0x04; anadido];
+        [
+            FIRMA,
+            &[orden, familia],
+            &longitud.to_be_bytes(),
+            direcciones,
+            &anadido,
+        ]
+        .concat()
+    }
+
+    /// Por quién habla, recibida byte a byte, y cuántos bytes hicieron falta para saberlo.
+    fn recibir(bytes: &[u8]) -> (Option<Representado>, usize) {
+        for hasta in 1..=bytes.len() {
+            match interpretar(&bytes[..hasta]) {
+                Ok(None) => {}
+                resultado => return (resultado.ok().flatten(), hasta),
+            }
+        }
+        (None, bytes.len())
+    }
+
+    #[test]
+    fn la_cabecera_de_las_dos_versiones_dice_por_quien_habla_y_acaba_en_su_ultimo_byte() {
+        let equipo = |direccion: &str| Representado::Equipo(direccion.parse().unwrap());
+        let seis = [[0x20; 16], [0x30; 16]].concat();
+        for (cabecera, representado) in [
+            (
+                b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\r\n".to_vec(),
+                equipo("192.168.1.20:51234"),
+            ),
+            (
+                b"PROXY TCP6 2001:db8::1 2001:db8::2 9 2575\r\n".to_vec(),
+                equipo("[2001:db8::1]:9"),
+            ),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Representado::Nadie),
+            (
+                b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
+                Representado::Nadie,
+            ),
+            (
+                segunda(0x21, 0x11, DIRECCIONES, 0),
+                equipo("192.168.1.20:51234"),
+            ),
+            (
+                segunda(0x21, 0x11, DIRECCIONES, 500),
+                equipo("192.168.1.20:51234"),
+            ),
+            (
+                segunda(0x21, 0x21, &[&seis[..], &[0, 9, 0, 8]].concat(), 0),
+                equipo("[2020:2020:2020:2020:2020:2020:2020:2020]:9"),
+            ),
+            (segunda(0x20, 0x00, &[], 0), Representado::Nadie),
+            (segunda(0x20, 0x11, DIRECCIONES, 7), Representado::Nadie),
+            (segunda(0x21, 0x00, &[], 0), Representado::Nadie),
+        ] {
+            let con_mensaje = [&cabecera[..], b"\x0BMSH|"].concat();
+            let recibida = recibir(&con_mensaje);
+            let esperada = (Some(representado), cabecera.len());
+            assert_eq!(recibida, esperada, "{}", cabecera.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn lo_que_no_es_una_cabecera_se_sabe_pronto_y_nunca_crece_sin_fin() {
+        for (bytes, a_lo_sumo) in [
+            (
+                b"\x0BMSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.3.1\r".to_vec(),
+                1,
+            ),
+            (b"MSH|^~\\&|".to_vec(), 1),
+            (b"PROXIMO mensaje de texto".to_vec(), 15),
+            (
+                b"PROXY TCP4 192.168.1.300 192.168.1.10 51234 2575\r\n".to_vec(),
+                107,
+            ),
+            (b"PROXY TCP4 ::1 ::2 51234 2575\r\n".to_vec(), 107),
+            (
+                b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\n\n".to_vec(),
+                107,
+            ),
+            ([&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat(), 107),
+            (b"\r\n\r\n\0\r\nQUIT\r\n\r\n\r\n".to_vec(), 16),
+            (segunda(0x11, 0x11, DIRECCIONES, 0), 28),
+            (segunda(0x21, 0x11, &DIRECCIONES[..8], 0), MAX_BYTES),
+            (segunda(0x21, 0x11, DIRECCIONES, 60_000), MAX_BYTES),
+        ] {
+            let mucho_mas = [&bytes[..], &[b'x'; 2 * MAX_BYTES]].concat();
+            let (resultado, leidos) = recibir(&mucho_mas);
+            assert_eq!(resultado, None, "{}", bytes.escape_ascii());
+            assert!(leidos <= a_lo_sumo, "{leidos} {}", bytes.escape_ascii());
+        }
+    }
+}
