@@ -85,7 +85,7 @@ fn conversar(caso: &Path) {
 }
 
 /// Compara, con `0x00` en lo esperado por cada cifra que cambia de una vez a otra.
-fn comparar(paso: &str, recibido: &[u8], esperado: &[u8]) {
+pub(crate) fn comparar(paso: &str, recibido: &[u8], esperado: &[u8]) {
     let iguales = recibido.len() == esperado.len()
         && recibido
             .iter()
@@ -106,7 +106,7 @@ fn textos(archivos: &[Vec<u8>]) -> Vec<String> {
         .collect()
 }
 
-fn bytes(texto: &str) -> Vec<u8> {
+pub(crate) fn bytes(texto: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut resto = texto;
     while let Some((antes, despues)) = resto.split_once('<') {

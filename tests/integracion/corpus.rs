@@ -1,10 +1,12 @@
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::analizador_simulado::{Acuse, Analizador, enmarcar, mensaje};
+use crate::conversaciones::{bytes, comparar};
 use crate::servidor_de_prueba::{Servidor, esperar};
 
 fn carpeta() -> PathBuf {
@@ -18,6 +20,40 @@ fn indice(archivo: &str) -> Vec<Value> {
 
 fn texto<'a>(fila: &'a Value, clave: &str) -> &'a str {
     fila[clave].as_str().unwrap()
+}
+
+/// El acuse entero de cada archivo con trama, como está escrito en `acuses.txt`.
+struct Acuses(HashMap<String, Vec<u8>>);
+
+impl Acuses {
+    fn leer() -> Acuses {
+        let texto = fs::read_to_string(carpeta().join("acuses.txt")).unwrap();
+        let filas = texto.lines().filter(|linea| !linea.starts_with('#'));
+        let filas = filas.map(|fila| fila.split_once(": ").unwrap());
+        Acuses(
+            filas
+                .map(|(archivo, acuse)| (archivo.to_owned(), bytes(acuse)))
+                .collect(),
+        )
+    }
+
+    fn comparar(&self, fila: &Value, acuse: &Acuse) {
+        let archivo = texto(fila, "file");
+        let esperado = self.0.get(archivo).unwrap_or_else(|| {
+            let recibido = acuse.bytes.escape_ascii();
+            panic!("falta en acuses.txt: «{archivo}: {recibido}»")
+        });
+        comparar(archivo, &acuse.bytes, esperado);
+    }
+}
+
+/// El acuse clásico entero de un mensaje con ese MSH-10.
+fn clasico(id: &[u8]) -> Vec<u8> {
+    let (antes, despues) = (
+        "MSH|^~\\&|ReceivingApp|ReceivingFacility|SendingApp|SendingFacility|<HORA>||ACK^R01|",
+        "|P|2.5|||||latin-1|||NE<CR>MSA|AA|",
+    );
+    [&bytes(antes), id, &bytes(despues), id, b"|\r"].concat()
 }
 
 /// MSH-10 de la fila como bytes: el índice lo lleva leído como Latin-1.
@@ -38,6 +74,7 @@ fn tipo_esperado(fila: &Value) -> Option<&str> {
 fn cada_mensaje_del_corpus_recibe_el_veredicto_de_su_indice() {
     let servidor = Servidor::arrancar();
     let mut equipo = servidor.conectar();
+    let acuses = Acuses::leer();
     let filas = indice("index.json");
     assert!(filas.len() >= 67);
     let mut guardados = Vec::new();
@@ -48,6 +85,7 @@ fn cada_mensaje_del_corpus_recibe_el_veredicto_de_su_indice() {
         match veredicto.split(' ').next().unwrap() {
             "QUERY" => {
                 let respuesta = equipo.acuse();
+                acuses.comparar(fila, &respuesta);
                 let nombrada = texto(fila, "reply");
                 let campos: Vec<_> = respuesta.bytes.split(|octeto| *octeto == b'|').collect();
                 let tipo = nombrada.split([' ', ':']).next().unwrap();
@@ -77,6 +115,7 @@ fn cada_mensaje_del_corpus_recibe_el_veredicto_de_su_indice() {
             }
             "ACCEPT" => {
                 let acuse = equipo.acuse();
+                acuses.comparar(fila, &acuse);
                 assert_eq!(acuse.codigo, "AA", "{fila}");
                 assert_eq!(acuse.id, msh10(fila), "{fila}");
                 assert!(acuse.con_trama, "{fila}");
@@ -89,7 +128,11 @@ fn cada_mensaje_del_corpus_recibe_el_veredicto_de_su_indice() {
                 }
                 guardados.push(bytes);
             }
-            "REJECT" => assert_eq!(equipo.acuse().codigo, "AR", "{fila}"),
+            "REJECT" => {
+                let acuse = equipo.acuse();
+                acuses.comparar(fila, &acuse);
+                assert_eq!(acuse.codigo, "AR", "{fila}");
+            }
             // Que no se contestó se ve en que el próximo acuse es el del mensaje siguiente.
             "NO-REPLY" | "IGNORE" => {}
             otro => panic!("veredicto «{otro}»"),
@@ -118,6 +161,7 @@ fn cada_mensaje_del_corpus_se_recibe_tambien_sin_trama() {
         equipo.enviar(&bytes);
         equipo.dejar_de_enviar();
         let acuse = equipo.acuse();
+        comparar(texto(&fila, "file"), &acuse.bytes, &clasico(&msh10(&fila)));
         assert_eq!(
             (acuse.codigo.as_str(), acuse.con_trama),
             ("AA", false),
