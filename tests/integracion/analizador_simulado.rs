@@ -1,7 +1,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::servidor_de_prueba::PLAZO;
 
@@ -74,6 +75,23 @@ impl Analizador {
 
     pub(crate) fn enviar_mensaje(&mut self, mensaje: &[u8]) {
         self.enviar(&enmarcar(mensaje));
+    }
+
+    /// Envía mensajes cuyos acuses son largos y no los lee, hasta que el servidor deja de leer porque
+    /// no puede escribir: lo que cabe entre los dos está lleno.
+    pub(crate) fn ensordecer(&mut self) {
+        let trama = enmarcar(&mensaje(&"S".repeat(20_000)));
+        self.canal
+            .set_write_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        while self.canal.write_all(&trama).is_ok() {}
+    }
+
+    /// La conexión acaba aquí con un RST en lugar de un FIN.
+    pub(crate) fn cortar(self) {
+        SockRef::from(&self.canal)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// Envía y espera el AA de ese mensaje.

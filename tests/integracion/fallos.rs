@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::{Local, TimeDelta};
 use servidor_hl7::almacen::{Almacen, Parciales, generar_nombre_archivo};
 
-use crate::analizador_simulado::{Analizador, mensaje, mensaje_de};
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
 use crate::rastreo::{Inyeccion, hay_strace, orden_con_fallo_en};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, esperar, rutas};
 
@@ -440,11 +440,40 @@ fn si_el_acuse_no_se_puede_enviar_el_mensaje_esta_y_la_conexion_se_cierra() {
     let mut equipo = servidor.conectar();
     equipo.entregar("1");
     let fallando = Inyeccion::comenzar(servidor.pid(), &["sendto:error=EPIPE:when=1"]);
-    equipo.enviar_mensaje(&mensaje("2"));
+    let encadenados = ["2", "3", "4"].map(|id| enmarcar(&mensaje(id)));
+    equipo.enviar(&encadenados.concat());
+    // Tras un acuse que no salió, los demás no se contestan: el equipo los creería de otro.
     assert!(equipo.si_acusa().is_none());
     drop(fallando);
+    let guardados = ["1", "2", "3", "4"].map(mensaje);
+    assert_eq!(servidor.archivos(), guardados);
+    servidor.conectar().entregar("5");
+    for id in ["«2»", "«3»", "«4»"] {
+        let linea = servidor.esperar_linea(id);
+        assert!(linea.contains(" sin acuse "), "{linea}");
+    }
+}
+
+/// Como el anterior, con un corte de verdad mientras el mensaje se guarda.
+#[test]
+fn si_el_equipo_corta_antes_de_su_acuse_se_dice_que_quedo_sin_el() {
+    if !hay_strace() {
+        return;
+    }
+    let servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    let lento = Inyeccion::comenzar(servidor.pid(), &["fsync,fdatasync:delay_enter=2s:when=1"]);
+    equipo.enviar_mensaje(&mensaje("2"));
+    esperar("el mensaje en curso", || {
+        (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
+    });
+    equipo.cortar();
+    let linea = servidor.esperar_linea("«2»");
+    drop(lento);
+    assert!(linea.contains(" sin acuse "), "{linea}");
+    assert!(linea.contains("HL7_ORU_"), "{linea}");
     assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
-    servidor.conectar().entregar("3");
 }
 
 /// Si tampoco se puede borrar, el parcial espera al próximo arranque, que lo lleva a apartados.
