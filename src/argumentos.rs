@@ -60,10 +60,30 @@ pub(crate) struct Argumentos {
 
 pub(crate) enum Orden {
     Servir,
+    /// Lo mismo, para el gestor de servicios de Windows.
+    Servicio,
     Revisar,
     /// Con el destino, si se dijo.
     Enviar(Envio, Option<String>),
     Mostrar(&'static str),
+}
+
+/// La orden que se da, de las que no pueden darse a la vez.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pedida {
+    Revisar,
+    Enviar,
+    Servicio,
+}
+
+impl Pedida {
+    fn opcion(self) -> &'static str {
+        match self {
+            Pedida::Revisar => "--revisar",
+            Pedida::Enviar => "--enviar",
+            Pedida::Servicio => "--servicio",
+        }
+    }
 }
 
 /// No se entiende lo que se pide. Dice en palabras qué sobra o qué falta.
@@ -146,7 +166,7 @@ fn no_se_entiende(escrito: &str) -> String {
 /// Recoge los argumentos, que valen en cualquier orden, y después mira si se avienen.
 fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> {
     let (mut config, mut mostrar, mut destino) = (None, None, None);
-    let (mut revisar, mut enviar) = (false, false);
+    let mut pedidas = Vec::new();
     let mut envio = Envio::de_muestra();
     let mut solo_con_enviar = None;
     while let Some(argumento) = argumentos.next()? {
@@ -156,8 +176,9 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
             Long("version") | Short('V' | 'v') => {
                 mostrar = Some(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
             }
-            Long("revisar") => revisar = true,
-            Long("enviar") => enviar = true,
+            Long("revisar") => pedidas.push(Pedida::Revisar),
+            Long("enviar") => pedidas.push(Pedida::Enviar),
+            Long("servicio") => pedidas.push(Pedida::Servicio),
             Long("a") => {
                 destino = Some(argumentos.value()?.to_string_lossy().into_owned());
                 solo_con_enviar = Some("--a");
@@ -174,28 +195,39 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
             otro => return Err(otro.unexpected()),
         }
     }
-    let orden = if let Some(texto) = mostrar {
-        Orden::Mostrar(texto)
-    } else if enviar && revisar {
-        return Err("--revisar y --enviar no van juntas; dé primero una y después la otra".into());
-    } else if let Some(destino) = envio.archivos.iter().find(|ruta| es_un_destino(ruta))
-        && enviar
-    {
-        let destino = destino.display();
-        return Err(format!(
-            "«{destino}» no es un archivo; si es adónde se envía, escriba --a {destino}"
-        )
-        .into());
-    } else if enviar {
-        Orden::Enviar(envio, destino)
-    } else if let Some(opcion) = solo_con_enviar {
-        return Err(format!("«{opcion}» solo vale con --enviar").into());
-    } else if let Some(archivo) = envio.archivos.pop() {
-        return Err(Value(archivo.into()).unexpected());
-    } else if revisar {
-        Orden::Revisar
+    pedidas.dedup();
+    if let Some(texto) = mostrar {
+        let orden = Orden::Mostrar(texto);
+        return Ok(Argumentos { orden, config });
+    }
+    if let [una, otra, ..] = pedidas[..] {
+        let (una, otra) = (una.opcion(), otra.opcion());
+        return Err(
+            format!("{una} y {otra} no van juntas; dé primero una y después la otra").into(),
+        );
+    }
+    let pedida = pedidas.first();
+    if pedida == Some(&Pedida::Enviar) {
+        if let Some(destino) = envio.archivos.iter().find(|ruta| es_un_destino(ruta)) {
+            let destino = destino.display();
+            return Err(format!(
+                "«{destino}» no es un archivo; si es adónde se envía, escriba --a {destino}"
+            )
+            .into());
+        }
     } else {
-        Orden::Servir
+        if let Some(opcion) = solo_con_enviar {
+            return Err(format!("«{opcion}» solo vale con --enviar").into());
+        }
+        if let Some(archivo) = envio.archivos.pop() {
+            return Err(Value(archivo.into()).unexpected());
+        }
+    }
+    let orden = match pedida {
+        None => Orden::Servir,
+        Some(Pedida::Revisar) => Orden::Revisar,
+        Some(Pedida::Enviar) => Orden::Enviar(envio, destino),
+        Some(Pedida::Servicio) => Orden::Servicio,
     };
     Ok(Argumentos { orden, config })
 }

@@ -32,7 +32,8 @@
 //!
 //! ```text
 //! main, argumentos
-//! ordenes                    --revisar, --enviar
+//! ordenes                    --revisar, --enviar, --servicio
+//! gestor                     quién arrancó el programa y puede pararlo
 //! configuracion              Config.ini → valores
 //! recepcion                  quién entra, a quién se llama, la conversación, lo que se cuenta
 //! cable, hl7, almacen        el cable, la contestación, el disco
@@ -58,6 +59,7 @@
 //! | llamada | la conexión que abre el programa hacia un equipo que espera |
 //! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
 //! | registro | lo que el programa dice, línea a línea; el diario son sus archivos, uno por día |
+//! | gestor | quien arranca, vigila y detiene el programa: systemd, o el de los servicios de Windows |
 //! | apartado | bytes que no llegaron a ser un mensaje, guardados en `apartados/` |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -66,9 +68,15 @@ pub mod almacen;
 pub mod cable;
 mod causa;
 pub mod configuracion;
+pub mod gestor;
 pub mod hl7;
 pub mod ordenes;
 pub mod recepcion;
 pub mod registro;
 mod texto;
 pub mod ventana;
+
+/// El código de salida de lo que salió mal…
+pub const FALLO: u8 = 1;
+/// …y el de lo que se pidió mal: repetirlo igual no servirá.
+pub const MAL_PEDIDO: u8 = 2;

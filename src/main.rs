@@ -13,20 +13,18 @@ use std::{panic, thread};
 use log::{error, info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
 use servidor_hl7::configuracion::{Configuracion, ErrorDeConfiguracion, configurar, donde_escucha};
+use servidor_hl7::gestor::Gestor;
 use servidor_hl7::ordenes::enviar::enviar;
 use servidor_hl7::ordenes::revisar::revisar;
+use servidor_hl7::ordenes::servicio::{self, ErrorDeServicio};
 use servidor_hl7::recepcion::Recepcion;
-use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada, atender_interrupciones};
+use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada};
 use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::ventana;
+use servidor_hl7::{FALLO, MAL_PEDIDO};
 
 use crate::argumentos::{Argumentos, ErrorDeArgumentos, Orden};
-
-/// El código de salida de lo que salió mal…
-const FALLO: u8 = 1;
-/// …y el de lo que se pidió mal: repetirlo igual no servirá.
-const MAL_PEDIDO: u8 = 2;
 
 fn main() -> ExitCode {
     // Antes que nada: vale para los hilos que se abran después.
@@ -37,17 +35,30 @@ fn main() -> ExitCode {
         Err(error) => {
             registro::decir_fallo(&error);
             ventana::esperar_lectura();
-            let mal_pedido = error.is::<ErrorDeArgumentos>() || error.is::<ErrorDeConfiguracion>();
-            ExitCode::from(if mal_pedido { MAL_PEDIDO } else { FALLO })
+            ExitCode::from(codigo(error.as_ref()))
         }
     }
+}
+
+fn codigo(error: &(dyn Error + 'static)) -> u8 {
+    let mal_pedido = error.is::<ErrorDeArgumentos>()
+        || error.is::<ErrorDeConfiguracion>()
+        || error.is::<ErrorDeServicio>();
+    if mal_pedido { MAL_PEDIDO } else { FALLO }
 }
 
 /// Hace lo que se pide; devuelve si salió bien.
 fn ejecutar() -> Result<bool, Box<dyn Error>> {
     let Argumentos { orden, config } = argumentos::leer()?;
     match orden {
-        Orden::Servir => servir(config).map(|()| true),
+        Orden::Servir => servir(config, &Gestor::Consola).map(|()| true),
+        Orden::Servicio => {
+            servicio::atender(move |gestor| match servir(config, gestor) {
+                Ok(()) => 0,
+                Err(error) => codigo(error.as_ref()),
+            })?;
+            Ok(true)
+        }
         Orden::Revisar => {
             let (configuracion, avisos) = configurar(config)?;
             let bien = revisar(&configuracion, &avisos, &mut io::stdout());
@@ -67,12 +78,12 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 }
 
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
-fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
-    let (configuracion, avisos) = configurar(config)?;
+fn servir(config: Option<PathBuf>, gestor: &Gestor) -> Result<(), Box<dyn Error>> {
+    let (configuracion, avisos) = configurar(config).inspect_err(|error| gestor.constar(error))?;
     let registro = registro::iniciar(
         configuracion.nivel,
         configuracion.diario.clone(),
-        presentar(&configuracion),
+        configuracion.presentar(),
     )?;
     panic::set_hook(Box::new(|panico| {
         error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
@@ -80,37 +91,26 @@ fn servir(config: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     for aviso in avisos {
         warn!("{aviso}");
     }
-    let recibido = recibir(configuracion, &registro);
+    let recibido = recibir(configuracion, &registro, gestor);
     if let Err(error) = &recibido {
         registro.constar(error);
     }
     recibido
 }
 
-/// Lo primero que se dice: qué programa es y qué va a hacer.
-fn presentar(configuracion: &Configuracion) -> String {
-    let puerto = match configuracion.puerto {
-        Some(0) => "puerto libre".to_owned(),
-        Some(puerto) => format!("puerto {puerto}"),
-        None => "sin puerto".to_owned(),
-    };
-    format!(
-        "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», {puerto}",
-        env!("CARGO_PKG_VERSION"),
-        configuracion.ruta.display(),
-        configuracion.directorio.display(),
-    )
-}
-
 /// La forma del programa: el puerto, la carpeta, un hilo que acepta conexiones, y la parada.
-fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<dyn Error>> {
+fn recibir(
+    configuracion: Configuracion,
+    registro: &Registro,
+    gestor: &Gestor,
+) -> Result<(), Box<dyn Error>> {
     let escucha = configuracion
         .puerto
         .map(|puerto| abrir_puerto(SocketAddr::new(configuracion.direccion, puerto)))
         .transpose()?;
     let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
     let parada = Arc::new(Parada::new(&APAGAR_SERVER));
-    let pedida = atender_interrupciones(&parada)?;
+    let pedida = gestor.atender_parada(&parada)?;
 
     let mut titulo = format!("servidor-hl7: {}", almacen.carpeta().display());
     let acceso = configuracion
@@ -134,9 +134,11 @@ fn recibir(configuracion: Configuracion, registro: &Registro) -> Result<(), Box<
         info!("Servidor Escuchando el Puerto {puerto}");
     }
     registro.titular(&titulo);
+    gestor.decir_listo(&titulo);
 
     // Un error aquí significa que ya nadie puede pedir la parada.
     let plazo = pedida.recv().unwrap_or_default();
+    gestor.decir_parando();
     let pendientes = parada.esperar(plazo);
     // Lo que el registro contaba en lugar de decirlo sale antes de la despedida.
     registro.vaciar();

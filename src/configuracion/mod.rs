@@ -80,6 +80,22 @@ impl Configuracion {
         interpretar(&secciones, ruta).map_err(error)
     }
 
+    /// Lo primero que se dice: qué programa es y qué va a hacer.
+    #[must_use]
+    pub fn presentar(&self) -> String {
+        let puerto = match self.puerto {
+            Some(0) => "puerto libre".to_owned(),
+            Some(puerto) => format!("puerto {puerto}"),
+            None => "sin puerto".to_owned(),
+        };
+        format!(
+            "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», {puerto}",
+            env!("CARGO_PKG_VERSION"),
+            self.ruta.display(),
+            self.directorio.display(),
+        )
+    }
+
     /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.
     pub fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDeConfiguracion> {
         // El Bloc de notas de un Windows antiguo solo entiende CR LF.
@@ -520,6 +536,12 @@ impl ErrorDeConfiguracion {
     fn con_otro_nombre(ruta: PathBuf, otro: String) -> ErrorDeConfiguracion {
         let problema = Problema::ConOtroNombre(otro);
         ErrorDeConfiguracion { ruta, problema }
+    }
+
+    /// El archivo que no sirve.
+    #[must_use]
+    pub fn ruta(&self) -> &Path {
+        &self.ruta
     }
 
     /// No hay Config.ini que diga adónde enviar.

@@ -1,4 +1,5 @@
-//! Lo que un técnico ejecuta además de recibir: la revisión y el envío.
+//! Lo que se pide además de recibir: la revisión, el envío y el servicio de Windows.
 
 pub mod enviar;
 pub mod revisar;
+pub mod servicio;

@@ -19,9 +19,9 @@ use crate::ventana;
 pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
 
 /// Cuánto espera la parada a los mensajes en curso…
-const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
+pub(crate) const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
 /// …y si se cierra la ventana: Windows da al proceso 5 s en total.
-const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
+pub(crate) const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
 
 /// Cuánto espera, de ese tiempo, a los que ya están guardados y solo falta acusar.
 const PLAZO_DE_ACUSE: Duration = Duration::from_secs(1);
@@ -121,12 +121,17 @@ impl Parada {
     }
 }
 
-/// Ctrl+C, SIGTERM o el cierre de la ventana avisan por el canal, con lo que se puede esperar a los
-/// mensajes en curso; la segunda vez se sale ya.
-pub fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
+/// Lo que pide la parada, con lo que se puede esperar a los mensajes en curso, y el canal por el que
+/// llega; la segunda vez se sale ya.
+pub(crate) fn peticion_de_parada(
+    parada: &Arc<Parada>,
+) -> (
+    impl Fn(Duration) + Clone + Send + 'static,
+    Receiver<Duration>,
+) {
     let (aviso, pedida) = channel();
     let parada = Arc::clone(parada);
-    let pedir_parada = move |plazo| {
+    let pedir = move |plazo| {
         if parada.manejar_interrupcion() {
             process::exit(1);
         }
@@ -134,8 +139,14 @@ pub fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>
         // Si nadie escucha el aviso, el programa ya está saliendo.
         let _ = aviso.send(plazo);
     };
-    let al_cerrar = pedir_parada.clone();
-    ctrlc::set_handler(move || pedir_parada(PLAZO_DE_PARADA))?;
+    (pedir, pedida)
+}
+
+/// Ctrl+C, SIGTERM o el cierre de la ventana piden la parada.
+pub fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
+    let (pedir, pedida) = peticion_de_parada(parada);
+    let al_cerrar = pedir.clone();
+    ctrlc::set_handler(move || pedir(PLAZO_DE_PARADA))?;
     ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
     Ok(pedida)
 }

@@ -13,6 +13,7 @@ mod repetidas;
 use std::env;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{
@@ -138,6 +139,19 @@ impl Registro {
         let linea = Linea::ahora(Level::Error, error.to_string());
         let _ = self.fila.try_send(Entrada::Constancia(linea));
     }
+}
+
+/// Deja un error en el registro que se entrega, junto a ese Config.ini: lo que diga de otro no se pudo
+/// leer.
+pub(crate) fn constar_sin_configuracion(config: &Path, error: impl fmt::Display) {
+    let linea = Linea::ahora(Level::Error, error.to_string());
+    let ajustes = Ajustes {
+        carpeta: config.with_file_name("registro"),
+        // No se sabe cuántos quiere: no se borra ninguno.
+        dias: usize::MAX,
+    };
+    // Si tampoco se puede escribir, el gestor de servicios sabe al menos que se detuvo, y con qué código.
+    drop(Diario::new(ajustes).anotar(&[linea], Local::now().naive_local()));
 }
 
 impl Drop for Registro {

@@ -148,7 +148,11 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
         (&["a.hl7"], "no se entiende «a.hl7»"),
         (
             &["--enviar", "--revisar"],
-            "--revisar y --enviar no van juntas",
+            "--enviar y --revisar no van juntas",
+        ),
+        (
+            &["--servicio", "--revisar"],
+            "--servicio y --revisar no van juntas",
         ),
         (&["--enviar", "--a", ""], "«» no es un destino"),
         (&["--enviar", "--a"], "a «--a» le falta su valor"),

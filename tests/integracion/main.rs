@@ -63,6 +63,9 @@ mod disco_lleno;
 /// Cada llamada al sistema falla por turno. strace solo existe en Linux.
 #[cfg(target_os = "linux")]
 mod fallos;
+/// Lo que se le dice a systemd, que es de Linux.
+#[cfg(target_os = "linux")]
+mod gestor;
 /// Equipos enfermos y hostiles junto a uno bueno. La memoria se mira en /proc, que es de Linux.
 #[cfg(target_os = "linux")]
 mod hostiles;

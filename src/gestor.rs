@@ -1,0 +1,101 @@
+//! Quién arrancó el programa: una persona en una consola, systemd o el gestor de servicios de Windows. A
+//! los dos últimos se les dice cuándo se recibe ya y cuándo se deja de recibir.
+//!
+//! No sabe qué se recibe.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use log::warn;
+
+use crate::causa;
+use crate::configuracion::ErrorDeConfiguracion;
+#[cfg(windows)]
+use crate::ordenes::servicio::Servicio;
+use crate::recepcion::parada::{Parada, atender_interrupciones};
+use crate::registro::constar_sin_configuracion;
+
+/// Quien arrancó el programa y puede pararlo.
+#[derive(Debug)]
+pub enum Gestor {
+    /// Una persona, o systemd si puso `NOTIFY_SOCKET`.
+    Consola,
+    /// El gestor de servicios de Windows.
+    #[cfg(windows)]
+    Servicio(Servicio),
+}
+
+impl Gestor {
+    /// El canal por el que avisará de la parada, con lo que se puede esperar a los mensajes en curso.
+    pub fn atender_parada(
+        &self,
+        parada: &Arc<Parada>,
+    ) -> Result<Receiver<Duration>, Box<dyn Error>> {
+        match self {
+            Gestor::Consola => atender_interrupciones(parada),
+            // Un servicio no atiende a la consola: Windows le avisa en ella cada vez que alguien cierra
+            // su sesión, y eso no es para él.
+            #[cfg(windows)]
+            Gestor::Servicio(servicio) => Ok(servicio.atender_parada(parada)),
+        }
+    }
+
+    /// Le dice que ya se recibe, y qué: el puerto escucha y se llama a quien hay que llamar.
+    pub fn decir_listo(&self, que: &str) {
+        match self {
+            Gestor::Consola => avisar_a_systemd(&format!("READY=1\nSTATUS={que}")),
+            #[cfg(windows)]
+            Gestor::Servicio(servicio) => servicio.decir_listo(),
+        }
+    }
+
+    /// Le dice que se está parando.
+    pub fn decir_parando(&self) {
+        match self {
+            Gestor::Consola => avisar_a_systemd("STOPPING=1"),
+            // Ya se le contestó así cuando pidió la parada.
+            #[cfg(windows)]
+            Gestor::Servicio(_) => {}
+        }
+    }
+
+    /// Deja constancia de que Config.ini no sirve. Quien mira la consola ya lo lee en ella; el registro
+    /// que Config.ini pueda decir no se conoce.
+    pub fn constar(&self, error: &ErrorDeConfiguracion) {
+        if !matches!(self, Gestor::Consola) {
+            constar_sin_configuracion(error.ruta(), error);
+        }
+    }
+}
+
+fn avisar_a_systemd(estado: &str) {
+    if let Err(error) = enviar_a_systemd(estado) {
+        let causa = causa::explicar(&error);
+        warn!("no se pudo avisar a systemd por NOTIFY_SOCKET: {causa}; la recepción sigue");
+    }
+}
+
+/// El protocolo de `sd_notify(3)`, que es un datagrama; en ningún otro sistema hay a quién enviarlo.
+#[cfg(target_os = "linux")]
+fn enviar_a_systemd(estado: &str) -> io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let Some(destino) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let destino = match destino.as_bytes() {
+        [b'@', nombre @ ..] => SocketAddr::from_abstract_name(nombre)?,
+        _ => SocketAddr::from_pathname(&destino)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(estado.as_bytes(), &destino)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn enviar_a_systemd(_: &str) -> io::Result<()> {
+    Ok(())
+}
