@@ -108,7 +108,8 @@ fn recibir(
         .puerto
         .map(|puerto| abrir_puerto(SocketAddr::new(configuracion.direccion, puerto)))
         .transpose()?;
-    let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?;
+    let almacen = Almacen::abrir(configuracion.directorio, configuracion.sincronizar)?
+        .con_subcarpetas(configuracion.equipos.carpetas())?;
     let parada = Arc::new(Parada::new(&APAGAR_SERVER));
     let pedida = gestor.atender_parada(&parada)?;
 

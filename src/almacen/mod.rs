@@ -52,6 +52,8 @@ const PRUEBA: &str = "prueba";
 #[derive(Debug)]
 pub struct Almacen {
     carpeta: PathBuf,
+    /// Las carpetas que además hay en ella para los mensajes, por su nombre.
+    subcarpetas: Vec<String>,
     sincronizar: bool,
     nombres: Mutex<Nombres>,
     /// Las carpetas que contienen a otra cuyo nombre quizá no está aún en el disco.
@@ -101,6 +103,7 @@ impl Almacen {
         let madre = madre(&carpeta).to_path_buf();
         let almacen = Almacen {
             carpeta,
+            subcarpetas: Vec::new(),
             sincronizar,
             nombres: Mutex::new(Nombres::new()),
             madres: Mutex::new(vec![madre]),
@@ -117,6 +120,27 @@ impl Almacen {
         Ok(almacen)
     }
 
+    /// El mismo almacén, con esas subcarpetas, que se crean si faltan: lo que se promete de la carpeta se
+    /// promete de cada una.
+    pub fn con_subcarpetas<'a>(
+        mut self,
+        nombres: impl Iterator<Item = &'a str>,
+    ) -> Result<Almacen, ErrorDeAlmacen> {
+        for nombre in nombres {
+            let subcarpeta = self.carpeta.join(nombre);
+            self.crear_carpeta(&subcarpeta).map_err(ErrorDeAlmacen::en(
+                "no se pudo crear la carpeta",
+                &subcarpeta,
+            ))?;
+            self.subcarpetas.push(nombre.to_owned());
+        }
+        // También la que ya existe pudo crearse un instante antes de una caída.
+        if !self.subcarpetas.is_empty() {
+            tomar(&self.madres).push(self.carpeta.clone());
+        }
+        Ok(self)
+    }
+
     /// La carpeta de los mensajes.
     #[must_use]
     pub fn carpeta(&self) -> &Path {
@@ -129,20 +153,26 @@ impl Almacen {
         self.sincronizar
     }
 
-    /// Guarda un mensaje que llegó a esa hora y devuelve el nombre de su archivo. `Ok` promete que
-    /// está entero en el disco con un nombre que nadie más tiene; con `Err` no queda ningún parcial, y
-    /// solo si lo que falló fue llevar el nombre al disco queda un archivo, entero.
+    /// Guarda un mensaje que llegó a esa hora, en la carpeta o en esa de sus subcarpetas, y devuelve el
+    /// nombre de su archivo, desde la carpeta. `Ok` promete que está entero en el disco con un nombre
+    /// que nadie más tiene; con `Err` no queda ningún parcial, y solo si lo que falló fue llevar el
+    /// nombre al disco queda un archivo, entero.
     pub fn guardar(
         &self,
+        subcarpeta: Option<&str>,
         mensaje: &[u8],
         llegada: NaiveDateTime,
     ) -> Result<String, ErrorDeAlmacen> {
+        let carpeta = self.carpeta_de(subcarpeta);
         let siguiente = || self.siguiente_nombre(llegada);
-        self.escribir(&self.carpeta, mensaje, "res", siguiente)
-            .map(|escrito| escrito.nombre)
+        self.escribir(&carpeta, mensaje, "res", siguiente)
+            .map(|Escrito { nombre, .. }| match subcarpeta {
+                Some(subcarpeta) => format!("{subcarpeta}/{nombre}"),
+                None => nombre,
+            })
             .map_err(ErrorDeAlmacen::en(
                 "no se pudo guardar el mensaje",
-                &self.carpeta,
+                &carpeta,
             ))
     }
 
@@ -164,28 +194,37 @@ impl Almacen {
             ))
     }
 
-    /// Guarda un archivo de prueba como si fuera un mensaje y lo borra, también si falla.
+    /// Guarda en cada carpeta un archivo de prueba como si fuera un mensaje y lo borra, también si falla.
+    /// Devuelve lo que se supo de la principal.
     pub fn probar(&self, ahora: NaiveDateTime) -> Result<Prueba, ErrorDeAlmacen> {
+        let prueba = self.probar_en(&self.carpeta, ahora)?;
+        for subcarpeta in &self.subcarpetas {
+            self.probar_en(&self.carpeta.join(subcarpeta), ahora)?;
+        }
+        Ok(prueba)
+    }
+
+    fn probar_en(&self, carpeta: &Path, ahora: NaiveDateTime) -> Result<Prueba, ErrorDeAlmacen> {
         let comienzo = Instant::now();
         // Desde el último contador hacia atrás: ningún mensaje tendrá ese nombre.
         let mut contadores = (0..=nombre::MAX_CONTADOR).rev();
         let mut ultimo = String::new();
-        let escrito = self.escribir(&self.carpeta, b"prueba", PRUEBA, || {
+        let escrito = self.escribir(carpeta, b"prueba", PRUEBA, || {
             ultimo = generar_nombre_archivo(ahora, contadores.next().unwrap_or_default());
             ultimo.clone()
         });
         let tiempo = comienzo.elapsed();
-        let borrado = fs::remove_file(self.carpeta.join(format!("{ultimo}.{PRUEBA}")));
+        let borrado = fs::remove_file(carpeta.join(format!("{ultimo}.{PRUEBA}")));
         escrito
             .and_then(|escrito| borrado.map(|()| escrito.nombre_seguro))
             .map(|nombre_seguro| Prueba {
                 tiempo,
-                es_fat: disco::es_fat(&self.carpeta),
+                es_fat: disco::es_fat(carpeta),
                 nombre_seguro,
             })
             .map_err(ErrorDeAlmacen::en(
                 "no se pudo guardar un archivo de prueba",
-                &self.carpeta,
+                carpeta,
             ))
     }
 
@@ -303,12 +342,24 @@ impl Almacen {
 
     /// Crea otra vez la carpeta que estaba y no está, y lo avisa; la de los apartados no la había.
     fn reponer(&self, carpeta: &Path) -> io::Result<()> {
-        let falta = !self.carpeta.is_dir();
+        let estaba = if carpeta == self.carpeta.join(APARTADOS) {
+            &self.carpeta
+        } else {
+            carpeta
+        };
+        let falta = !estaba.is_dir();
         self.crear_carpeta(carpeta)?;
         if falta {
-            self.avisar(Aviso::CarpetaRepuesta(self.carpeta.clone()));
+            self.avisar(Aviso::CarpetaRepuesta(estaba.to_path_buf()));
         }
         Ok(())
+    }
+
+    fn carpeta_de(&self, subcarpeta: Option<&str>) -> PathBuf {
+        match subcarpeta {
+            Some(subcarpeta) => self.carpeta.join(subcarpeta),
+            None => self.carpeta.clone(),
+        }
     }
 
     /// Crea la carpeta y las que falten por encima.

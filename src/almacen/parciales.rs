@@ -49,9 +49,13 @@ impl Parciales {
     /// Mira si ya toca: la primera vez apunta los que hay, y después mueve los que sigan igual.
     pub fn rescatar(&mut self, almacen: &Almacen, ahora: Instant) -> Rescate {
         let mut rescate = Rescate::default();
-        let carpetas = [almacen.carpeta.clone(), almacen.carpeta.join(APARTADOS)];
         match self.proxima {
-            None => self.vistos = carpetas.iter().flat_map(|en| buscar(en)).collect(),
+            None => {
+                let subcarpetas = almacen.subcarpetas.iter().map(String::as_str);
+                let dentro = subcarpetas.chain([APARTADOS]);
+                let dentro = dentro.flat_map(|nombre| buscar(&almacen.carpeta.join(nombre)));
+                self.vistos = buscar(&almacen.carpeta).into_iter().chain(dentro).collect();
+            }
             Some(proxima) if ahora < proxima => return rescate,
             Some(_) => {
                 for visto in mem::take(&mut self.vistos) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ini::{SECCION_COMUN, Secciones, mismo_nombre};
-use super::{Claves, Problema, SECCION, SECCION_REGISTRO, valor_citado};
+use super::{Claves, Problema, SECCION, SECCION_REGISTRO, subcarpeta, valor_citado};
 use crate::cable::Limites;
 use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::recepcion::equipo::{Equipos, Nombrado, Trato};
@@ -34,15 +34,18 @@ pub(super) fn leer_equipos<'a>(
         comun: Arc::new(leer_trato(servidor)?),
         nombrados: Vec::new(),
     };
+    let con_carpeta = servidor.opcion("CarpetaPorEquipo", &[("no", false), ("si", true)])?;
     let mut leidas = Vec::new();
-    for (seccion, nombre, valor) in leer_nombres(secciones)? {
+    for (seccion, nombre, valor) in leer_nombres(secciones, con_carpeta)? {
         // Un equipo puede estar en las dos secciones: a veces llama y a veces se le llama.
         let mut hay = equipos.nombrados.iter();
         let hallado = hay.position(|otro| mismo_nombre(&otro.nombre, nombre));
         let lugar = hallado.unwrap_or(equipos.nombrados.len());
         if hallado.is_none() {
             let claves = Claves::de_equipo(secciones, nombre);
-            equipos.nombrados.push(leer_nombrado(nombre, &claves)?);
+            equipos
+                .nombrados
+                .push(leer_nombrado(nombre, con_carpeta, &claves)?);
             leidas.push(claves);
         }
         situar(&mut equipos.nombrados, lugar, seccion, &valor)
@@ -56,6 +59,7 @@ fn leer_trato(claves: &Claves<'_>) -> Result<Trato, Problema> {
     let milisegundos = claves.numero("EsperaSinTramaMs", 10, 60_000, 500)?;
     let segundos = claves.numero("EsperaTramaIncompletaS", 1, 86_400, 60)?;
     Ok(Trato {
+        carpeta: None,
         reglas: leer_reglas(claves)?,
         limites: Limites {
             mensaje_bytes: claves.numero("MaxMensajeMiB", 1, 1024, 64)? * MIB,
@@ -96,12 +100,20 @@ fn leer_reglas(claves: &Claves<'_>) -> Result<Reglas, Problema> {
 }
 
 /// Los equipos de las dos secciones: cuál, nombre y valor. El nombre llega a la consola, y también
-/// puede ser el de una sección.
-fn leer_nombres(secciones: &Secciones) -> Result<Vec<(&'static str, &str, String)>, Problema> {
-    let mut nombres = Vec::new();
+/// puede ser el de una sección y, `con_carpeta`, el de una carpeta.
+fn leer_nombres(
+    secciones: &Secciones,
+    con_carpeta: bool,
+) -> Result<Vec<(&'static str, &str, String)>, Problema> {
+    let mut nombres: Vec<(_, &str, _)> = Vec::new();
     for seccion in [SECCION_EQUIPOS, SECCION_LLAMAR] {
         for (nombre, _) in secciones.claves(seccion) {
-            if let Some(defecto) = defecto(nombre) {
+            let anteriores = nombres.iter().map(|(_, nombre, _)| *nombre);
+            let defecto = defecto(nombre).or_else(|| {
+                let defecto = con_carpeta.then(|| defecto_de_carpeta(nombre, anteriores));
+                defecto.flatten()
+            });
+            if let Some(defecto) = defecto {
                 let nombre = nombre.to_owned();
                 return Err(Problema::MalNombre {
                     seccion,
@@ -117,16 +129,41 @@ fn leer_nombres(secciones: &Secciones) -> Result<Vec<(&'static str, &str, String
 }
 
 /// Por qué un equipo no puede llamarse así, y qué hacer.
-fn defecto(nombre: &str) -> Option<&'static str> {
-    if nombre.contains(char::is_control) {
-        return Some("lleva algún carácter que no se ve; borre la línea y escríbala de nuevo");
-    }
-    let de_seccion = SECCIONES.iter().any(|otra| mismo_nombre(otra, nombre));
-    de_seccion.then_some("es el de una sección del programa; dé otro nombre al equipo")
+fn defecto(nombre: &str) -> Option<String> {
+    let defecto = if nombre.contains(char::is_control) {
+        "lleva algún carácter que no se ve; borre la línea y escríbala de nuevo"
+    } else if SECCIONES.iter().any(|otra| mismo_nombre(otra, nombre)) {
+        "es el de una sección del programa; dé otro nombre al equipo"
+    } else {
+        return None;
+    };
+    Some(defecto.to_owned())
 }
 
-fn leer_nombrado(nombre: &str, claves: &Claves<'_>) -> Result<Nombrado, Problema> {
-    let trato = leer_trato(claves)?;
+/// Por qué su carpeta no puede llamarse así. Dos nombres que valen como uno son el mismo equipo; los que
+/// Windows tiene además por iguales darían la misma carpeta a dos.
+fn defecto_de_carpeta<'a>(
+    nombre: &str,
+    mut anteriores: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let repetida = anteriores
+        .any(|otro| !mismo_nombre(otro, nombre) && otro.to_uppercase() == nombre.to_uppercase());
+    let de_otro = repetida.then_some("es la de otro equipo, salvo por las mayúsculas");
+    let defecto = subcarpeta::defecto(nombre).or(de_otro)?;
+    Some(format!(
+        "no puede ser el de una carpeta: {defecto}; dé otro nombre al equipo, o quite CarpetaPorEquipo"
+    ))
+}
+
+fn leer_nombrado(
+    nombre: &str,
+    con_carpeta: bool,
+    claves: &Claves<'_>,
+) -> Result<Nombrado, Problema> {
+    let trato = Trato {
+        carpeta: con_carpeta.then(|| nombre.to_owned()),
+        ..leer_trato(claves)?
+    };
     Ok(Nombrado {
         nombre: nombre.to_owned(),
         ip: None,

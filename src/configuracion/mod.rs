@@ -6,6 +6,7 @@ mod dudas;
 mod equipos;
 mod hallar;
 mod ini;
+mod subcarpeta;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -521,7 +522,7 @@ enum Problema {
     MalNombre {
         seccion: &'static str,
         nombre: String,
-        defecto: &'static str,
+        defecto: String,
     },
     MalValor {
         seccion: String,

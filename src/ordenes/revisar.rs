@@ -86,6 +86,7 @@ fn decir(salida: &mut impl Write, como: &str, que: &str, detalle: &str) {
 fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Option<&'static str>) {
     let (carpeta, sincronizar) = (configuracion.directorio.clone(), configuracion.sincronizar);
     let probada = Almacen::abrir(carpeta, sincronizar)
+        .and_then(|almacen| almacen.con_subcarpetas(configuracion.equipos.carpetas()))
         .and_then(|almacen| almacen.probar(Local::now().naive_local()));
     let prueba = match probada {
         Ok(prueba) => prueba,

@@ -198,10 +198,9 @@ impl Conversacion<'_> {
     /// Guarda el mensaje y lo acusa. En el programa de Python, `recibir_archivo`.
     fn recibir_archivo(&mut self, recibido: &Recibido<'_>) -> Rumbo {
         let comienzo = Instant::now();
-        let guardado = self
-            .recepcion
-            .almacen
-            .guardar(recibido.bytes, recibido.hora);
+        let carpeta = self.equipo.trato.carpeta.as_deref();
+        let almacen = &self.recepcion.almacen;
+        let guardado = almacen.guardar(carpeta, recibido.bytes, recibido.hora);
         let destino = match guardado {
             Ok(_) => {
                 self.actividad.anotar(recibido.instante);

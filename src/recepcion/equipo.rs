@@ -20,6 +20,8 @@ pub struct Trato {
     pub limites: Limites,
     /// Cuándo se avisa de que calla.
     pub silencio: AvisoDeSilencio,
+    /// La subcarpeta de Directorio donde van sus mensajes; `None`: van en Directorio.
+    pub carpeta: Option<String>,
 }
 
 /// Un equipo conectado. Su texto es como se le nombra en cada línea de la consola: por su nombre
@@ -129,6 +131,12 @@ impl Equipos {
             Some(Nombrado { nombre, trato, .. }) => Equipo::new(origen, Some(nombre), trato),
             None => Equipo::new(origen, None, &self.comun),
         }
+    }
+
+    /// Las subcarpetas de Directorio que usan.
+    pub fn carpetas(&self) -> impl Iterator<Item = &str> {
+        let tratos = self.nombrados.iter().map(|equipo| &equipo.trato);
+        tratos.filter_map(|trato| trato.carpeta.as_deref())
     }
 
     /// Los equipos a los que hay que llamar, donde esperan.

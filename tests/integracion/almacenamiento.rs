@@ -168,7 +168,7 @@ fn dos_servidores_en_una_carpeta_no_pierden_ni_pisan_nada() {
 }
 
 fn guardar(almacen: &Almacen, mensaje: &[u8], hora: NaiveDateTime) -> String {
-    almacen.guardar(mensaje, hora).unwrap()
+    almacen.guardar(None, mensaje, hora).unwrap()
 }
 
 #[test]
@@ -315,6 +315,58 @@ fn un_parcial_va_a_apartados_si_en_un_minuto_nadie_lo_toca_diga_lo_que_diga_su_h
     let mut quedan = quedan.to_vec();
     quedan.sort();
     assert_eq!(hay, quedan);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn lo_que_se_promete_de_la_carpeta_se_promete_de_cada_subcarpeta() {
+    let carpeta = carpeta_nueva();
+    let equipo = carpeta.join("Química");
+    let abrir = || {
+        let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
+        almacen.con_subcarpetas(["Química"].into_iter()).unwrap()
+    };
+    let almacen = abrir();
+    almacen.probar(instante()).unwrap();
+    assert_eq!(fs::read_dir(&equipo).unwrap().count(), 0);
+    let nombres: Vec<_> = (0..4)
+        .map(|numero| {
+            let subcarpeta = (numero % 2 == 0).then_some("Química");
+            almacen.guardar(subcarpeta, b"m", instante()).unwrap()
+        })
+        .collect();
+    assert_eq!(
+        nombres,
+        [
+            "Química/HL7_ORU_20260912094501123.res",
+            "HL7_ORU_20260912094501123_0001.res",
+            "Química/HL7_ORU_20260912094501123_0002.res",
+            "HL7_ORU_20260912094501123_0003.res",
+        ]
+    );
+    // Otro almacén, que no sabe de estos nombres, no los reemplaza.
+    let otro = abrir()
+        .guardar(Some("Química"), b"otro", instante())
+        .unwrap();
+    assert_eq!(otro, "Química/HL7_ORU_20260912094501123_0001.res");
+
+    let parcial = equipo.join(".HL7_ORU_20260912094501999.parcial");
+    fs::write(&parcial, "a medias").unwrap();
+    let mut parciales = Parciales::default();
+    let comienzo = Instant::now();
+    assert!(parciales.rescatar(&almacen, comienzo).movidos.is_empty());
+    let rescate = parciales.rescatar(&almacen, comienzo + Duration::from_mins(1));
+    assert_eq!(
+        rescate.movidos,
+        [carpeta
+            .join("apartados")
+            .join("HL7_ORU_20260912094501999.parcial")]
+    );
+    assert!(!parcial.exists());
+
+    fs::remove_dir_all(&equipo).unwrap();
+    almacen.guardar(Some("Química"), b"m", instante()).unwrap();
+    assert_eq!(almacen.avisos(), [Aviso::CarpetaRepuesta(equipo)]);
     fs::remove_dir_all(carpeta).unwrap();
 }
 

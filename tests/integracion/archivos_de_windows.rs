@@ -106,7 +106,7 @@ impl Retencion {
                     }
                     false
                 });
-                let guardado = self.almacen.guardar(&mensaje, self.hora);
+                let guardado = self.almacen.guardar(None, &mensaje, self.hora);
                 acabado.store(true, Ordering::Relaxed);
                 (guardado, antivirus.join().unwrap())
             });

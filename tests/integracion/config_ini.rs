@@ -263,6 +263,36 @@ fn un_equipo_no_se_llama_como_una_seccion_del_programa() {
 }
 
 #[test]
+fn con_carpeta_por_equipo_un_nombre_que_no_puede_ser_el_de_una_carpeta_se_dice() {
+    for (nombre, defecto) in [
+        ("Química <1>", "lleva alguno de estos signos"),
+        ("NUL", "Windows lo reserva"),
+        ("Gases.", "acaba en punto"),
+        ("apartados", "es el de la carpeta de los apartados"),
+        ("A.res", "acaba en .res"),
+    ] {
+        let claves = |valor| {
+            format!(
+                "[Servidor]\nPuerto = 0\nDirectorio = x\nCarpetaPorEquipo = {valor}\n[Equipos]\n{nombre} = 127.0.0.1\n"
+            )
+        };
+        let dicho =
+            format!("[Equipos], el nombre «{nombre}» no puede ser el de una carpeta: {defecto}");
+        let remedio = "; dé otro nombre al equipo, o quite CarpetaPorEquipo";
+        comprobar_fallos(&[(&claves("si"), &[&dicho, remedio])]);
+        let carpeta = carpeta_nueva();
+        fs::write(carpeta.join("Config.ini"), claves("no")).unwrap();
+        Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+    let iguales = "[Servidor]\nPuerto = 0\nDirectorio = x\nCarpetaPorEquipo = si\n[Equipos]\nGroß = 127.0.0.1\n[Llamar]\nGROSS = 127.0.0.1:9\n";
+    comprobar_fallos(&[(
+        iguales,
+        &["[Llamar], el nombre «GROSS»", "es la de otro equipo"],
+    )]);
+}
+
+#[test]
 fn un_valor_que_no_sirve_en_la_seccion_de_un_equipo_se_dice_con_ella() {
     let base =
         "[Servidor]\nPuerto = 0\nDirectorio = x\n[Equipos]\nQuímica = 127.0.0.3\n[QUIMICA]\n";
@@ -369,7 +399,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        20
+        21
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();

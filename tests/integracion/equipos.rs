@@ -1,8 +1,10 @@
+use std::collections::HashSet;
+use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, interrumpible, orden};
+use crate::servidor_de_prueba::{Servidor, contenidos, interrumpible, orden};
 
 /// Dos equipos con nombre; cualquier otra dirección no lo tiene.
 const EQUIPOS: &str = "[Equipos]\nHematología = 127.0.0.2\nQuímica = 127.0.0.3\n";
@@ -46,7 +48,7 @@ fn cada_equipo_sigue_las_claves_de_su_seccion_y_lo_que_no_esta_en_ella_es_como_e
 
 #[test]
 fn la_seccion_de_un_equipo_vale_tambien_si_se_le_llama() {
-    let equipo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let equipo = TcpListener::bind("127.0.0.1:0").unwrap();
     let puerto = equipo.local_addr().unwrap().port();
     let servidor = Servidor::con(&format!(
         "[Llamar]\nBC-20 = 127.0.0.1:{puerto}\n[BC-20]\nCodigoAcuse = CA\n"
@@ -59,7 +61,7 @@ fn la_seccion_de_un_equipo_vale_tambien_si_se_le_llama() {
 
 #[test]
 fn un_mismo_nombre_en_equipos_y_en_llamar_es_el_mismo_equipo() {
-    let equipo = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let equipo = TcpListener::bind("127.0.0.1:0").unwrap();
     let puerto = equipo.local_addr().unwrap().port();
     let servidor = Servidor::con(&format!(
         "[Equipos]\nQuímica = 127.0.0.3\n[Llamar]\nQUIMICA = 127.0.0.1:{puerto}\n[química]\nCodigoAcuse = CA\n"
@@ -105,6 +107,108 @@ fn revisar_dice_en_que_se_trata_distinto_a_cada_equipo() {
             "«{esperado}» no está en «{dicho}»"
         );
     }
+}
+
+/// Los mensajes de la carpeta de un equipo, o de Directorio.
+fn mensajes_en(servidor: &Servidor, carpeta: &str) -> Vec<Vec<u8>> {
+    contenidos(&servidor.mensajes().join(carpeta), "res")
+}
+
+#[test]
+fn con_carpeta_por_equipo_lo_de_cada_uno_va_a_la_suya_y_lo_de_los_demas_a_directorio() {
+    let espera = TcpListener::bind("127.0.0.1:0").unwrap();
+    let puerto = espera.local_addr().unwrap().port();
+    let servidor = Servidor::con(&format!(
+        "CarpetaPorEquipo = sí\n{EQUIPOS}[Llamar]\nBC-20 (sala 2) = 127.0.0.1:{puerto}\n"
+    ));
+    let mut llamado = Analizador::con(espera.accept().unwrap().0);
+    for equipo in ["Hematología", "Química", "BC-20 (sala 2)"] {
+        assert!(servidor.mensajes().join(equipo).is_dir(), "{equipo}");
+    }
+    for numero in 0..3 {
+        Analizador::desde(HEMATOLOGIA, servidor.puerto).entregar(&format!("H{numero}"));
+        Analizador::desde(QUIMICA, servidor.puerto).entregar(&format!("Q{numero}"));
+        llamado.entregar(&format!("B{numero}"));
+        servidor.conectar().entregar(&format!("S{numero}"));
+    }
+    for (carpeta, inicial) in [
+        ("Hematología", "H"),
+        ("Química", "Q"),
+        ("BC-20 (sala 2)", "B"),
+        ("", "S"),
+    ] {
+        let esperados: Vec<_> = (0..3)
+            .map(|numero| mensaje(&format!("{inicial}{numero}")))
+            .collect();
+        assert_eq!(mensajes_en(&servidor, carpeta), esperados, "{carpeta}");
+    }
+    servidor.esperar_linea("Química/HL7_ORU_");
+    // Lo que no es un mensaje va al mismo sitio, sea de quien sea.
+    let mut malo = Analizador::desde(QUIMICA, servidor.puerto);
+    malo.enviar_mensaje(b"hola");
+    assert_eq!(malo.acuse().codigo, "AR");
+    assert_eq!(servidor.apartados("no_hl7"), [b"hola"]);
+}
+
+#[test]
+fn la_carpeta_de_un_equipo_que_alguien_borra_se_crea_otra_vez_y_se_avisa() {
+    let servidor = Servidor::con(&format!("CarpetaPorEquipo = si\n{EQUIPOS}"));
+    let mut equipo = Analizador::desde(QUIMICA, servidor.puerto);
+    equipo.entregar("1");
+    for (borrada, numero) in [
+        (servidor.mensajes().join("Química"), "2"),
+        (servidor.mensajes(), "3"),
+    ] {
+        std::fs::remove_dir_all(borrada).unwrap();
+        equipo.entregar(numero);
+        assert_eq!(mensajes_en(&servidor, "Química"), [mensaje(numero)]);
+    }
+    let linea = servidor.esperar_linea("no estaba y se volvió a crear");
+    assert!(linea.contains("Química»"), "{linea}");
+}
+
+#[test]
+fn dos_servidores_en_las_mismas_carpetas_de_los_equipos_no_pisan_nada() {
+    let claves = format!("CarpetaPorEquipo = si\n{EQUIPOS}");
+    let uno = Servidor::con(&claves);
+    let otro = Servidor::con(&format!(
+        "Directorio = {}\n{claves}",
+        uno.mensajes().display()
+    ));
+    thread::scope(|hilos| {
+        for hilo in 0..8 {
+            let servidor = if hilo % 2 == 0 { &uno } else { &otro };
+            hilos.spawn(move || {
+                let mut equipo = Analizador::desde(QUIMICA, servidor.puerto);
+                (0..40).for_each(|numero| equipo.entregar(&format!("{hilo}-{numero}")));
+            });
+        }
+    });
+    let distintos: HashSet<_> = mensajes_en(&uno, "Química").into_iter().collect();
+    assert_eq!(distintos.len(), 8 * 40);
+    assert!(mensajes_en(&uno, "").is_empty());
+}
+
+#[test]
+fn revisar_prueba_la_carpeta_de_cada_equipo_y_no_deja_nada_en_ella() {
+    let servidor = Servidor::con(EQUIPOS);
+    let claves =
+        format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\nCarpetaPorEquipo = si\n{EQUIPOS}");
+    std::fs::write(servidor.carpeta.join("Config.ini"), claves).unwrap();
+    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    assert!(salida.status.success());
+    let suya = servidor.mensajes().join("Química");
+    assert_eq!(std::fs::read_dir(&suya).unwrap().count(), 0);
+    std::fs::remove_dir(&suya).unwrap();
+    std::fs::write(&suya, "un archivo").unwrap();
+    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    assert!(!salida.status.success());
+    let dicho = String::from_utf8(salida.stdout).unwrap();
+    assert!(
+        dicho.contains("MAL   carpeta    no se pudo crear la carpeta en «"),
+        "{dicho}"
+    );
+    assert!(dicho.contains("Química»: ya hay un archivo"), "{dicho}");
 }
 
 #[test]

@@ -144,6 +144,49 @@ fn antes_de_cada_aa_se_escribe_se_sincroniza_se_publica_y_se_sincroniza_la_carpe
 }
 
 #[test]
+fn el_orden_se_cumple_en_la_carpeta_de_un_equipo_y_con_los_nombres_de_todas_las_carpetas() {
+    if !hay_strace() {
+        return;
+    }
+    let claves = "CarpetaPorEquipo = si\n[Equipos]\nQuimica = 127.0.0.1";
+    let (carpeta, rastro) = rastrear(claves, |servidor| {
+        let mut equipo = servidor.conectar();
+        equipo.entregar("UNO");
+        equipo.entregar("DOS");
+        fs::remove_dir_all(servidor.mensajes()).unwrap();
+        equipo.entregar("TRES");
+    });
+    let suya = carpeta.join("Quimica");
+    for id in ["UNO", "DOS", "TRES"] {
+        comprobar(&rastro, &suya, id, mensaje(id).len()).unwrap();
+    }
+    // De cada carpeta creada, antes del acuse que sigue, su nombre está en el disco.
+    let creadas: Vec<_> = rastro
+        .iter()
+        .filter(|llamada| llamada.nombre == "mkdir" && llamada.valor == 0)
+        .collect();
+    assert_eq!(creadas.len(), 4, "las dos, dos veces: {creadas:?}");
+    for creada in creadas {
+        let (_, ruta) = creada.argumentos.split_once('"').unwrap();
+        let (ruta, _) = ruta.split_once('"').unwrap();
+        let madre = format!("<{}>", Path::new(ruta).parent().unwrap().display());
+        let despues = |llamada: &&Llamada| llamada.comienzo > creada.fin;
+        let acuse = rastro
+            .iter()
+            .filter(despues)
+            .find(|llamada| llamada.argumentos.contains("MSA|AA|"))
+            .unwrap();
+        let sincronizada = rastro.iter().filter(despues).any(|llamada| {
+            llamada.nombre == "fsync"
+                && llamada.valor == 0
+                && llamada.argumentos.contains(&madre)
+                && llamada.fin < acuse.comienzo
+        });
+        assert!(sincronizada, "{ruta}");
+    }
+}
+
+#[test]
 fn el_orden_se_cumple_con_dieciseis_conexiones_y_mensajes_encadenados() {
     if !hay_strace() {
         return;
