@@ -19,11 +19,13 @@ pub enum Apartado {
     Cola,
     /// Quedó a medias en una caída.
     Parcial,
+    /// Un mensaje que ya estaba guardado y llegó otra vez, con Repetidos = apartar.
+    Repetido,
 }
 
 impl Apartado {
     /// Todos.
-    pub const TODOS: [Apartado; 8] = [
+    pub const TODOS: [Apartado; 9] = [
         Apartado::NoHl7,
         Apartado::Excesivo,
         Apartado::Respuesta,
@@ -31,6 +33,7 @@ impl Apartado {
         Apartado::Abandonado,
         Apartado::Reiniciado,
         Apartado::Cola,
+        Apartado::Repetido,
         Apartado::Parcial,
     ];
 
@@ -46,6 +49,7 @@ impl Apartado {
             Apartado::Reiniciado => "reiniciado",
             Apartado::Cola => "cola",
             Apartado::Parcial => "parcial",
+            Apartado::Repetido => "repetido",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Claves, Problema, SECCION, SECCION_REGISTRO, subcarpeta, valor_citad
 use crate::cable::Limites;
 use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::recepcion::equipo::{Equipos, Nombrado, Trato};
+use crate::recepcion::repetidos::AnteReenvio;
 use crate::recepcion::silencio::{AvisoDeSilencio, Horas};
 
 /// Los equipos a los que se llama, uno por clave.
@@ -58,8 +59,13 @@ pub(super) fn leer_equipos<'a>(
 fn leer_trato(claves: &Claves<'_>) -> Result<Trato, Problema> {
     let milisegundos = claves.numero("EsperaSinTramaMs", 10, 60_000, 500)?;
     let segundos = claves.numero("EsperaTramaIncompletaS", 1, 86_400, 60)?;
+    let reenvios = [
+        ("guardar", AnteReenvio::Guardar),
+        ("apartar", AnteReenvio::Apartar),
+    ];
     Ok(Trato {
         carpeta: None,
+        reenvios: claves.opcion("Repetidos", &reenvios)?,
         reglas: leer_reglas(claves)?,
         limites: Limites {
             mensaje_bytes: claves.numero("MaxMensajeMiB", 1, 1024, 64)? * MIB,

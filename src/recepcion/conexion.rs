@@ -24,6 +24,7 @@ use crate::recepcion::linea::{
 };
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
+use crate::recepcion::repetidos::AnteReenvio;
 use crate::recepcion::totales::Destino;
 use crate::texto::Color;
 
@@ -168,7 +169,7 @@ impl Conversacion<'_> {
                 let recibido = Recibido::new(bytes, bytes.len(), con_trama, ahora);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-                    Some(_) => self.recibir_archivo(&recibido),
+                    Some(_) => self.recibir_archivo(recibido),
                     None => self.rechazar(&recibido, Veredicto::SinMsh),
                 }
             }
@@ -196,20 +197,40 @@ impl Conversacion<'_> {
     }
 
     /// Guarda el mensaje y lo acusa. En el programa de Python, `recibir_archivo`.
-    fn recibir_archivo(&mut self, recibido: &Recibido<'_>) -> Rumbo {
+    fn recibir_archivo(&mut self, mut recibido: Recibido<'_>) -> Rumbo {
+        let Recepcion {
+            almacen, reenvios, ..
+        } = self.recepcion;
+        let quien = &self.equipo.quien;
+        let huella = reenvios.huella(recibido.bytes);
+        recibido.repetido_de = reenvios.buscar(quien, huella);
         let comienzo = Instant::now();
-        let carpeta = self.equipo.trato.carpeta.as_deref();
-        let almacen = &self.recepcion.almacen;
-        let guardado = almacen.guardar(carpeta, recibido.bytes, recibido.hora);
-        let destino = match guardado {
-            Ok(_) => {
+        let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
+        let guardado = if recibido.repetido_de.is_some() && se_aparta {
+            almacen
+                .apartar(recibido.bytes, recibido.hora, Apartado::Repetido)
+                .map(|nombre| format!("{APARTADOS}/{nombre}"))
+        } else {
+            almacen.guardar(
+                self.equipo.trato.carpeta.as_deref(),
+                recibido.bytes,
+                recibido.hora,
+            )
+        };
+        let destino = match &guardado {
+            Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);
+                if recibido.repetido_de.is_some() {
+                    self.recepcion.totales.repetido(quien);
+                } else {
+                    reenvios.anotar(quien, huella, archivo);
+                }
                 Destino::Guardado(comienzo.elapsed())
             }
             Err(_) => Destino::Fallido,
         };
-        self.contar(recibido, destino);
-        self.acusar_recibido(recibido, guardado)
+        self.contar(&recibido, destino);
+        self.acusar_recibido(&recibido, guardado)
     }
 
     /// Contesta según lo que dijo el almacén. Es el único sitio de donde sale una aceptación: con su
@@ -435,10 +456,13 @@ impl Conversacion<'_> {
         };
         let ancho = self.recepcion.ancho_de_equipo;
         let linea = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
-        if linea::color(contestado, &lugar) == Color::Bien {
-            info!("{linea}");
-        } else {
+        if linea::color(contestado, &lugar) != Color::Bien {
             avisar!(warn, self.equipo; "{linea}");
+        } else if recibido.repetido_de.is_some() {
+            // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
+            avisar!(info, self.equipo; "{linea}");
+        } else {
+            info!("{linea}");
         }
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));

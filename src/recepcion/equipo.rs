@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::cable::Limites;
 use crate::hl7::acuse::Reglas;
+use crate::recepcion::repetidos::AnteReenvio;
 use crate::recepcion::silencio::AvisoDeSilencio;
 
 /// Lo que sigue la conversación con un equipo, y que otro puede necesitar de otra manera.
@@ -22,6 +23,8 @@ pub struct Trato {
     pub silencio: AvisoDeSilencio,
     /// La subcarpeta de Directorio donde van sus mensajes; `None`: van en Directorio.
     pub carpeta: Option<String>,
+    /// Qué se hace con lo que reenvía.
+    pub reenvios: AnteReenvio,
 }
 
 /// Un equipo conectado. Su texto es como se le nombra en cada línea de la consola: por su nombre

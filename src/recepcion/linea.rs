@@ -27,6 +27,8 @@ pub(super) struct Recibido<'a> {
     pub(super) longitud: usize,
     pub(super) con_trama: bool,
     pub(super) cabecera: Option<Cabecera<'a>>,
+    /// El archivo en que ya estaba, si es un reenvío.
+    pub(super) repetido_de: Option<String>,
     pub(super) hora: NaiveDateTime,
     pub(super) instante: Instant,
 }
@@ -43,6 +45,7 @@ impl<'a> Recibido<'a> {
             longitud,
             con_trama,
             cabecera: leer_cabecera(bytes),
+            repetido_de: None,
             hora,
             instante,
         }
@@ -116,13 +119,18 @@ pub(super) fn redactar(
         Contestado::Negada(tipo) => tipo.rsplit_once("^RSP_").map_or(tipo, |(breve, _)| breve),
         Contestado::Nada => "sin acuse",
     };
+    let repetido = recibido
+        .repetido_de
+        .as_ref()
+        .map(|archivo| format!(" repetido de {archivo}"));
     format!(
-        "{} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»",
+        "{} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»{}",
         colorear(format!("{dicho:<9}"), color(contestado, lugar)),
         recibido.longitud,
         recibido.instante.elapsed().as_millis(),
         lugar.nombre(),
         recibido.visible(10),
+        repetido.unwrap_or_default(),
     )
 }
 

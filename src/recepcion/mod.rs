@@ -9,6 +9,7 @@ mod linea;
 pub mod llamada;
 pub mod parada;
 mod plazas;
+pub mod repetidos;
 pub mod servidor;
 pub mod silencio;
 mod totales;
@@ -27,6 +28,7 @@ use crate::almacen::{Almacen, Prueba};
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
+use crate::recepcion::repetidos::Reenvios;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
 use crate::texto::ruta_visible;
@@ -37,6 +39,7 @@ pub struct Recepcion {
     /// Donde se guardan los mensajes.
     pub almacen: Almacen,
     totales: Totales,
+    reenvios: Reenvios,
     parada: Arc<Parada>,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     ancho_de_equipo: usize,
@@ -49,6 +52,7 @@ impl Recepcion {
         let nombrados = equipos.nombrados.iter();
         Recepcion {
             almacen,
+            reenvios: Reenvios::default(),
             totales: Totales::new(
                 nombrados
                     .clone()

@@ -91,6 +91,7 @@ struct Suma {
     rechazados: u64,
     apartados: u64,
     consultas: u64,
+    repetidos: u64,
     mas_lento: Duration,
 }
 
@@ -102,6 +103,7 @@ impl AddAssign for Suma {
         self.rechazados += otra.rechazados;
         self.apartados += otra.apartados;
         self.consultas += otra.consultas;
+        self.repetidos += otra.repetidos;
         self.mas_lento = self.mas_lento.max(otra.mas_lento);
     }
 }
@@ -186,6 +188,11 @@ impl Totales {
         self.anotar(equipo, |cuenta| cuenta.suma.consultas += 1);
     }
 
+    /// Uno de los guardados de `equipo` era un reenvío.
+    pub(super) fn repetido(&self, equipo: &str) {
+        self.anotar(equipo, |cuenta| cuenta.suma.repetidos += 1);
+    }
+
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
     #[must_use]
     pub(super) fn ultimo(&self, equipo: &str) -> Option<Instant> {
@@ -214,14 +221,14 @@ impl Totales {
             .map(|(equipo, _)| equipo.chars().count())
             .fold(ANCHO_DE_EQUIPO, usize::max);
         let mut lineas = vec![format!(
-            "{:<ancho$} {:>9} {:>8} {:>10} {:>9} {:>9} {:>11} {:<11} {:>9}",
+            "{:<ancho$} {:>9} {:>9} {:>8} {:>10} {:>9} {:>9} {:<11} {:>9}",
             "equipo",
             "guardados",
+            "repetidos",
             "fallidos",
             "rechazados",
             "apartados",
             "consultas",
-            "bytes",
             "último",
             "más lento"
         )];
@@ -241,11 +248,11 @@ impl Totales {
                 rechazados,
                 apartados,
                 consultas,
-                bytes,
+                repetidos,
                 ..
             } = suma;
             lineas.push(format!(
-                "{equipo:<ancho$} {guardados:>9} {fallidos:>8} {rechazados:>10} {apartados:>9} {consultas:>9} {bytes:>11} {ultimo:<11} {mas_lento:>9}",
+                "{equipo:<ancho$} {guardados:>9} {repetidos:>9} {fallidos:>8} {rechazados:>10} {apartados:>9} {consultas:>9} {ultimo:<11} {mas_lento:>9}",
             ));
             *anterior += suma;
         }
@@ -391,9 +398,9 @@ mod tests {
         assert_eq!(
             sin_columnas(&tabla),
             [
-                "equipo guardados fallidos rechazados apartados consultas bytes último más lento",
-                "10.0.0.9 0 1 0 0 0 0 12/09 09:03 —",
-                "BC-20 2 0 1 1 1 150 12/09 09:02 12 ms",
+                "equipo guardados repetidos fallidos rechazados apartados consultas último más lento",
+                "10.0.0.9 0 0 1 0 0 0 12/09 09:03 —",
+                "BC-20 2 0 0 1 1 1 12/09 09:02 12 ms",
             ]
         );
         totales.recibido("BC-20", 1, guardado(1), a_las(4));
@@ -401,7 +408,7 @@ mod tests {
             sin_columnas(&totales.tabla())[1..],
             [
                 "10.0.0.9 0 0 0 0 0 0 12/09 09:03 —",
-                "BC-20 1 0 0 0 0 1 12/09 09:04 1 ms",
+                "BC-20 1 0 0 0 0 0 12/09 09:04 1 ms",
             ]
         );
         assert_eq!(

@@ -274,6 +274,6 @@ fn la_tabla_cuenta_las_consultas_de_cada_equipo_a_las_que_no_hay_nada_que_contes
     servidor.interrumpir();
     assert!(servidor.esperar_fin().success());
     let fila = servidor.esperar_linea("INFO  Química ");
-    let columnas: Vec<_> = fila.split_whitespace().skip(2).take(6).collect();
-    assert_eq!(columnas, ["Química", "4", "0", "0", "0", "3"]);
+    let columnas: Vec<_> = fila.split_whitespace().skip(2).take(7).collect();
+    assert_eq!(columnas, ["Química", "4", "2", "0", "0", "0", "3"]);
 }

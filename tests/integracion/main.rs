@@ -46,6 +46,8 @@ mod limites;
 mod manual;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
 mod parada;
+/// Lo que llega dos veces.
+mod reenvios;
 /// Lo que se dice además: el registro en archivos, los nombres, los silencios, las tablas, el color.
 mod registro;
 /// Tabla y propiedades del lector de tramas, a cada tamaño de trozo.
