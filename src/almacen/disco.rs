@@ -31,6 +31,10 @@ const MIB: u64 = 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NombreSeguro {
     /// Sincronizando la carpeta.
+    #[cfg_attr(
+        windows,
+        expect(dead_code, reason = "en Windows una carpeta no se sincroniza")
+    )]
     Carpeta,
     /// Sincronizando otra vez el archivo, que lleva consigo su nombre.
     Archivo,

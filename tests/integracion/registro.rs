@@ -5,8 +5,8 @@ use chrono::NaiveDate;
 
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{
-    Servidor, carpeta_nueva, con_rust_log, ejecutar, escribir_ini, esperar, esperar_fin,
-    interrumpible, orden, rutas,
+    Servidor, carpeta_nueva, con_rust_log, ejecutar, escribir_ini, esperar, interrumpible, orden,
+    rutas,
 };
 
 /// El registro de hoy, cuando ya contiene ese texto.
@@ -88,6 +88,9 @@ fn sin_seccion_registro_solo_hay_consola() {
 #[test]
 fn en_systemd_cada_linea_lleva_su_prioridad_y_no_hace_falta_registro() {
     use std::os::unix::fs::MetadataExt;
+
+    use crate::servidor_de_prueba::esperar_fin;
+
     for es_el_journal in [true, false] {
         let ocupante = Servidor::arrancar();
         let carpeta = carpeta_nueva();
