@@ -254,6 +254,23 @@ fn una_carpeta_creada_en_marcha_esta_en_el_disco_antes_de_cualquier_aa_en_ella()
     }
 }
 
+/// Quien la creó pudo caer antes de que su nombre llegara al disco.
+#[test]
+fn la_carpeta_que_ya_existia_se_sincroniza_una_vez_en_la_que_la_contiene() {
+    if !hay_strace() {
+        return;
+    }
+    let (carpeta, rastro) = rastrear_con("Directorio = .", CREAR_DESPACIO, |servidor| {
+        let mut equipo = servidor.conectar();
+        (0..3).for_each(|numero| equipo.entregar(&numero.to_string()));
+    });
+    let acuse = rastro.iter().find(|l| l.argumentos.contains("MSA|AA|"));
+    let madre = carpeta.parent().unwrap();
+    let sincronizada: Vec<_> = rastro.iter().filter(|l| sincroniza(l, madre)).collect();
+    assert_eq!(sincronizada.len(), 1);
+    assert!(sincronizada[0].fin < acuse.unwrap().comienzo);
+}
+
 /// Alguien borra veinte veces la carpeta y la que la contiene, con ocho equipos enviando: en cada AA,
 /// los nombres de las dos estaban ya en el disco.
 #[test]
