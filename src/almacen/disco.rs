@@ -30,11 +30,8 @@ const MIB: u64 = 1024 * 1024;
 /// Cómo llega al disco el nombre nuevo de un archivo. Lo decide [`Carpeta::asegurar_nombre`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NombreSeguro {
-    /// Sincronizando la carpeta.
-    #[cfg_attr(
-        windows,
-        expect(dead_code, reason = "en Windows una carpeta no se sincroniza")
-    )]
+    /// Sincronizando la carpeta, lo que en Windows no se puede.
+    #[cfg_attr(windows, expect(dead_code))]
     Carpeta,
     /// Sincronizando otra vez el archivo, que lleva consigo su nombre.
     Archivo,
