@@ -14,6 +14,7 @@ Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un a
 
 Uso: servidor-hl7 [--config RUTA]
      servidor-hl7 --revisar [--config RUTA]
+     servidor-hl7 --instalar | --desinstalar [--config RUTA]
      servidor-hl7 --enviar [ARCHIVO...] [--a HOST:PUERTO] [--sin-trama] [--repetir N]
                   [--config RUTA]
 
@@ -21,6 +22,8 @@ Uso: servidor-hl7 [--config RUTA]
   --revisar        comprueba configuración, carpeta, disco, puerto y si contestan los equipos a
                    los que se llama, dice las direcciones de este PC, y acaba: con 0 si todo está
                    bien y con 1 si no; que un equipo no conteste solo se avisa
+  --instalar       en Windows, como administrador: lo deja como servicio, que arranca con el PC, y
+                   dice cada cosa que hace y cómo deshacerla; --desinstalar lo deshace
   --enviar         envía cada archivo como lo haría un analizador y dice qué se contestó; sin
                    archivos, envía un mensaje de muestra
   --a HOST:PUERTO  adónde se envía; si no se dice, adonde escucha el servidor de Config.ini
@@ -34,7 +37,9 @@ programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Win
 programa; en otros sistemas, en la carpeta actual. --enviar no escribe ninguno.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
 
-const OPCIONES: [&str; 8] = [
+const OPCIONES: [&str; 10] = [
+    "instalar",
+    "desinstalar",
     "config",
     "revisar",
     "enviar",
@@ -62,6 +67,8 @@ pub(crate) enum Orden {
     Servir,
     /// Lo mismo, para el gestor de servicios de Windows.
     Servicio,
+    Instalar,
+    Desinstalar,
     Revisar,
     /// Con el destino, si se dijo.
     Enviar(Envio, Option<String>),
@@ -74,6 +81,8 @@ enum Pedida {
     Revisar,
     Enviar,
     Servicio,
+    Instalar,
+    Desinstalar,
 }
 
 impl Pedida {
@@ -82,6 +91,8 @@ impl Pedida {
             Pedida::Revisar => "--revisar",
             Pedida::Enviar => "--enviar",
             Pedida::Servicio => "--servicio",
+            Pedida::Instalar => "--instalar",
+            Pedida::Desinstalar => "--desinstalar",
         }
     }
 }
@@ -179,6 +190,8 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
             Long("revisar") => pedidas.push(Pedida::Revisar),
             Long("enviar") => pedidas.push(Pedida::Enviar),
             Long("servicio") => pedidas.push(Pedida::Servicio),
+            Long("instalar") => pedidas.push(Pedida::Instalar),
+            Long("desinstalar") => pedidas.push(Pedida::Desinstalar),
             Long("a") => {
                 destino = Some(argumentos.value()?.to_string_lossy().into_owned());
                 solo_con_enviar = Some("--a");
@@ -228,6 +241,8 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
         Some(Pedida::Revisar) => Orden::Revisar,
         Some(Pedida::Enviar) => Orden::Enviar(envio, destino),
         Some(Pedida::Servicio) => Orden::Servicio,
+        Some(Pedida::Instalar) => Orden::Instalar,
+        Some(Pedida::Desinstalar) => Orden::Desinstalar,
     };
     Ok(Argumentos { orden, config })
 }

@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::{panic, thread};
+use std::thread;
 
-use log::{error, info, warn};
+use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
 use servidor_hl7::configuracion::{Configuracion, ErrorDeConfiguracion, configurar, donde_escucha};
 use servidor_hl7::gestor::Gestor;
 use servidor_hl7::ordenes::enviar::enviar;
+use servidor_hl7::ordenes::instalar::{desinstalar, instalar};
 use servidor_hl7::ordenes::revisar::revisar;
 use servidor_hl7::ordenes::servicio::{self, ErrorDeServicio};
 use servidor_hl7::recepcion::Recepcion;
@@ -29,36 +30,37 @@ use crate::argumentos::{Argumentos, ErrorDeArgumentos, Orden};
 fn main() -> ExitCode {
     // Antes que nada: vale para los hilos que se abran después.
     tolerar_limites();
-    match ejecutar() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(FALLO),
-        Err(error) => {
-            registro::decir_fallo(&error);
-            ventana::esperar_lectura();
-            ExitCode::from(codigo(error.as_ref()))
-        }
+    let hecho = ejecutar();
+    if let Err(error) = &hecho {
+        registro::decir_fallo(error);
+        ventana::esperar_lectura();
     }
+    ExitCode::from(codigo(&hecho))
 }
 
-fn codigo(error: &(dyn Error + 'static)) -> u8 {
-    let mal_pedido = error.is::<ErrorDeArgumentos>()
-        || error.is::<ErrorDeConfiguracion>()
-        || error.is::<ErrorDeServicio>();
-    if mal_pedido { MAL_PEDIDO } else { FALLO }
+/// El código con que acaba el programa.
+fn codigo(hecho: &Result<bool, Box<dyn Error>>) -> u8 {
+    match hecho {
+        Ok(true) => 0,
+        Err(error)
+            if error.is::<ErrorDeArgumentos>()
+                || error.is::<ErrorDeConfiguracion>()
+                || error.is::<ErrorDeServicio>() =>
+        {
+            MAL_PEDIDO
+        }
+        _ => FALLO,
+    }
 }
 
 /// Hace lo que se pide; devuelve si salió bien.
 fn ejecutar() -> Result<bool, Box<dyn Error>> {
     let Argumentos { orden, config } = argumentos::leer()?;
     match orden {
-        Orden::Servir => servir(config, &Gestor::Consola).map(|()| true),
-        Orden::Servicio => {
-            servicio::atender(move |gestor| match servir(config, gestor) {
-                Ok(()) => 0,
-                Err(error) => codigo(error.as_ref()),
-            })?;
-            Ok(true)
-        }
+        Orden::Servir => servir(config, &Gestor::Consola),
+        Orden::Servicio => servicio::atender(move |gestor| codigo(&servir(config, gestor))),
+        Orden::Instalar => instalar(config, &mut io::stdout()),
+        Orden::Desinstalar => desinstalar(config, &mut io::stdout()),
         Orden::Revisar => {
             let (configuracion, avisos) = configurar(config)?;
             let bien = revisar(&configuracion, &avisos, &mut io::stdout());
@@ -78,16 +80,13 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 }
 
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
-fn servir(config: Option<PathBuf>, gestor: &Gestor) -> Result<(), Box<dyn Error>> {
+fn servir(config: Option<PathBuf>, gestor: &Gestor) -> Result<bool, Box<dyn Error>> {
     let (configuracion, avisos) = configurar(config).inspect_err(|error| gestor.constar(error))?;
     let registro = registro::iniciar(
         configuracion.nivel,
         configuracion.diario.clone(),
         configuracion.presentar(),
     )?;
-    panic::set_hook(Box::new(|panico| {
-        error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
-    }));
     for aviso in avisos {
         warn!("{aviso}");
     }
@@ -95,7 +94,7 @@ fn servir(config: Option<PathBuf>, gestor: &Gestor) -> Result<(), Box<dyn Error>
     if let Err(error) = &recibido {
         registro.constar(error);
     }
-    recibido
+    recibido.map(|()| true)
 }
 
 /// La forma del programa: el puerto, la carpeta, un hilo que acepta conexiones, y la parada.

@@ -46,6 +46,17 @@ pub fn configurar(
     Ok((configuracion, avisos))
 }
 
+/// La configuración que vale, sin escribir ninguna si no la hay.
+#[cfg(windows)]
+pub(crate) fn configuracion_hallada(
+    elegida: Option<PathBuf>,
+) -> Result<Option<Configuracion>, ErrorDeConfiguracion> {
+    hallar(elegida)?
+        .as_deref()
+        .map(Configuracion::leer)
+        .transpose()
+}
+
 /// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración.
 pub fn donde_escucha(config: Option<PathBuf>) -> Result<String, ErrorDeConfiguracion> {
     let Some(ruta) = hallar(config)? else {

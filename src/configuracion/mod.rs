@@ -27,6 +27,8 @@ use crate::recepcion::vigilancia::Vigilancia;
 use crate::registro::Ajustes;
 
 pub use dudas::parecido;
+#[cfg(windows)]
+pub(crate) use hallar::configuracion_hallada;
 pub use hallar::{configurar, donde_escucha};
 
 /// El Config.ini que se escribe cuando no hay ninguno; es el que acompaña al programa.
@@ -79,6 +81,16 @@ impl Configuracion {
         let secciones =
             Secciones::leer(&bytes).map_err(|causa| error(Problema::Malformado(causa)))?;
         interpretar(&secciones, ruta).map_err(error)
+    }
+
+    /// Las carpetas en las que el programa escribe.
+    #[cfg(windows)]
+    pub(crate) fn carpetas(&self) -> Vec<PathBuf> {
+        let del_registro = self.diario.iter().map(|ajustes| ajustes.carpeta.clone());
+        let mut carpetas = vec![self.directorio.clone()];
+        carpetas.extend(del_registro);
+        carpetas.dedup();
+        carpetas
     }
 
     /// Lo primero que se dice: qué programa es y qué va a hacer.

@@ -3,17 +3,38 @@
 //! Al gestor le importa cómo acaba: si el proceso desaparece, lo arranca de nuevo; si el servicio dice
 //! que se detuvo, no. Lo que se pidió mal no debe repetirse, y lo demás sí.
 
+use std::error::Error;
 use std::fmt;
+
 #[cfg(windows)]
 pub use windows::{Servicio, atender};
 
-/// El nombre del servicio, el de su cuenta virtual y el de su regla del cortafuegos.
-#[cfg(windows)]
-pub(crate) const NOMBRE: &str = "servidor-hl7";
-
-/// Nadie que pueda arrancar servicios pidió esto.
+/// Lo que se pide del servicio no se puede hacer así.
 #[derive(Debug)]
 pub struct ErrorDeServicio(String);
+
+impl ErrorDeServicio {
+    #[cfg(windows)]
+    pub(crate) fn new(motivo: impl Into<String>) -> ErrorDeServicio {
+        ErrorDeServicio(motivo.into())
+    }
+
+    /// El gestor de servicios no contesta.
+    #[cfg(windows)]
+    pub(crate) fn sin_gestor(error: &windows_service::Error) -> ErrorDeServicio {
+        let causa = explicar(error);
+        ErrorDeServicio(format!(
+            "no se pudo hablar con el gestor de servicios: {causa}"
+        ))
+    }
+
+    /// El servicio es de Windows; el de Linux está en otro sitio.
+    #[cfg(not(windows))]
+    pub(crate) fn solo_en_windows() -> ErrorDeServicio {
+        let motivo = "esto solo vale en Windows; aquí el servicio es la unidad de systemd que está en el README, «Siempre en marcha», «Linux»";
+        ErrorDeServicio(motivo.to_owned())
+    }
+}
 
 impl fmt::Display for ErrorDeServicio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,27 +42,35 @@ impl fmt::Display for ErrorDeServicio {
     }
 }
 
-impl std::error::Error for ErrorDeServicio {}
+impl Error for ErrorDeServicio {}
 
 /// En otros sistemas no hay servicio que atender.
 #[cfg(not(windows))]
 pub fn atender(
     _: impl FnOnce(&crate::gestor::Gestor) -> u8 + Send + 'static,
-) -> Result<(), ErrorDeServicio> {
-    Err(ErrorDeServicio(
-        "--servicio solo vale en Windows; aquí el servicio es la unidad de systemd que está en el README, «Siempre en marcha»"
-            .to_owned(),
-    ))
+) -> Result<bool, Box<dyn Error>> {
+    Err(ErrorDeServicio::solo_en_windows().into())
+}
+
+/// Lo que contesta el gestor de servicios cuando algo no se puede.
+#[cfg(windows)]
+pub(crate) fn explicar(error: &windows_service::Error) -> String {
+    match error {
+        windows_service::Error::Winapi(error) => crate::causa::explicar(error),
+        otro => otro.to_string(),
+    }
 }
 
 #[cfg(windows)]
 mod windows {
+    use std::error;
     use std::ffi::OsString;
     use std::process;
     use std::sync::mpsc::Receiver;
     use std::sync::{Arc, Mutex, OnceLock, PoisonError};
     use std::time::Duration;
 
+    use windows_service::Error;
     use windows_service::define_windows_service;
     use windows_service::service::{
         ServiceControl, ServiceControlAccept, ServiceExitCode, ServiceState, ServiceStatus,
@@ -52,10 +81,11 @@ mod windows {
     };
     use windows_service::service_dispatcher;
 
-    use super::{ErrorDeServicio, NOMBRE};
+    use super::ErrorDeServicio;
+    use crate::FALLO;
     use crate::gestor::Gestor;
+    use crate::ordenes::instalar::NOMBRE;
     use crate::recepcion::parada::{PLAZO_AL_CERRAR, PLAZO_DE_PARADA, Parada, peticion_de_parada};
-    use crate::{FALLO, causa};
 
     /// ERROR_FAILED_SERVICE_CONTROLLER_CONNECT: no lo arrancó el gestor.
     const SIN_GESTOR: i32 = 1063;
@@ -145,21 +175,15 @@ mod windows {
     /// Hace esa tarea como servicio; vuelve cuando se detiene. La tarea devuelve el código con que acaba.
     pub fn atender(
         tarea: impl FnOnce(&Gestor) -> u8 + Send + 'static,
-    ) -> Result<(), ErrorDeServicio> {
+    ) -> Result<bool, Box<dyn error::Error>> {
         *TAREA.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tarea));
-        service_dispatcher::start(NOMBRE, empezar).map_err(|error| {
-            ErrorDeServicio(match error {
-                windows_service::Error::Winapi(error)
-                    if error.raw_os_error() == Some(SIN_GESTOR) =>
-                {
-                    "--servicio es para el gestor de servicios de Windows; para instalar el servicio use --instalar, y para recibir en esta ventana no ponga nada".to_owned()
-                }
-                windows_service::Error::Winapi(error) => {
-                    format!("no se pudo hablar con el gestor de servicios: {}", causa::explicar(&error))
-                }
-                otro => format!("no se pudo hablar con el gestor de servicios: {otro}"),
-            })
-        })
+        match service_dispatcher::start(NOMBRE, empezar) {
+            Ok(()) => Ok(true),
+            Err(Error::Winapi(error)) if error.raw_os_error() == Some(SIN_GESTOR) => {
+                Err(ErrorDeServicio::new("--servicio es para el gestor de servicios de Windows; para instalar el servicio use --instalar, y para recibir en esta ventana no ponga nada").into())
+            }
+            Err(error) => Err(ErrorDeServicio::sin_gestor(&error).into()),
+        }
     }
 
     fn ejecutar_tarea(_: Vec<OsString>) {

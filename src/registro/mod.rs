@@ -13,6 +13,7 @@ mod repetidas;
 use std::env;
 use std::fmt;
 use std::io;
+use std::panic;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Local;
 use env_logger::{Builder, Logger};
-use log::{Level, LevelFilter, Log, Metadata, Record, info, warn};
+use log::{Level, LevelFilter, Log, Metadata, Record, error, info, warn};
 
 use crate::registro::consola::Consola;
 use crate::registro::diario::Diario;
@@ -98,6 +99,9 @@ pub fn iniciar(
         .spawn(move || escribir(&entradas, &perdidas, &repetidas, PERIODO, &mut salidas))?;
     log::set_max_level(buzon.filtro.filter());
     log::set_boxed_logger(Box::new(buzon)).map_err(io::Error::other)?;
+    panic::set_hook(Box::new(|panico| {
+        error!("fallo interno del programa, avise a quien lo mantiene: {panico}");
+    }));
     info!("{presentacion}");
     if !queda_constancia {
         warn!("{SIN_CONSTANCIA}");

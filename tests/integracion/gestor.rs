@@ -81,13 +81,15 @@ fn si_systemd_no_escucha_se_avisa_y_se_recibe() {
 
 /// En Linux no hay gestor de servicios de Windows: quien lo pide sabe dónde está lo suyo.
 #[test]
-fn servicio_no_vale_en_linux_y_dice_donde_esta_la_unidad() {
+fn el_servicio_de_windows_no_vale_en_linux_y_se_dice_donde_esta_la_unidad() {
     let carpeta = carpeta_nueva();
-    let salida = ejecutar(orden(&carpeta).arg("--servicio"));
-    assert_eq!(salida.status.code(), Some(2));
-    let dicho = String::from_utf8(salida.stderr).unwrap();
-    assert!(dicho.contains("la unidad de systemd"), "{dicho}");
-    // Ni siquiera escribe un Config.ini.
+    for pedida in ["--servicio", "--instalar", "--desinstalar"] {
+        let salida = ejecutar(orden(&carpeta).arg(pedida));
+        assert_eq!(salida.status.code(), Some(2), "{pedida}");
+        let dicho = String::from_utf8(salida.stderr).unwrap();
+        assert!(dicho.contains("la unidad de systemd"), "{dicho}");
+    }
+    // Ni siquiera se escribe un Config.ini.
     assert_eq!(fs::read_dir(&carpeta).unwrap().count(), 0);
     fs::remove_dir_all(carpeta).unwrap();
 }

