@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use proxy_header::{Error, ParseConfig, ProxyHeader};
@@ -48,9 +48,10 @@ impl fmt::Display for ErrorDeCabecera {
 }
 
 /// Lee la cabecera, y ni un byte más; `None` si se fue sin decir nada, o nada por nadie: comprobaba que se
-/// le atiende. Deja el canal sin plazo de lectura.
+/// le atiende. `ip` es la del intermediario. Deja el canal sin plazo de lectura.
 pub(super) fn leer_cabecera(
     mut canal: &TcpStream,
+    ip: IpAddr,
 ) -> Result<Option<Representado>, ErrorDeCabecera> {
     let limite = Instant::now() + PLAZO;
     let mut cabecera = Vec::new();
@@ -77,7 +78,7 @@ pub(super) fn leer_cabecera(
                 _ => return Err(ErrorDeCabecera::Cortada(error)),
             },
         }
-        if let Some(representado) = interpretar(&cabecera)? {
+        if let Some(representado) = interpretar(&cabecera, ip)? {
             if representado == Representado::Nadie && se_va(canal, limite) {
                 return Ok(None);
             }
@@ -107,15 +108,19 @@ fn se_va(canal: &TcpStream, limite: Instant) -> bool {
 }
 
 /// Por quién habla la cabecera; `None` si aún no está entera.
-fn interpretar(cabecera: &[u8]) -> Result<Option<Representado>, ErrorDeCabecera> {
+///
+/// HAProxy comprueba con la versión 1 diciendo su propia dirección: también habla por sí mismo.
+fn interpretar(cabecera: &[u8], ip: IpAddr) -> Result<Option<Representado>, ErrorDeCabecera> {
     let formato = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()
     };
     match ProxyHeader::parse(cabecera, formato) {
         Ok((leida, _)) => Ok(Some(match leida.proxied_address() {
-            Some(direcciones) => Representado::Equipo(direcciones.source),
-            None => Representado::Nadie,
+            Some(direcciones) if direcciones.source.ip().to_canonical() != ip => {
+                Representado::Equipo(direcciones.source)
+            }
+            _ => Representado::Nadie,
         })),
         Err(Error::BufferTooShort) if cabecera.len() < MAX_BYTES => Ok(None),
         Err(_) => Err(ErrorDeCabecera::Malformada),
@@ -146,7 +151,7 @@ mod tests {
     /// Por quién habla, recibida byte a byte, y cuántos bytes hicieron falta para saberlo.
     fn recibir(bytes: &[u8]) -> (Option<Representado>, usize) {
         for hasta in 1..=bytes.len() {
-            match interpretar(&bytes[..hasta]) {
+            match interpretar(&bytes[..hasta], IpAddr::from([127, 0, 0, 1])) {
                 Ok(None) => {}
                 resultado => return (resultado.ok().flatten(), hasta),
             }
@@ -168,6 +173,14 @@ mod tests {
                 equipo("[2001:db8::1]:9"),
             ),
             (b"PROXY UNKNOWN\r\n".to_vec(), Representado::Nadie),
+            (
+                b"PROXY TCP4 127.0.0.1 127.0.0.1 9 2575\r\n".to_vec(),
+                Representado::Nadie,
+            ),
+            (
+                b"PROXY TCP6 ::ffff:127.0.0.1 ::1 9 2575\r\n".to_vec(),
+                Representado::Nadie,
+            ),
             (
                 b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
                 Representado::Nadie,

@@ -236,7 +236,7 @@ where
     }
     let puerta = Arc::clone(puerta);
     abrir_hilo(intermediario, move |intermediario| {
-        let leida = leer_cabecera(&canal);
+        let leida = leer_cabecera(&canal, intermediario.ip);
         drop(por_presentar);
         let quien = intermediario.con_direccion();
         let equipo = match leida {

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -106,6 +107,30 @@ fn muchos_mensajes_seguidos_se_contestan_en_orden() {
     assert!(
         servidor.archivos() == esperados,
         "los archivos, por nombre, no van en orden de llegada"
+    );
+}
+
+/// Cada contestación a quien no trae MSH-10 lleva uno distinto, aunque salgan muchas en un milisegundo.
+#[test]
+fn el_msh_10_propio_no_se_repite() {
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut equipo = servidor.conectar();
+    equipo.enviar(&enmarcar(&mensaje("")).repeat(300));
+    let ids: HashSet<Vec<u8>> = (0..300)
+        .map(|_| {
+            equipo
+                .acuse()
+                .bytes
+                .split(|octeto| *octeto == b'|')
+                .nth(9)
+                .unwrap()
+                .to_vec()
+        })
+        .collect();
+    assert_eq!(ids.len(), 300);
+    assert!(
+        ids.iter()
+            .all(|id| id.len() == 20 && id.iter().all(u8::is_ascii_digit))
     );
 }
 

@@ -84,7 +84,17 @@ impl Analizador {
         self.canal
             .set_write_timeout(Some(Duration::from_millis(500)))
             .unwrap();
-        while self.canal.write_all(&trama).is_ok() {}
+        loop {
+            match self.canal.write_all(&trama) {
+                Ok(()) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return;
+                }
+                Err(error) => panic!("el servidor no esperó: {error}"),
+            }
+        }
     }
 
     /// La conexión acaba aquí con un RST en lugar de un FIN.
@@ -121,7 +131,7 @@ impl Analizador {
                 self.recibido = resto;
                 return Some(acuse);
             }
-            let mut trozo = [0; 4096];
+            let mut trozo = [0; 16_384];
             match self.canal.read(&mut trozo) {
                 Ok(0) => return None,
                 Ok(n) => self.recibido.extend_from_slice(&trozo[..n]),

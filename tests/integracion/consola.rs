@@ -2,7 +2,9 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, con_rust_log, escribir_ini, orden};
+use crate::servidor_de_prueba::{
+    Servidor, carpeta_nueva, con_rust_log, escribir_ini, orden, rutas,
+};
 
 #[test]
 fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
@@ -17,9 +19,7 @@ fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
     ));
     servidor.esperar_linea(&format!("Conexión Establecida desde {origen}"));
     let linea = servidor.esperar_linea("Archivo en Transmision: ");
-    let archivo = crate::servidor_de_prueba::rutas(&servidor.mensajes(), "res")
-        .pop()
-        .unwrap();
+    let archivo = rutas(&servidor.mensajes(), "res").pop().unwrap();
     let archivo = archivo.file_name().unwrap().to_str().unwrap();
     let bytes = format!("{} bytes", mensaje("77").len());
     for dato in [
@@ -132,6 +132,40 @@ fn los_bytes_de_la_red_se_escapan_antes_de_mostrarlos() {
     let linea = servidor.esperar_linea("Archivo en Transmision");
     assert!(linea.contains("«\\x1B[31m\\x07\\x08\\xC3\\x91»"), "{linea}");
     assert!(!servidor.consola().contains(['\u{1b}', '\u{7}', '\u{8}']));
+}
+
+/// Un campo enorme no se lleva la consola entera, que es de líneas contadas.
+#[test]
+fn un_msh_10_de_un_megabyte_es_una_linea_corta_y_no_se_pierde_ninguna() {
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut equipo = servidor.conectar();
+    let enorme = "L".repeat(1024 * 1024);
+    equipo.entregar("ANTES");
+    equipo.entregar(&enorme);
+    equipo.entregar("DESPUES");
+    servidor.esperar_linea("«DESPUES»");
+    let consola = servidor.consola();
+    assert_eq!(consola.matches("Archivo en Transmision").count(), 3);
+    let larga = consola.lines().map(str::len).max().unwrap();
+    assert!(larga < 400, "una línea de {larga} bytes");
+}
+
+#[test]
+fn la_cola_de_un_mensaje_sin_trama_dice_de_que_archivo_es() {
+    let servidor = Servidor::con("EsperaSinTramaMs = 30");
+    let mut equipo = servidor.conectar();
+    for id in ["1", "2"] {
+        equipo.enviar(&mensaje(id));
+        equipo.esperar_aa(id);
+    }
+    equipo.enviar(b"OBX|2|NM|URE||40\r");
+    let linea = servidor.esperar_linea("llegó el resto de un mensaje sin trama");
+    let archivos = rutas(&servidor.mensajes(), "res");
+    let suyo = archivos[1].file_name().unwrap().to_str().unwrap();
+    assert!(linea.contains(&format!("({suyo})")), "{linea}");
+    let cola = rutas(&servidor.mensajes().join("apartados"), "cola");
+    let cola = cola[0].file_name().unwrap().to_str().unwrap();
+    assert!(linea.contains(cola), "{linea}");
 }
 
 #[test]

@@ -130,7 +130,12 @@ fn las_comprobaciones_de_un_intermediario_no_dejan_ninguna_linea() {
     let servidor = servidor("");
     for _ in 0..3 {
         drop(servidor.conectar());
-        for cabecera in [COMPROBACION, b"PROXY UNKNOWN\r\n"] {
+        for cabecera in [
+            COMPROBACION,
+            b"PROXY UNKNOWN\r\n",
+            // Así comprueba HAProxy con la versión 1.
+            b"PROXY TCP4 127.0.0.1 127.0.0.1 40000 2575\r\n",
+        ] {
             let mut comprobacion = servidor.conectar();
             comprobacion.enviar(cabecera);
             comprobacion.dejar_de_enviar();

@@ -417,3 +417,28 @@ fn sin_sincronizar_la_comprobacion_del_orden_lo_nota() {
     let queja = comprobar(&rastro, &carpeta, "1", mensaje("1").len()).unwrap_err();
     assert!(queja.contains("falta sincronizar el archivo"), "{queja}");
 }
+
+/// Sin esto, un equipo apagado ocuparía su plaza siempre, uno que no lee retendría su hilo, y cada acuse
+/// podría esperar 40 ms al siguiente.
+#[test]
+fn cada_conexion_se_vigila_tiene_plazo_de_escritura_y_no_retrasa_el_acuse() {
+    if !hay_strace() {
+        return;
+    }
+    let (_, rastro) = rastrear("", |servidor| servidor.conectar().entregar("1"));
+    let puestas: Vec<_> = rastro
+        .iter()
+        .filter(|llamada| llamada.nombre == "setsockopt" && llamada.valor == 0)
+        .map(|llamada| llamada.argumentos.as_str())
+        .collect();
+    for opcion in [
+        "SO_KEEPALIVE, [1]",
+        "TCP_KEEPIDLE, [60]",
+        "TCP_KEEPINTVL, [10]",
+        "TCP_NODELAY, [1]",
+        "SO_SNDTIMEO",
+    ] {
+        let puesta = puestas.iter().any(|puesta| puesta.contains(opcion));
+        assert!(puesta, "{opcion} no está en {puestas:#?}");
+    }
+}

@@ -24,6 +24,8 @@ mod almacenamiento;
 /// Las rutas y los archivos retenidos de Windows.
 #[cfg(windows)]
 mod archivos_de_windows;
+/// Cada clave es la misma en el código, en Config.ini y en las tablas del README.
+mod claves;
 /// Config.ini: lo que vale, lo que no, y qué se dice entonces.
 mod config_ini;
 /// La consola: las frases de siempre y nada del paciente.

@@ -131,6 +131,44 @@ fn cada_aviso_y_cada_error_esta_en_el_manual_y_el_manual_no_inventa_ninguno() {
     }
 }
 
+/// «Cada promesa tiene su prueba»: todas las que se nombran existen.
+#[test]
+fn cada_prueba_que_nombra_el_manual_existe() {
+    let proyecto = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pruebas: String = fuentes(&proyecto.join("tests/integracion"))
+        .iter()
+        .map(|ruta| leer(ruta))
+        .collect();
+    for ruta in fuentes(&proyecto.join("src")) {
+        if let Some((_, suyas)) = leer(&ruta).split_once("#[cfg(test)]") {
+            pruebas.push_str(suyas);
+        }
+    }
+    let manual = leer(&proyecto.join("README.md"));
+    let (_, promesas) = manual.split_once("## Qué se promete").unwrap();
+    let (promesas, _) = promesas.split_once("\n## ").unwrap();
+    let nombradas: Vec<_> = entre_acentos_graves(&manual)
+        .into_iter()
+        .filter(|cita| {
+            cita.matches('_').count() > 2
+                && cita.chars().all(|letra| {
+                    letra.is_ascii_lowercase() || letra == '_' || letra.is_ascii_digit()
+                })
+        })
+        .collect();
+    let inventadas: Vec<_> = nombradas
+        .iter()
+        .filter(|nombre| !pruebas.contains(&format!("fn {nombre}(")))
+        .collect();
+    assert!(inventadas.is_empty(), "no existen: {inventadas:#?}");
+    let sin_prueba: Vec<_> = promesas
+        .split("\n- **")
+        .skip(1)
+        .filter(|promesa| !nombradas.iter().any(|nombre| promesa.contains(nombre)))
+        .collect();
+    assert!(sin_prueba.is_empty(), "sin prueba: {sin_prueba:#?}");
+}
+
 #[test]
 fn la_tabla_de_los_apartados_dice_todos_y_solo_esos() {
     let manual = leer(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));

@@ -160,7 +160,12 @@ fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
     esperar("el mensaje en curso", || {
         (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
     });
+    let mut otro = servidor.conectar();
     servidor.senal("TERM");
+    servidor.esperar_linea("Recibida Señal de Detención");
+    // Lo que llega después no comienza: ni se guarda ni se contesta.
+    otro.enviar_mensaje(&mensaje("3"));
+    assert!(otro.si_acusa().is_none());
     equipo.esperar_aa("2");
     assert!(servidor.esperar_fin().success());
     drop(lento);

@@ -38,7 +38,7 @@ pub(crate) fn orden_rastreada(carpeta: &Path, salida: &Path, alteracion: &str) -
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .args(["-D", "-f", "--seccomp-bpf", "-y", "-s", "8192", "-e"])
-        .arg("trace=openat,mkdir,write,writev,pwrite64,fsync,fdatasync,statx,rename,renameat,renameat2,link,linkat,unlink,sendto,sendmsg")
+        .arg("trace=openat,mkdir,write,writev,pwrite64,fsync,fdatasync,statx,rename,renameat,renameat2,link,linkat,unlink,sendto,sendmsg,setsockopt")
         .args(["-e", &format!("inject={alteracion}"), "-o"])
         .arg(salida)
         .arg(orden(carpeta).get_program());

@@ -178,7 +178,7 @@ fn nivel_dice_cuanto_se_registra_y_rust_log_manda_sobre_el() {
 #[test]
 fn los_nombres_de_equipos_aparecen_en_cada_linea_en_lugar_de_la_direccion() {
     let mut servidor = Servidor::con_orden(
-        "[Equipos]\nHematología = 127.0.0.1\nOtro = 127.0.0.2",
+        "[Equipos]\nHematología = ::ffff:127.0.0.1\nOtro = 127.0.0.2",
         interrumpible,
     );
     let mut equipo = servidor.conectar();
@@ -215,14 +215,19 @@ fn al_parar_se_dice_una_tabla_por_equipo() {
     let mut malo = servidor.conectar();
     malo.enviar_mensaje(b"hola");
     malo.acuse();
+    fs::rename(servidor.mensajes(), servidor.carpeta.join("otra")).unwrap();
+    fs::write(servidor.mensajes(), "un archivo donde iba la carpeta").unwrap();
+    malo.enviar_mensaje(&mensaje("3"));
+    assert_eq!(malo.acuse().codigo, "AE");
     servidor.interrumpir();
     assert!(servidor.esperar_fin().success());
     servidor.esperar_linea("Lo recibido el ");
     servidor.esperar_linea("más lento");
     let fila = servidor.esperar_linea("INFO  127.0.0.1 ");
     let columnas: Vec<_> = fila.split_whitespace().collect();
-    assert_eq!(columnas[2..9], ["127.0.0.1", "2", "0", "0", "1", "1", "0"]);
-    servidor.esperar_linea("Servidor detenido: mensajes guardados: 2 ");
+    assert_eq!(columnas[2..9], ["127.0.0.1", "2", "0", "1", "1", "1", "0"]);
+    let ultima = servidor.esperar_linea("Servidor detenido: mensajes guardados: 2 ");
+    assert!(ultima.contains("sin guardar: 1, "), "{ultima}");
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::analizador_simulado::Analizador;
 /// Cuánto se espera lo que debe ocurrir; solo lo agota una prueba que falla.
 pub(crate) const PLAZO: Duration = Duration::from_mins(1);
 
+/// Cuánto se enseña de la consola de un servidor cuya prueba falla: el final.
+const MAX_LINEAS: usize = 50;
+
 /// Una carpeta nueva para una prueba.
 pub(crate) fn carpeta_nueva() -> PathBuf {
     static NUMERO: AtomicUsize = AtomicUsize::new(0);
@@ -248,10 +251,15 @@ impl Drop for Servidor {
         let _ = self.proceso.kill();
         let _ = self.proceso.wait();
         if thread::panicking() {
+            let consola = self.consola();
+            let desde = consola
+                .rmatch_indices('\n')
+                .nth(MAX_LINEAS)
+                .map_or(0, |(p, _)| p + 1);
             eprintln!(
                 "consola del servidor en {}:\n{}",
                 self.carpeta.display(),
-                self.consola()
+                &consola[desde..]
             );
         } else {
             let _ = fs::remove_dir_all(&self.carpeta);

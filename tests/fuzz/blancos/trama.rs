@@ -13,8 +13,10 @@ const LIMITES: Limites = Limites {
     incompleta: Duration::from_secs(60),
 };
 
-/// Un byte que no llega a nadie: en el guion, 0xF8 a 0xFF son un silencio.
+/// Un byte que no llega a nadie: en el guion, 0xF8 a 0xFF son un silencio…
 const SILENCIO: u8 = 0xF8;
+/// …y este, al final, un corte en lugar de un cierre.
+const CORTE: u8 = 0xFF;
 
 fuzz_target!(|guion: &[u8]| {
     let de_una_vez = leer(guion, usize::MAX);
@@ -44,7 +46,11 @@ fn leer(guion: &[u8], trozo: usize) -> Vec<String> {
             sacar(&mut lector, guion, &mut leidos, &mut entregados);
         }
     }
-    lector.cerrar();
+    if guion.last() == Some(&CORTE) {
+        lector.cortar();
+    } else {
+        lector.cerrar();
+    }
     sacar(&mut lector, guion, &mut leidos, &mut entregados);
     assert!(
         entregados <= guion.len(),
