@@ -31,13 +31,15 @@ Uso: servidor-hl7 [--config RUTA]
   --repetir N      lo envía todo N veces, de 1 a 1000000
   --help           muestra esta ayuda
   --version        muestra la versión
+  --licencias      muestra las licencias de lo que va dentro del programa
 
 Sin --config se lee el Config.ini de la carpeta actual o, si no lo hay, el que está junto al
 programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Windows, junto al
 programa; en otros sistemas, en la carpeta actual. --enviar no escribe ninguno.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
 
-const OPCIONES: [&str; 10] = [
+const OPCIONES: [&str; 11] = [
+    "licencias",
     "instalar",
     "desinstalar",
     "config",
@@ -53,6 +55,9 @@ const OPCIONES: [&str; 10] = [
 const AYUDAS: [&str; 9] = [
     "/?", "-?", "/h", "/help", "/ayuda", "--ayuda", "-ayuda", "help", "ayuda",
 ];
+
+/// Lo que piden los crates que van dentro del programa; lo escribe la prueba `licencias`.
+const LICENCIAS: &str = include_str!("recursos/licencias.txt");
 
 /// Con más, los tiempos de cada acuse ocuparían demasiada memoria.
 const MAX_VECES: usize = 1_000_000;
@@ -184,6 +189,7 @@ fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Err
         match argumento {
             Long("config") => config = Some(PathBuf::from(argumentos.value()?)),
             Long("help") | Short('h') => mostrar = Some(AYUDA),
+            Long("licencias") => mostrar = Some(LICENCIAS),
             Long("version") | Short('V' | 'v') => {
                 mostrar = Some(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
             }

@@ -73,6 +73,9 @@ mod gestor;
 /// Equipos enfermos y hostiles junto a uno bueno. La memoria se mira en /proc, que es de Linux.
 #[cfg(target_os = "linux")]
 mod hostiles;
+/// Las licencias de lo que va dentro. Bajo Wine no hay cargo que lo diga.
+#[cfg(target_os = "linux")]
+mod licencias;
 /// El orden de las llamadas al sistema antes de cada AA. strace solo existe en Linux.
 #[cfg(target_os = "linux")]
 mod llamadas;

@@ -24,6 +24,7 @@ const NO_SON_AVISOS: &[&str] = &[
     "enviados: …",
     "mensaje de muestra",
     "CARGO_PKG_VERSION",
+    "recursos/licencias.txt",
     "mensajes guardados: … (",
     "aceptado, el mensaje está a salvo",
     "se escribirá cada día en",
@@ -182,15 +183,18 @@ fn la_tabla_de_los_apartados_dice_todos_y_solo_esos() {
     assert_eq!(dichos, Apartado::TODOS.map(Apartado::extension));
 }
 
-/// Los archivos de una carpeta y de las que contiene.
+/// Los fuentes de una carpeta y de las que contiene; lo que hace Cargo con los recursos no lo dice el
+/// programa.
 fn fuentes(carpeta: &Path) -> Vec<PathBuf> {
     let rutas = fs::read_dir(carpeta).unwrap().map(|e| e.unwrap().path());
     rutas
         .flat_map(|ruta| {
-            if ruta.is_dir() {
+            if ruta.is_dir() && !ruta.ends_with("recursos") {
                 fuentes(&ruta)
-            } else {
+            } else if ruta.extension().is_some_and(|que| que == "rs") {
                 vec![ruta]
+            } else {
+                Vec::new()
             }
         })
         .collect()
