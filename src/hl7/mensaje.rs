@@ -123,6 +123,15 @@ pub fn es_relleno(octeto: u8) -> bool {
     )
 }
 
+/// Si todo el mensaje es un acuse y nada más: su MSH, su MSA y, a lo sumo, los ERR que lo explican.
+#[must_use]
+pub(crate) fn solo_acusa(mensaje: &[u8]) -> bool {
+    segmentos(mensaje).all(|segmento| {
+        let mut nombres = [b"MSH", b"MSA", b"ERR"].into_iter();
+        nombres.any(|nombre| se_llama(segmento, nombre))
+    })
+}
+
 /// Si el segmento lleva ese nombre de tres letras, en mayúsculas o en minúsculas.
 #[must_use]
 pub fn se_llama(segmento: &[u8], nombre: &[u8; 3]) -> bool {

@@ -14,10 +14,11 @@ use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
-use crate::cable::{Lector, Motivo, Suceso, enmarcar};
+use crate::cable::{COMIENZO_BYTES, Lector, Motivo, Suceso, enmarcar};
 use crate::hl7::acuse::Veredicto;
-use crate::hl7::consulta;
+use crate::hl7::{consulta, mensaje};
 use crate::recepcion::Recepcion;
+use crate::recepcion::desechos::{MAX_POR_MINUTO, Medida};
 use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::linea::{
     self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
@@ -56,8 +57,13 @@ pub(super) fn atender(
         en_curso: None,
         fallo: None,
         ultimo: Lugar::Ninguno,
+        sin_guardar: None,
+        desmedido: false,
+        acuses: 0,
     };
-    conversacion.conversar()
+    let acabada = conversacion.conversar();
+    conversacion.guardar_lo_ultimo();
+    acabada
 }
 
 /// Si la conversación sigue tras un suceso, o acaba.
@@ -83,6 +89,12 @@ struct Conversacion<'a> {
     fallo: Option<io::Error>,
     /// Dónde está el último mensaje sin trama, por si llega una cola suya.
     ultimo: Lugar,
+    /// Lo último que se contó en lugar de apartarse.
+    sin_guardar: Option<(Vec<u8>, NaiveDateTime, Apartado)>,
+    /// Si lleva demasiado sin enviar más que basura.
+    desmedido: bool,
+    /// Cuántos acuses del equipo se han contado.
+    acuses: u64,
 }
 
 impl Conversacion<'_> {
@@ -158,6 +170,9 @@ impl Conversacion<'_> {
             let rumbo = self.atender_suceso(suceso);
             self.en_curso = None;
             rumbo?;
+            if self.desmedido {
+                return Rumbo::Break(());
+            }
         }
         Rumbo::Continue(())
     }
@@ -220,6 +235,7 @@ impl Conversacion<'_> {
         let destino = match &guardado {
             Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);
+                self.recepcion.desechos.perdonar(quien);
                 if recibido.repetido_de.is_some() {
                     self.recepcion.totales.repetido(quien);
                 } else {
@@ -287,6 +303,13 @@ impl Conversacion<'_> {
     }
 
     fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
+        if mensaje::solo_acusa(recibido.bytes) {
+            // Hay equipos que acusan cada acuse: no es nada que haya que mirar.
+            self.acuses += 1;
+            let (equipo, acuses) = (self.equipo, self.acuses);
+            debug!("{equipo}: llegó un acuse, que no se contesta ni se guarda (van {acuses})");
+            return Rumbo::Continue(());
+        }
         let lugar = self.apartar(recibido.bytes, recibido.hora, Apartado::Respuesta);
         avisar!(
             info,
@@ -342,17 +365,54 @@ impl Conversacion<'_> {
         Rumbo::Continue(())
     }
 
-    /// Devuelve dónde quedaron los bytes.
-    fn apartar(&self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
-        match self.recepcion.almacen.apartar(bytes, hora, apartado) {
-            Ok(nombre) => {
-                self.recepcion.totales.apartado(&self.equipo.quien);
-                Lugar::Apartado(format!("{APARTADOS}/{nombre}"))
+    /// Aparta los bytes, si el equipo no se ha pasado de la medida, y devuelve dónde quedaron.
+    fn apartar(&mut self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
+        let quien = &self.equipo.quien;
+        self.recepcion.totales.apartado(quien);
+        match self.recepcion.desechos.medir(quien, Instant::now()) {
+            Medida::Guardar => return self.guardar_apartado(bytes, hora, apartado),
+            Medida::DecirYContar => avisar!(
+                warn,
+                self.equipo,
+                "más de {MAX_POR_MINUTO} cosas que no son mensajes en un minuto: de las demás solo se guarda la última; revise qué envía"
+            ),
+            Medida::Contar => {}
+            Medida::Cerrar => {
+                avisar!(
+                    warn,
+                    self.equipo,
+                    "lleva un minuto sin enviar más que cosas que no son mensajes; se cierra la conexión"
+                );
+                self.desmedido = true;
             }
+        }
+        let comienzo = &bytes[..bytes.len().min(COMIENZO_BYTES)];
+        self.sin_guardar = Some((comienzo.to_vec(), hora, apartado));
+        Lugar::Ninguno
+    }
+
+    fn guardar_apartado(&self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
+        match self.recepcion.almacen.apartar(bytes, hora, apartado) {
+            Ok(nombre) => Lugar::Apartado(format!("{APARTADOS}/{nombre}")),
             Err(error) => {
                 avisar!(error, self.equipo, "{error}");
                 Lugar::Ninguno
             }
+        }
+    }
+
+    /// De lo que se contó en lugar de guardarse queda lo último, para que se pueda mirar.
+    fn guardar_lo_ultimo(&mut self) {
+        let Some((bytes, hora, apartado)) = self.sin_guardar.take() else {
+            return;
+        };
+        let quien = &self.equipo.quien;
+        if self
+            .recepcion
+            .desechos
+            .toca_la_ultima(quien, Instant::now())
+        {
+            self.guardar_apartado(&bytes, hora, apartado);
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`Recepcion`] es lo que comparten todas las conversaciones.
 
 mod conexion;
+mod desechos;
 pub mod equipo;
 mod intermediario;
 mod linea;
@@ -25,6 +26,7 @@ use chrono::Local;
 use log::{error, info, warn};
 
 use crate::almacen::{Almacen, Prueba};
+use crate::recepcion::desechos::Desechos;
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
@@ -40,6 +42,7 @@ pub struct Recepcion {
     pub almacen: Almacen,
     totales: Totales,
     reenvios: Reenvios,
+    desechos: Desechos,
     parada: Arc<Parada>,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     ancho_de_equipo: usize,
@@ -53,6 +56,7 @@ impl Recepcion {
         Recepcion {
             almacen,
             reenvios: Reenvios::default(),
+            desechos: Desechos::default(),
             totales: Totales::new(
                 nombrados
                     .clone()

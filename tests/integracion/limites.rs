@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use servidor_hl7::recepcion::parada::Parada;
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::Servidor;
+use crate::servidor_de_prueba::{Servidor, con_rust_log};
 
 /// Cada byte que recoge no le da otros diez segundos.
 #[test]
@@ -63,6 +63,45 @@ fn antes_pierde_su_plaza_una_ociosa_que_una_con_un_mensaje_a_medias() {
     assert_eq!(ociosas[0].esperar_cierre(), b"");
     a_medias.enviar(&trama[30..]);
     a_medias.esperar_aa("A_MEDIAS");
+}
+
+/// Cada trama de basura costaba un archivo: 45 000 por segundo.
+#[test]
+fn quien_no_envia_mas_que_basura_no_llena_el_disco() {
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut hostil = servidor.conectar();
+    for numero in 0..2000 {
+        hostil.enviar_mensaje(format!("basura {numero}").as_bytes());
+        assert_eq!(hostil.acuse().codigo, "AR");
+    }
+    servidor.esperar_linea("de las demás solo se guarda la última");
+    drop(hostil);
+    // Las sesenta primeras y la última.
+    let apartados = servidor.esperar_apartados("no_hl7", 61);
+    assert_eq!(apartados[0], b"basura 0");
+    assert_eq!(apartados[60], b"basura 1999");
+    // Ni aunque se conecte para cada una; y quien envía mensajes sigue siendo atendido.
+    for numero in 0..50 {
+        let mut hostil = servidor.conectar();
+        hostil.enviar_mensaje(format!("más {numero}").as_bytes());
+        assert_eq!(hostil.acuse().codigo, "AR");
+    }
+    servidor.conectar().entregar("BUENO");
+    assert_eq!(servidor.apartados("no_hl7").len(), 61);
+}
+
+/// Hay clientes que acusan, por diseño, cada acuse que reciben.
+#[test]
+fn un_acuse_que_solo_acusa_se_cuenta_y_no_se_guarda() {
+    let servidor = Servidor::con_orden("", |carpeta| con_rust_log(carpeta, "debug"));
+    let mut equipo = servidor.conectar();
+    for id in ["1", "2"] {
+        equipo.entregar(id);
+        equipo.enviar_mensaje(b"MSH|^~\\&|||||||ACK|9|P|2.5\rMSA|AA|1\rERR|0\r");
+    }
+    servidor.esperar_linea("llegó un acuse, que no se contesta ni se guarda (van 2)");
+    equipo.enviar_mensaje(b"MSH|^~\\&|||||||ORL|9|P|2.5\rMSA|AA|1\rPID|1\r");
+    servidor.esperar_apartados("respuesta", 1);
 }
 
 #[test]
