@@ -18,6 +18,7 @@
 mod apartado;
 mod aviso;
 mod disco;
+mod limpieza;
 mod nombre;
 mod parciales;
 

@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 
 /// El contador de un nombre tiene cuatro cifras.
 pub(super) const MAX_CONTADOR: u16 = 9999;
@@ -49,6 +49,15 @@ pub(super) fn del_parcial(archivo: &OsStr) -> Option<&str> {
             .strip_prefix('_')
             .is_some_and(|cifras| cifras.len() == 4 && son_cifras(cifras));
     (son_cifras(hora) && contador_bueno).then_some(nombre)
+}
+
+/// El día de llegada que dice el nombre de un archivo; `None` si no se lo dio este programa.
+pub(super) fn dia_de(archivo: &str) -> Option<NaiveDate> {
+    let hora = archivo.strip_prefix(COMIENZO)?.get(..CIFRAS_DE_LA_HORA)?;
+    if !hora.bytes().all(|octeto| octeto.is_ascii_digit()) {
+        return None;
+    }
+    NaiveDate::parse_from_str(hora.get(..8)?, "%Y%m%d").ok()
 }
 
 /// El último nombre que se dio, que el siguiente debe seguir en orden.

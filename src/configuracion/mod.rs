@@ -161,6 +161,7 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
         vigilancia: Vigilancia {
             espacio_minimo_mib: claves.numero("EspacioMinimoMiB", 0, 1_000_000_000, 500)? as u64,
+            dias_de_apartados: claves.numero("DiasDeApartados", 0, 36_500, 0)? as u64,
         },
         equipos,
         // Lo último: lo que nadie ha pedido hasta aquí, sobra.

@@ -2,6 +2,7 @@
 //!
 //! [`Recepcion`] es lo que comparten todas las conversaciones.
 
+mod aluvion;
 mod conexion;
 mod desechos;
 pub mod equipo;

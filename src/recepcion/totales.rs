@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
+use crate::recepcion::aluvion::{Aluvion, Muchos};
 use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 
 /// Cuántos equipos se cuentan uno por uno; los demás, juntos: a la red puede conectarse cualquiera.
@@ -50,6 +51,7 @@ struct Cuentas {
     mirado: Instant,
     /// Lo que ya dijeron tablas anteriores.
     anterior: Suma,
+    aluvion: Aluvion,
 }
 
 #[derive(Debug)]
@@ -146,6 +148,7 @@ impl Totales {
                 aviso,
                 mirado: arranque.1,
                 anterior: Suma::default(),
+                aluvion: Aluvion::new(arranque.1),
             }),
             arranque,
             contestados: AtomicU64::default(),
@@ -180,7 +183,13 @@ impl Totales {
 
     /// Unos bytes más de `equipo` en `apartados`.
     pub(super) fn apartado(&self, equipo: &str) {
-        self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
+        let equipo = self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
+        self.tomar().aluvion.contar(&equipo);
+    }
+
+    /// Si se está apartando mucho, una vez por hora.
+    pub(super) fn muchos_apartados(&self, ahora: Instant) -> Option<Muchos> {
+        self.tomar().aluvion.mirar(ahora)
     }
 
     /// Una consulta más de `equipo`, ya recibida, a la que se contestó que no hay nada pendiente.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use chrono::{Local, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use log::{Level, debug, info, log, warn};
 
-use crate::almacen::{Almacen, Parciales, espacio_libre_mib};
+use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
+use crate::recepcion::aluvion::Muchos;
 use crate::recepcion::totales::{Silencio, Totales};
 use crate::texto::ruta_visible;
 
@@ -24,6 +25,8 @@ const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
 pub struct Vigilancia {
     /// Clave `EspacioMinimoMiB`; con 0 no se avisa.
     pub espacio_minimo_mib: u64,
+    /// Los días que se quedan los apartados (clave `DiasDeApartados`); con 0, todos.
+    pub dias_de_apartados: u64,
 }
 
 /// Vigila para siempre: acaba con el proceso.
@@ -33,6 +36,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, totales: &Totales, almacen: &Almac
         dia: Local::now().date_naive(),
         espacio_avisado: None,
         parciales: Parciales::default(),
+        limpiado: None,
     };
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
@@ -65,6 +69,8 @@ struct Turno {
     dia: NaiveDate,
     espacio_avisado: Option<Instant>,
     parciales: Parciales,
+    /// El último día en que se borraron los apartados viejos.
+    limpiado: Option<NaiveDate>,
 }
 
 impl Turno {
@@ -91,6 +97,10 @@ impl Turno {
             Err(error) => debug!("espacio libre: {}", causa::explicar(&error)),
         }
         self.rescatar_parciales(almacen, ahora);
+        if let Some(muchos) = totales.muchos_apartados(ahora) {
+            warn!("{}", se_llenan(carpeta, &muchos));
+        }
+        self.limpiar_apartados(almacen, hora.date());
         for (equipo, silencio) in totales.silencios((hora, ahora)) {
             let (nivel, dicho) = en_palabras(&equipo, &silencio);
             log!(nivel, "{dicho}");
@@ -111,6 +121,24 @@ impl Turno {
         }
         for error in &rescate.errores {
             warn!("{error}");
+        }
+    }
+
+    /// Una vez al día borra los apartados viejos, si se pide.
+    fn limpiar_apartados(&mut self, almacen: &Almacen, hoy: NaiveDate) {
+        let dias = self.vigilancia.dias_de_apartados;
+        if dias == 0 || self.limpiado == Some(hoy) {
+            return;
+        }
+        self.limpiado = Some(hoy);
+        match almacen.limpiar_apartados(dias, hoy) {
+            Ok(0) => {}
+            Ok(1) => info!("borrado un apartado de hace más de {dias} días"),
+            Ok(borrados) => info!("borrados {borrados} apartados de hace más de {dias} días"),
+            Err(error) => warn!(
+                "no se pudieron borrar los apartados viejos: {}",
+                causa::explicar(&error)
+            ),
         }
     }
 
@@ -136,6 +164,19 @@ pub(crate) fn poco_espacio(carpeta: &Path, libres_mib: u64, minimo_mib: u64) -> 
     format!(
         "quedan {libres_mib} MiB libres en «{}», menos que los {minimo_mib} de EspacioMinimoMiB: libere espacio; si el disco se llena, los equipos recibirán AE",
         ruta_visible(carpeta)
+    )
+}
+
+/// Qué pasa y qué hacer cuando se aparta mucho.
+fn se_llenan(carpeta: &Path, muchos: &Muchos) -> String {
+    let Muchos {
+        todos,
+        equipo,
+        suyos,
+    } = muchos;
+    format!(
+        "{equipo}: en esta hora se han apartado {todos} cosas que no son mensajes, {suyos} suyas; revise ese equipo antes de que llenen «{}»",
+        ruta_visible(&carpeta.join(APARTADOS))
     )
 }
 
@@ -181,10 +222,14 @@ mod tests {
 
     fn turno(espacio_minimo_mib: u64) -> Turno {
         Turno {
-            vigilancia: Vigilancia { espacio_minimo_mib },
+            vigilancia: Vigilancia {
+                espacio_minimo_mib,
+                dias_de_apartados: 0,
+            },
             dia: NaiveDate::from_ymd_opt(2026, 9, 12).unwrap(),
             espacio_avisado: None,
             parciales: Parciales::default(),
+            limpiado: None,
         }
     }
 
@@ -221,6 +266,28 @@ mod tests {
             turno.vigilar(&totales, &almacen, (hora, ahora));
             assert_eq!(movido.exists(), segundos == 60);
         }
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    #[test]
+    fn los_apartados_viejos_se_borran_una_vez_al_dia_y_solo_si_se_pide() {
+        let carpeta = env::temp_dir().join(format!("vigilancia-limpia-{}", process::id()));
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let viejo = carpeta.join("apartados/HL7_ORU_20260801000000000.no_hl7");
+        fs::create_dir(carpeta.join("apartados")).unwrap();
+        let mut turno = turno(0);
+        let dia = turno.dia;
+        let mut queda = |dias, hoy| {
+            fs::write(&viejo, "x").unwrap();
+            turno.vigilancia.dias_de_apartados = dias;
+            turno.limpiar_apartados(&almacen, hoy);
+            viejo.exists()
+        };
+        assert!(queda(0, dia));
+        assert!(queda(90, dia));
+        let siguiente = dia.succ_opt().unwrap();
+        assert!(!queda(30, siguiente));
+        assert!(queda(30, siguiente), "ya se hizo hoy");
         fs::remove_dir_all(carpeta).unwrap();
     }
 

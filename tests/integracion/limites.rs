@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use servidor_hl7::recepcion::parada::Parada;
 
+#[cfg(target_os = "linux")]
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, con_rust_log};
 

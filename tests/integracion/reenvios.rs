@@ -1,6 +1,8 @@
 //! Lo que llega dos veces: se guarda, se acusa y se ve.
 
-use crate::analizador_simulado::{Analizador, mensaje};
+#[cfg(target_os = "linux")]
+use crate::analizador_simulado::Analizador;
+use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{Servidor, contenidos};
 
 /// Cuántas líneas de la consola dicen que algo es un reenvío.

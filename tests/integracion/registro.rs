@@ -252,6 +252,40 @@ fn si_queda_poco_espacio_se_avisa_al_arrancar_y_al_revisar() {
     assert!(dicho.contains(aviso), "{dicho}");
 }
 
+#[test]
+fn los_apartados_viejos_se_borran_si_se_pide() {
+    let carpeta = carpeta_nueva();
+    let apartados = carpeta.join("mensajes").join("apartados");
+    fs::create_dir_all(&apartados).unwrap();
+    let viejos =
+        ["no_hl7", "cortado", "cola"].map(|que| format!("HL7_ORU_20200101000000000.{que}"));
+    for viejo in &viejos {
+        fs::write(apartados.join(viejo), "viejo").unwrap();
+    }
+    let servidor = Servidor::en(carpeta, "DiasDeApartados = 30");
+    servidor.esperar_linea("borrados 2 apartados de hace más de 30 días");
+    let quedan = viejos.map(|viejo| apartados.join(viejo).exists());
+    assert_eq!(quedan, [false, false, true], "la cola se queda");
+}
+
+/// En Windows, cada dirección de este PC es otra cosa.
+#[cfg(target_os = "linux")]
+#[test]
+fn si_se_aparta_mucho_se_dice_y_quien_manda_mas() {
+    use crate::analizador_simulado::Analizador;
+    let servidor = Servidor::con("Sincronizar = no");
+    for (ip, cuantos) in [([127, 0, 0, 2], 51), ([127, 0, 0, 3], 50)] {
+        let mut equipo = Analizador::desde(ip, servidor.puerto);
+        for _ in 0..cuantos {
+            equipo.enviar_mensaje(b"hola");
+            equipo.acuse();
+        }
+    }
+    servidor.esperar_linea(
+        "AVISO 127.0.0.2: en esta hora se han apartado 101 cosas que no son mensajes, 51 suyas",
+    );
+}
+
 /// Una terminal de verdad, la que da la orden `script`.
 #[cfg(target_os = "linux")]
 #[test]
