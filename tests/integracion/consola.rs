@@ -184,11 +184,14 @@ fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_
         .unwrap();
     // Nadie lee ya la consola: su tubería y la cola se llenan.
     let mut equipo = Analizador::conectar(puerto);
-    let id = "L".repeat(64);
-    for _ in 0..60 {
-        equipo.enviar(&enmarcar(&mensaje(&id)).repeat(100));
-        for _ in 0..100 {
-            equipo.esperar_aa(&id);
+    // Cada uno distinto del anterior: las líneas de los reenvíos se cuentan en lugar de decirse.
+    let relleno = "L".repeat(60);
+    for vuelta in 0..60 {
+        let ids: Vec<_> = (0..100).map(|n| format!("{relleno}{vuelta}-{n}")).collect();
+        let tramas = ids.iter().flat_map(|id| enmarcar(&mensaje(id)));
+        equipo.enviar(&tramas.collect::<Vec<u8>>());
+        for id in &ids {
+            equipo.esperar_aa(id);
         }
     }
     let omitidas = consola.find(|linea| {
