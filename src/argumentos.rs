@@ -15,8 +15,8 @@ Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un a
 Uso: servidor-hl7 [--config RUTA]
      servidor-hl7 --revisar [--config RUTA]
      servidor-hl7 --instalar | --desinstalar [--config RUTA]
-     servidor-hl7 --enviar [ARCHIVO...] [--a HOST:PUERTO] [--sin-trama] [--repetir N]
-                  [--config RUTA]
+     servidor-hl7 --enviar [ARCHIVO|CARPETA|COMODÍN|-]... [--a HOST:PUERTO] [--desde NOMBRE]
+                  [--sin-trama] [--repetir N] [--detalle] [--config RUTA]
 
   --config RUTA    lee esa configuración en lugar de Config.ini
   --revisar        comprueba configuración, carpeta, disco, puerto y si contestan los equipos a
@@ -24,11 +24,15 @@ Uso: servidor-hl7 [--config RUTA]
                    bien y con 1 si no; que un equipo no conteste solo se avisa
   --instalar       en Windows, como administrador: lo deja como servicio, que arranca con el PC, y
                    dice cada cosa que hace y cómo deshacerla; --desinstalar lo deshace
-  --enviar         envía cada archivo como lo haría un analizador y dice qué se contestó; sin
-                   archivos, envía un mensaje de muestra
+  --enviar         envía cada archivo como lo haría un analizador y dice qué se contestó. De una
+                   carpeta, sus .res y los de las carpetas de sus equipos por orden de llegada; con
+                   «-», la entrada estándar; sin nada, un mensaje de muestra. Se detiene en el
+                   primero que no se acepte, dice con qué orden se sigue y acaba con 1
   --a HOST:PUERTO  adónde se envía; si no se dice, adonde escucha el servidor de Config.ini
+  --desde NOMBRE   empieza en ese archivo: se salta los que van antes
   --sin-trama      envía sin trama MLLP
   --repetir N      lo envía todo N veces, de 1 a 1000000
+  --detalle        enseña cada acuse tal como llegó, un segmento en cada línea
   --help           muestra esta ayuda
   --version        muestra la versión
   --licencias      muestra las licencias de lo que va dentro del programa
@@ -38,8 +42,10 @@ programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Win
 programa; en otros sistemas, en la carpeta actual. --enviar no escribe ninguno.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
 
-const OPCIONES: [&str; 11] = [
+const OPCIONES: [&str; 13] = [
     "licencias",
+    "desde",
+    "detalle",
     "instalar",
     "desinstalar",
     "config",
@@ -59,7 +65,7 @@ const AYUDAS: [&str; 9] = [
 /// Lo que piden los crates que van dentro del programa; lo escribe la prueba `licencias`.
 const LICENCIAS: &str = include_str!("recursos/licencias.txt");
 
-/// Con más, los tiempos de cada acuse ocuparían demasiada memoria.
+/// Con más no se mide nada que no se vea antes.
 const MAX_VECES: usize = 1_000_000;
 
 /// Lo que se pide.
@@ -179,78 +185,148 @@ fn no_se_entiende(escrito: &str) -> String {
     format!("no se entiende «{escrito}»{quiza}")
 }
 
-/// Recoge los argumentos, que valen en cualquier orden, y después mira si se avienen.
-fn interpretar(mut argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> {
-    let (mut config, mut mostrar, mut destino) = (None, None, None);
-    let mut pedidas = Vec::new();
-    let mut envio = Envio::de_muestra();
-    let mut solo_con_enviar = None;
-    while let Some(argumento) = argumentos.next()? {
-        match argumento {
-            Long("config") => config = Some(PathBuf::from(argumentos.value()?)),
-            Long("help") | Short('h') => mostrar = Some(AYUDA),
-            Long("licencias") => mostrar = Some(LICENCIAS),
-            Long("version") | Short('V' | 'v') => {
-                mostrar = Some(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
+/// Lo escrito, antes de mirar si se aviene.
+struct Escrito {
+    config: Option<PathBuf>,
+    mostrar: Option<&'static str>,
+    destino: Option<OsString>,
+    pedidas: Vec<Pedida>,
+    envio: Envio,
+    /// La última opción que solo vale con --enviar.
+    de_enviar: Option<&'static str>,
+}
+
+impl Escrito {
+    /// Recoge los argumentos, que valen en cualquier orden.
+    fn recoger(mut argumentos: lexopt::Parser) -> Result<Escrito, lexopt::Error> {
+        let mut escrito = Escrito {
+            config: None,
+            mostrar: None,
+            destino: None,
+            pedidas: Vec::new(),
+            envio: Envio::de_muestra(),
+            de_enviar: None,
+        };
+        while let Some(argumento) = argumentos.next()? {
+            match argumento {
+                Long("config") => escrito.config = Some(argumentos.value()?.into()),
+                Long("help") | Short('h') => escrito.mostrar = Some(AYUDA),
+                Long("version") | Short('V' | 'v') => {
+                    escrito.mostrar = Some(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
+                }
+                Long("licencias") => escrito.mostrar = Some(LICENCIAS),
+                Long("revisar") => escrito.pedidas.push(Pedida::Revisar),
+                Long("enviar") => escrito.pedidas.push(Pedida::Enviar),
+                Long("servicio") => escrito.pedidas.push(Pedida::Servicio),
+                Long("instalar") => escrito.pedidas.push(Pedida::Instalar),
+                Long("desinstalar") => escrito.pedidas.push(Pedida::Desinstalar),
+                Long("a") => {
+                    escrito.destino = Some(argumentos.value()?);
+                    escrito.de_enviar = Some("--a");
+                }
+                Long("sin-trama") => {
+                    escrito.envio.con_trama = false;
+                    escrito.de_enviar = Some("--sin-trama");
+                }
+                Long("repetir") => {
+                    escrito.envio.veces = leer_veces(&argumentos.value()?)?;
+                    escrito.de_enviar = Some("--repetir");
+                }
+                Long("desde") => {
+                    escrito.envio.desde = Some(argumentos.value()?.into());
+                    escrito.de_enviar = Some("--desde");
+                }
+                Long("detalle") => {
+                    escrito.envio.detalle = true;
+                    escrito.de_enviar = Some("--detalle");
+                }
+                Value(archivo) => escrito.envio.archivos.push(archivo.into()),
+                otro => return Err(otro.unexpected()),
             }
-            Long("revisar") => pedidas.push(Pedida::Revisar),
-            Long("enviar") => pedidas.push(Pedida::Enviar),
-            Long("servicio") => pedidas.push(Pedida::Servicio),
-            Long("instalar") => pedidas.push(Pedida::Instalar),
-            Long("desinstalar") => pedidas.push(Pedida::Desinstalar),
-            Long("a") => {
-                destino = Some(argumentos.value()?.to_string_lossy().into_owned());
-                solo_con_enviar = Some("--a");
-            }
-            Long("sin-trama") => {
-                envio.con_trama = false;
-                solo_con_enviar = Some("--sin-trama");
-            }
-            Long("repetir") => {
-                envio.veces = leer_veces(&argumentos.value()?)?;
-                solo_con_enviar = Some("--repetir");
-            }
-            Value(archivo) => envio.archivos.push(PathBuf::from(archivo)),
-            otro => return Err(otro.unexpected()),
         }
+        escrito.pedidas.dedup();
+        Ok(escrito)
     }
-    pedidas.dedup();
-    if let Some(texto) = mostrar {
-        let orden = Orden::Mostrar(texto);
-        return Ok(Argumentos { orden, config });
+
+    /// Si lo que se escribió para --enviar se aviene.
+    fn comprobar_envio(&self) -> Result<(), String> {
+        let archivos = &self.envio.archivos;
+        if let Some(destino) = archivos.iter().find(|ruta| es_un_destino(ruta)) {
+            let destino = destino.display();
+            return Err(format!(
+                "«{destino}» no es un archivo; si es adónde se envía, escriba --a {destino}"
+            ));
+        }
+        if self.envio.desde.is_some() && archivos.is_empty() {
+            return Err(
+                "«--desde» dice en qué archivo se empieza: diga también de qué carpeta".into(),
+            );
+        }
+        if self.envio.desde.is_some() && self.envio.veces > 1 {
+            return Err(
+                "--desde y --repetir no van juntas; dé primero una y después la otra".into(),
+            );
+        }
+        Ok(())
     }
-    if let [una, otra, ..] = pedidas[..] {
+
+    /// Lo que se escribió además de los archivos y de por dónde se empieza.
+    fn opciones(&self) -> Vec<OsString> {
+        let mut opciones = Vec::new();
+        if let Some(destino) = &self.destino {
+            opciones.extend(["--a".into(), destino.clone()]);
+        }
+        if let Some(config) = &self.config {
+            opciones.extend(["--config".into(), config.into()]);
+        }
+        opciones.extend((!self.envio.con_trama).then(|| "--sin-trama".into()));
+        opciones.extend(self.envio.detalle.then(|| "--detalle".into()));
+        opciones
+    }
+}
+
+/// Qué se pide con lo escrito.
+fn interpretar(argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> {
+    let mut escrito = Escrito::recoger(argumentos)?;
+    if let Some(texto) = escrito.mostrar {
+        return Ok(Argumentos {
+            orden: Orden::Mostrar(texto),
+            config: escrito.config,
+        });
+    }
+    if let [una, otra, ..] = escrito.pedidas[..] {
         let (una, otra) = (una.opcion(), otra.opcion());
         return Err(
             format!("{una} y {otra} no van juntas; dé primero una y después la otra").into(),
         );
     }
-    let pedida = pedidas.first();
-    if pedida == Some(&Pedida::Enviar) {
-        if let Some(destino) = envio.archivos.iter().find(|ruta| es_un_destino(ruta)) {
-            let destino = destino.display();
-            return Err(format!(
-                "«{destino}» no es un archivo; si es adónde se envía, escriba --a {destino}"
-            )
-            .into());
-        }
-    } else {
-        if let Some(opcion) = solo_con_enviar {
+    let pedida = escrito.pedidas.first().copied();
+    if pedida != Some(Pedida::Enviar) {
+        if let Some(opcion) = escrito.de_enviar {
             return Err(format!("«{opcion}» solo vale con --enviar").into());
         }
-        if let Some(archivo) = envio.archivos.pop() {
+        if let Some(archivo) = escrito.envio.archivos.pop() {
             return Err(Value(archivo.into()).unexpected());
         }
     }
     let orden = match pedida {
         None => Orden::Servir,
         Some(Pedida::Revisar) => Orden::Revisar,
-        Some(Pedida::Enviar) => Orden::Enviar(envio, destino),
+        Some(Pedida::Enviar) => {
+            escrito.comprobar_envio()?;
+            escrito.envio.opciones = escrito.opciones();
+            let destino = escrito.destino;
+            let destino = destino.map(|destino| destino.to_string_lossy().into_owned());
+            Orden::Enviar(escrito.envio, destino)
+        }
         Some(Pedida::Servicio) => Orden::Servicio,
         Some(Pedida::Instalar) => Orden::Instalar,
         Some(Pedida::Desinstalar) => Orden::Desinstalar,
     };
-    Ok(Argumentos { orden, config })
+    Ok(Argumentos {
+        orden,
+        config: escrito.config,
+    })
 }
 
 /// Si parece un `HOST:PUERTO` y no hay ningún archivo que se llame así. `C:\a` no lo es.

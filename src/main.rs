@@ -3,7 +3,7 @@
 mod argumentos;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
 use servidor_hl7::configuracion::{Configuracion, ErrorDeConfiguracion, configurar, donde_escucha};
 use servidor_hl7::gestor::Gestor;
-use servidor_hl7::ordenes::enviar::enviar;
+use servidor_hl7::ordenes::enviar::{ErrorDeEnvio, enviar};
 use servidor_hl7::ordenes::instalar::{desinstalar, instalar};
 use servidor_hl7::ordenes::revisar::revisar;
 use servidor_hl7::ordenes::servicio::{self, ErrorDeServicio};
@@ -45,7 +45,10 @@ fn codigo(hecho: &Result<bool, Box<dyn Error>>) -> u8 {
         Err(error)
             if error.is::<ErrorDeArgumentos>()
                 || error.is::<ErrorDeConfiguracion>()
-                || error.is::<ErrorDeServicio>() =>
+                || error.is::<ErrorDeServicio>()
+                || error
+                    .downcast_ref()
+                    .is_some_and(ErrorDeEnvio::es_mal_pedido) =>
         {
             MAL_PEDIDO
         }
@@ -69,7 +72,8 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
         }
         Orden::Enviar(envio, destino) => {
             let destino = destino.map_or_else(|| donde_escucha(config), Ok)?;
-            Ok(enviar(&envio, &destino, &mut io::stdout())?)
+            let es_terminal = io::stdout().is_terminal();
+            Ok(enviar(&envio, &destino, &mut io::stdout(), es_terminal)?)
         }
         Orden::Mostrar(texto) => {
             // Si nadie lee lo que se dice, no hay a quién decírselo.

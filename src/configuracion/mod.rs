@@ -25,7 +25,6 @@ use crate::recepcion::equipo::Equipos;
 use crate::recepcion::servidor::Acceso;
 use crate::recepcion::vigilancia::Vigilancia;
 use crate::registro::Ajustes;
-use crate::texto::ruta_visible;
 
 pub use dudas::parecido;
 #[cfg(windows)]
@@ -105,8 +104,8 @@ impl Configuracion {
         format!(
             "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», {puerto}",
             env!("CARGO_PKG_VERSION"),
-            ruta_visible(&self.ruta),
-            ruta_visible(&self.directorio),
+            self.ruta.display(),
+            self.directorio.display(),
         )
     }
 

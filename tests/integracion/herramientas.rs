@@ -44,7 +44,7 @@ fn enviar_sin_archivo_envia_una_muestra_y_dice_el_acuse_en_palabras() {
         let (dicho, bien) = ordenar(&servidor.carpeta, argumentos);
         assert!(bien, "{dicho}");
         assert!(
-            dicho.contains("mensaje de muestra: AA (ACK^R01): aceptado, el mensaje está a salvo"),
+            dicho.contains("mensaje de muestra: AA (ACK^R01): aceptado"),
             "{dicho}"
         );
         assert!(dicho.contains(" ms)"), "{dicho}");
@@ -85,8 +85,8 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("malo.txt"), "hola").unwrap();
     fs::write(carpeta.join("vacio.hl7"), enmarcar(b"\r\n")).unwrap();
-    let dos = [enmarcar(&mensaje("1")), enmarcar(&mensaje("2"))].concat();
-    fs::write(carpeta.join("dos.hl7"), dos).unwrap();
+    let cortado = [enmarcar(&mensaje("1")), enmarcar(&mensaje("2"))].concat();
+    fs::write(carpeta.join("cortado.hl7"), &cortado[..cortado.len() - 2]).unwrap();
     // Una parte de un nombre no puede pasar de 63 letras: nadie tiene que buscarlo en la red.
     let nombre_imposible = format!("{}:2575", "a".repeat(64));
     let destino = format!("127.0.0.1:{}", servidor.puerto);
@@ -104,7 +104,54 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
             "no se pudo conectar con «127.0.0.1:1»: rechaza la conexión; compruebe que el servidor está en marcha y que su puerto es ese\n",
         ),
         (
-            &["--enviar", "--repetir", "muchas"],
+            &["--enviar", "vacio.hl7", "--a", &destino],
+            "«vacio.hl7» está vacío o no tiene ningún mensaje HL7; elija otro archivo",
+        ),
+        (
+            &["--enviar", "malo.txt", "--sin-trama", "--a", &destino],
+            "«malo.txt» está vacío o no tiene ningún mensaje HL7; elija otro archivo",
+        ),
+        (
+            &["--enviar", "cortado.hl7", "--a", &destino],
+            "«cortado.hl7» acaba a mitad de un mensaje, o uno empieza dentro de otro: le falta un fin de trama (FS CR); complételo",
+        ),
+        (
+            &["--enviar", ".", "--a", &destino],
+            "en «.» no hay ningún archivo .res que enviar; para enviar otros, escriba sus nombres",
+        ),
+        (
+            &["--enviar", "x*.hl7", "--a", &destino],
+            "ningún archivo es como «x*.hl7»; los comodines * y ? valen en el nombre del archivo, no en el de su carpeta",
+        ),
+        (
+            &["--enviar", "*/a.hl7", "--a", &destino],
+            "ningún archivo es como «*/a.hl7»; los comodines",
+        ),
+        (
+            &["--enviar", "malo.txt", "--desde", "z", "--a", &destino],
+            "no hay nada que enviar desde «z»: todo lo que hay va antes por orden de nombre",
+        ),
+        (
+            &["--enviar", &destino],
+            &format!("no es un archivo; si es adónde se envía, escriba --a {destino}"),
+        ),
+        (
+            &["--enviar", "--a", &nombre_imposible],
+            "no se conoce ese nombre; escriba la dirección IP del servidor",
+        ),
+    ] {
+        sale_mal(&carpeta, argumentos, esperado);
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
+fn de_una_orden_mal_escrita_se_dice_que_sobra_o_que_falta() {
+    let carpeta = carpeta_nueva();
+    let destino = "127.0.0.1:1";
+    for (argumentos, esperado) in [
+        (
+            &["--enviar", "--repetir", "muchas"][..],
             "--repetir «muchas» no sirve; se esperaba un número",
         ),
         (
@@ -116,32 +163,18 @@ fn enviar_dice_lo_que_sale_mal_y_acaba_con_uno() {
             "--repetir «1000001» no sirve; se esperaba un número de 1 a 1000000",
         ),
         (
-            &["--enviar", "vacio.hl7", "--a", &destino],
-            "«vacio.hl7» está vacío; elija un archivo con un mensaje",
+            &["--enviar", "--desde", "z"],
+            "«--desde» dice en qué archivo se empieza: diga también de qué carpeta",
         ),
         (
-            &["--enviar", "dos.hl7", "--a", &destino],
-            "«dos.hl7» tiene más de un mensaje; póngalos en archivos distintos",
+            &["--enviar", "malo.txt", "--desde", "m", "--repetir", "2"],
+            "--desde y --repetir no van juntas",
         ),
-        (
-            &["--enviar", ".", "--a", &destino],
-            "no se pudo leer «.»: es una carpeta, no un archivo; corrija la ruta",
-        ),
-        (
-            &["--enviar", "m*.hl7", "--a", &destino],
-            "no se pudo leer «m*.hl7»: los comodines * y ? no valen; escriba el nombre de cada archivo",
-        ),
-        (
-            &["--enviar", &destino],
-            &format!("no es un archivo; si es adónde se envía, escriba --a {destino}"),
-        ),
-        (
-            &["--enviar", "--a", &nombre_imposible],
-            "no se conoce ese nombre; escriba la dirección IP del servidor",
-        ),
+        (&["--desde", "z"], "«--desde» solo vale con --enviar"),
+        (&["--detalle"], "«--detalle» solo vale con --enviar"),
         (&["--sin-trama"], "«--sin-trama» solo vale con --enviar"),
         (
-            &["--revisar", "--a", &destino],
+            &["--revisar", "--a", destino],
             "«--a» solo vale con --enviar",
         ),
         (&["--repetir", "2"], "«--repetir» solo vale con --enviar"),

@@ -34,6 +34,8 @@ mod consola;
 mod conversaciones;
 /// Los mensajes y los casos de cable de `tests/corpus`, según su índice.
 mod corpus;
+/// --enviar: lo que se envía, lo que se contesta y cómo se sigue.
+mod enviar;
 /// Quién envía: cada equipo con su nombre, su dirección y su trato.
 mod equipos;
 /// Los equipos a los que hay que llamar, y los que preguntan antes de enviar.

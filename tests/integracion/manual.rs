@@ -26,7 +26,6 @@ const NO_SON_AVISOS: &[&str] = &[
     "CARGO_PKG_VERSION",
     "recursos/licencias.txt",
     "mensajes guardados: … (",
-    "aceptado, el mensaje está a salvo",
     "se escribirá cada día en",
     "teclee esto en los equipos",
     "guardar …en",

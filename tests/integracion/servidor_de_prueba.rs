@@ -62,7 +62,7 @@ pub(crate) fn limitada(carpeta: &Path, limites: &str) -> Command {
     let mut limitada = Command::new("sh");
     limitada
         .current_dir(carpeta)
-        .args(["-c", &format!("{limites}; exec \"$0\"")])
+        .args(["-c", &format!("{limites}; exec \"$0\" \"$@\"")])
         .arg(orden(carpeta).get_program());
     limitada
 }

@@ -1,0 +1,333 @@
+//! La conexión con el receptor: se escribe un mensaje y se lee lo que conteste, con el mismo lector con
+//! que el servidor lee los mensajes.
+//!
+//! No sabe qué dice una respuesta ni a qué mensaje contesta.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+use std::{iter, mem};
+
+use super::contenido::BLOQUE_BYTES;
+use super::fallo::ErrorDeEnvio;
+use super::respuesta::{ENTREGADO, NO_ENTREGADO, Respuesta};
+use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
+use crate::hl7::mensaje;
+use crate::hl7::mensaje::{CR, LF, es_relleno};
+
+const PLAZO_DE_CONEXION: Duration = Duration::from_secs(10);
+/// Una respuesta es breve; la de una consulta puede llevar todas las peticiones del día.
+const MAX_RESPUESTA_BYTES: usize = 16 * 1024 * 1024;
+/// El silencio que acaba un acuse sin trama. Se envía de una vez: más sería esperar por nada.
+const SILENCIO_SIN_TRAMA: Duration = Duration::from_millis(100);
+/// El que acaba un acuse de entrega que no trae su trama.
+const SILENCIO_TRAS_ENTREGA: Duration = Duration::from_millis(300);
+/// Cuántos MSH-10 se recuerdan de un mensaje: los de un lote pueden ser muchos.
+const MAX_IDS: usize = 256;
+
+pub(super) struct Canal {
+    socket: TcpStream,
+    lector: Lector,
+    oido: Oido,
+    por_dar: VecDeque<Respuesta>,
+    /// Cuándo llegaron los últimos bytes.
+    llegada: Instant,
+    /// Desde cuándo se cuenta el silencio: desde ellos, o desde el último que cambió algo.
+    silencio_desde: Instant,
+    plazo_puesto: Option<Duration>,
+    /// El receptor cerró, o la conexión se rompió.
+    cerrado: bool,
+    /// Cerró a mitad de una respuesta.
+    cortado: bool,
+    rotura: Option<io::Error>,
+    bloque: Vec<u8>,
+}
+
+/// Por qué un mensaje no se pudo enviar entero.
+pub(super) enum FalloAlEscribir {
+    /// No se pudo leer lo que se enviaba.
+    Fuente(io::Error),
+    Cable(io::Error),
+}
+
+impl Canal {
+    pub(super) fn abrir(destino: &str, espera: Duration) -> Result<Canal, ErrorDeEnvio> {
+        let direcciones =
+            destino
+                .to_socket_addrs()
+                .map_err(|causa| ErrorDeEnvio::SinDireccion {
+                    destino: destino.to_owned(),
+                    causa,
+                })?;
+        let mut ultimo = io::Error::from(ErrorKind::NotFound);
+        for direccion in direcciones {
+            match conectar(&direccion, espera) {
+                Ok(socket) => return Ok(Canal::con(socket, espera)),
+                Err(error) => ultimo = error,
+            }
+        }
+        Err(ErrorDeEnvio::SinConexion {
+            destino: destino.to_owned(),
+            causa: ultimo,
+        })
+    }
+
+    fn con(socket: TcpStream, espera: Duration) -> Canal {
+        let ahora = Instant::now();
+        let limites = Limites {
+            mensaje_bytes: MAX_RESPUESTA_BYTES,
+            sin_trama: SILENCIO_SIN_TRAMA,
+            incompleta: espera,
+        };
+        Canal {
+            socket,
+            lector: Lector::new(limites),
+            oido: Oido::default(),
+            por_dar: VecDeque::new(),
+            llegada: ahora,
+            silencio_desde: ahora,
+            plazo_puesto: None,
+            cerrado: false,
+            cortado: false,
+            rotura: None,
+            bloque: Vec::new(),
+        }
+    }
+
+    pub(super) fn esta_cerrado(&self) -> bool {
+        self.cerrado
+    }
+
+    /// Cuándo llegó el último byte.
+    pub(super) fn llegada(&self) -> Instant {
+        self.llegada
+    }
+
+    /// Envía un mensaje y anota sus MSH-10. Lo lee a trozos: puede medir más que la memoria.
+    pub(super) fn escribir(
+        &mut self,
+        mut fuente: impl Read,
+        con_trama: bool,
+        ids: &mut Vec<Vec<u8>>,
+    ) -> Result<(), FalloAlEscribir> {
+        self.oido = Oido::default();
+        let mut es_el_primero = true;
+        self.bloque.clear();
+        if con_trama {
+            self.bloque.push(VT);
+        }
+        loop {
+            let leidos = (&mut fuente)
+                .take(BLOQUE_BYTES as u64)
+                .read_to_end(&mut self.bloque)
+                .map_err(FalloAlEscribir::Fuente)?;
+            if mem::take(&mut es_el_primero) {
+                *ids = identificadores(&self.bloque);
+            }
+            let acaba = leidos < BLOQUE_BYTES;
+            if acaba && con_trama {
+                self.bloque.extend([FS, CR]);
+            }
+            self.socket
+                .write_all(&self.bloque)
+                .map_err(FalloAlEscribir::Cable)?;
+            self.bloque.clear();
+            if acaba {
+                return Ok(());
+            }
+        }
+    }
+
+    /// La próxima respuesta; `None` si no llega antes de esa hora. Si la hora ya pasó, lo que haya.
+    pub(super) fn leer(&mut self, hasta: Instant) -> io::Result<Option<Respuesta>> {
+        loop {
+            self.atender_lo_llegado();
+            if let Some(respuesta) = self.por_dar.pop_front() {
+                return Ok(Some(respuesta));
+            }
+            if self.cerrado {
+                return Err(self.causa_del_cierre());
+            }
+            let resto = hasta.saturating_duration_since(Instant::now());
+            let espera = self.espera().filter(|espera| *espera <= resto);
+            match (espera, self.recibir(espera.unwrap_or(resto))) {
+                (_, Ok(0)) => self.cerrar(),
+                (_, Err(error)) if error.kind() == ErrorKind::Interrupted => {}
+                (_, Err(error)) if !se_agoto(&error) => self.romper(error),
+                (_, Err(_)) if resto.is_zero() => return Ok(None),
+                (Some(_), Err(_)) if self.espera() == Some(Duration::ZERO) => self.callar(),
+                // Llegó algo, o el plazo acabó un poco antes de hora.
+                (_, Ok(_) | Err(_)) => {}
+            }
+        }
+    }
+
+    /// Lee lo que llegue en ese plazo; con un plazo de cero, lo que ya haya llegado.
+    fn recibir(&mut self, plazo: Duration) -> io::Result<usize> {
+        if plazo.is_zero() {
+            self.socket.set_nonblocking(true)?;
+        } else if self.plazo_puesto != Some(plazo) {
+            self.socket.set_read_timeout(Some(plazo))?;
+            self.plazo_puesto = Some(plazo);
+        }
+        let hueco = self.lector.hueco();
+        let leido = self.socket.read(hueco);
+        if let Ok(cuantos @ 1..) = leido {
+            self.llegada = Instant::now();
+            self.silencio_desde = self.llegada;
+            let entrega = self.oido.mirar(&hueco[..cuantos]);
+            self.por_dar.extend(entrega.map(Respuesta::Entrega));
+            self.lector.avanzar(cuantos);
+        }
+        if plazo.is_zero() {
+            self.socket.set_nonblocking(false)?;
+        }
+        leido
+    }
+
+    fn atender_lo_llegado(&mut self) {
+        while let Some(suceso) = self.lector.siguiente() {
+            let respuesta = match suceso {
+                Suceso::Mensaje { bytes, .. } => Respuesta::Mensaje(bytes.to_vec()),
+                Suceso::Excedido { .. } | Suceso::Indicio(_) => Respuesta::Ajena,
+                // Una respuesta a medias no dice nada; si después llega entera, vale esa.
+                Suceso::Apartado { motivo, .. } => {
+                    self.cortado |= motivo == Motivo::Cortado;
+                    continue;
+                }
+            };
+            self.oido.hay_texto = false;
+            self.por_dar.push_back(respuesta);
+        }
+    }
+
+    /// Cuánto silencio falta para que cambie algo.
+    fn espera(&self) -> Option<Duration> {
+        let espera = if self.oido.suelto.is_some() {
+            Some(SILENCIO_TRAS_ENTREGA)
+        } else {
+            self.lector.espera()
+        };
+        espera.map(|espera| espera.saturating_sub(self.silencio_desde.elapsed()))
+    }
+
+    /// Pasó ese silencio.
+    fn callar(&mut self) {
+        self.silencio_desde = Instant::now();
+        if let Some(octeto) = self.oido.suelto.take() {
+            self.por_dar.push_back(Respuesta::Entrega(octeto));
+            return;
+        }
+        self.lector.vencer();
+        self.atender_lo_llegado();
+        if self.lector.espera().is_none() {
+            self.concluir_texto();
+        }
+    }
+
+    fn cerrar(&mut self) {
+        self.lector.cerrar();
+        self.acabar();
+    }
+
+    fn romper(&mut self, error: io::Error) {
+        self.rotura = Some(error);
+        self.lector.cortar();
+        self.acabar();
+    }
+
+    fn causa_del_cierre(&mut self) -> io::Error {
+        if self.cortado {
+            return ErrorKind::InvalidData.into();
+        }
+        let rotura = self.rotura.take();
+        rotura.unwrap_or_else(|| ErrorKind::UnexpectedEof.into())
+    }
+
+    fn acabar(&mut self) {
+        self.cerrado = true;
+        let suelto = self.oido.suelto.take();
+        self.por_dar.extend(suelto.map(Respuesta::Entrega));
+        self.atender_lo_llegado();
+        if !self.cortado {
+            self.concluir_texto();
+        }
+    }
+
+    /// Lo que llegó acabó sin ser un mensaje.
+    fn concluir_texto(&mut self) {
+        if self.por_dar.is_empty() && mem::take(&mut self.oido.hay_texto) {
+            self.por_dar.push_back(Respuesta::Ajena);
+        }
+    }
+}
+
+/// Lo que se oye sin ser un mensaje, que el lector pasa por alto.
+#[derive(Debug, Default)]
+struct Oido {
+    /// Un acuse de entrega cuya trama no ha acabado.
+    suelto: Option<u8>,
+    /// Llegó algo más que una trama vacía.
+    hay_texto: bool,
+}
+
+impl Oido {
+    /// Mira lo que llega; devuelve el acuse de entrega que acabe ahí.
+    fn mirar(&mut self, bytes: &[u8]) -> Option<u8> {
+        let mut acabado = None;
+        for octeto in bytes {
+            match *octeto {
+                ENTREGADO | NO_ENTREGADO if !self.hay_texto => self.suelto = Some(*octeto),
+                FS => acabado = self.suelto.take().or(acabado),
+                octeto if octeto == VT || es_relleno(octeto) => {}
+                _ => {
+                    self.hay_texto = true;
+                    self.suelto = None;
+                }
+            }
+        }
+        acabado
+    }
+}
+
+fn conectar(direccion: &SocketAddr, espera: Duration) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(direccion, PLAZO_DE_CONEXION)?;
+    socket.set_nodelay(true)?;
+    // Quien no lee tampoco acusa.
+    socket.set_write_timeout(Some(espera))?;
+    Ok(socket)
+}
+
+/// Los MSH-10 de un mensaje, que son varios si es un lote: cada uno puede tener su acuse.
+fn identificadores(comienzo: &[u8]) -> Vec<Vec<u8>> {
+    let contenido = comienzo.strip_prefix(&[VT]).unwrap_or(comienzo);
+    let siguientes = contenido
+        .split(|octeto| matches!(*octeto, CR | LF))
+        .skip(1)
+        .filter(|segmento| segmento.starts_with(b"MSH"));
+    let mut ids = Vec::new();
+    for tramo in iter::once(contenido).chain(siguientes).take(MAX_IDS) {
+        let id = mensaje::leer_cabecera(tramo).map_or(&b""[..], |cabecera| cabecera.campo(10));
+        if !id.is_empty() && !ids.iter().any(|uno| uno == id) {
+            ids.push(id.to_vec());
+        }
+    }
+    ids
+}
+
+/// Un plazo agotado tiene un nombre en Unix y otro en Windows.
+pub(super) fn se_agoto(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Si el otro lado cerró o cortó.
+pub(super) fn es_cierre(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+    )
+}

@@ -1,0 +1,273 @@
+//! Qué hay dentro de lo que se envía: un mensaje, o varios en sus tramas.
+//!
+//! Se mira con el lector del servidor, que es como lo verá quien lo reciba, y sin tenerlo entero en la
+//! memoria. No sabe de conexiones ni de acuses.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use super::fallo::ErrorDeEnvio;
+use crate::cable::{FS, Lector, Limites, Suceso, VT};
+use crate::hl7::mensaje::{CR, es_relleno};
+
+/// Lo más que mide un mensaje que hay que separar de otros; solo ese se tiene en la memoria.
+pub(super) const MAX_SEPARADO_MIB: usize = 64;
+/// Lo más que se lee de lo que no se puede leer dos veces.
+pub(super) const MAX_ENTRADA_MIB: usize = 256;
+const MIB: usize = 1024 * 1024;
+pub(super) const BLOQUE_BYTES: usize = 64 * 1024;
+
+/// Dónde están los bytes.
+#[derive(Debug)]
+pub(super) enum Contenido<'a> {
+    /// En un archivo que se puede leer otra vez.
+    Archivo(&'a Path),
+    /// En la memoria.
+    Memoria(&'a [u8]),
+}
+
+/// Cómo se envían.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forma {
+    /// Tal como están, en una trama.
+    Entero,
+    /// Tantos mensajes, cada uno aparte.
+    Separados(usize),
+}
+
+/// Por qué no se envían.
+#[derive(Debug)]
+pub(super) enum Defecto {
+    Ilegible(io::Error),
+    SinMensaje,
+    /// Su último mensaje acaba a mitad de su trama, o uno empieza dentro de otro.
+    Cortado,
+    Excesivo,
+}
+
+impl From<io::Error> for Defecto {
+    fn from(error: io::Error) -> Defecto {
+        Defecto::Ilegible(error)
+    }
+}
+
+impl<'a> Contenido<'a> {
+    pub(super) fn abrir(&self) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Contenido::Archivo(ruta) => Box::new(File::open(ruta)?),
+            Contenido::Memoria(bytes) => Box::new(*bytes),
+        })
+    }
+
+    /// Cómo se envía. Con trama, lo que llegaría igual en una sola va en una: un `.res` es lo que llegó
+    /// en una, y puede llevar un lote o dos MSH.
+    pub(super) fn examinar(&self, con_trama: bool) -> Result<Forma, Defecto> {
+        if con_trama {
+            match ojear(self.abrir()?)? {
+                Ojeada::Vacio => return Err(Defecto::SinMensaje),
+                Ojeada::SinTramas => return Ok(Forma::Entero),
+                Ojeada::QuizaTramas => {}
+            }
+            if self.cabe_en_una_trama()? {
+                return Ok(Forma::Entero);
+            }
+        }
+        let mut cuantos = 0;
+        self.separar(|_| {
+            cuantos += 1;
+            Ok::<_, Defecto>(())
+        })?;
+        if cuantos == 0 {
+            return Err(Defecto::SinMensaje);
+        }
+        Ok(Forma::Separados(cuantos))
+    }
+
+    /// Llama a `con_cada` con cada mensaje, sin su trama.
+    pub(super) fn separar<E: From<Defecto>>(
+        &self,
+        mut con_cada: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let fuente = self.abrir().map_err(Defecto::Ilegible)?;
+        recorrer(fuente, |suceso| match suceso {
+            Suceso::Mensaje { bytes, .. } => con_cada(bytes),
+            Suceso::Excedido { .. } => Err(Defecto::Excesivo.into()),
+            Suceso::Apartado { .. } => Err(Defecto::Cortado.into()),
+            Suceso::Indicio(_) => Ok(()),
+        })
+    }
+
+    /// Si, puesto en una trama, quien lo reciba verá un mensaje, que es justo este.
+    fn cabe_en_una_trama(&self) -> Result<bool, Defecto> {
+        let (mut sucesos, mut recibidos, mut puestos) = (0, 0, 0);
+        let contado = Contado {
+            fuente: self.abrir()?,
+            leidos: &mut puestos,
+        };
+        let trama = (&[VT][..]).chain(contado).chain(&[FS, CR][..]);
+        recorrer(trama, |suceso| {
+            sucesos += 1;
+            recibidos = match suceso {
+                Suceso::Mensaje { bytes, .. } => bytes.len(),
+                Suceso::Excedido { longitud, .. } => longitud,
+                Suceso::Apartado { .. } | Suceso::Indicio(_) => 0,
+            };
+            Ok::<_, Defecto>(())
+        })?;
+        Ok(sucesos == 1 && recibidos == puestos)
+    }
+}
+
+/// Lee la entrada estándar hasta su fin.
+pub(super) fn leer_entrada(entrada: impl Read) -> Result<Vec<u8>, ErrorDeEnvio> {
+    leer_con_tope(entrada)
+        .map_err(ErrorDeEnvio::EntradaIlegible)?
+        .ok_or(ErrorDeEnvio::EntradaExcesiva)
+}
+
+/// Lee lo que tiene nombre de archivo y no lo es: una tubería se acaba al leerla.
+pub(super) fn leer_una_vez(ruta: &Path) -> Result<Vec<u8>, ErrorDeEnvio> {
+    let leido = File::open(ruta).and_then(leer_con_tope);
+    let leido = leido.map_err(|causa| ErrorDeEnvio::Ilegible {
+        ruta: ruta.to_owned(),
+        causa,
+    })?;
+    leido.ok_or(ErrorDeEnvio::EntradaExcesiva)
+}
+
+/// `None` si pasa del tope.
+fn leer_con_tope(entrada: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let tope = MAX_ENTRADA_MIB * MIB;
+    let mut bytes = Vec::new();
+    entrada.take(tope as u64 + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() <= tope).then_some(bytes))
+}
+
+struct Contado<'a, R> {
+    fuente: R,
+    leidos: &'a mut usize,
+}
+
+impl<R: Read> Read for Contado<'_, R> {
+    fn read(&mut self, hueco: &mut [u8]) -> io::Result<usize> {
+        let cuantos = self.fuente.read(hueco)?;
+        *self.leidos += cuantos;
+        Ok(cuantos)
+    }
+}
+
+enum Ojeada {
+    Vacio,
+    /// Nada que pueda empezar o acabar una trama.
+    SinTramas,
+    QuizaTramas,
+}
+
+/// La primera mirada, que casi siempre basta.
+fn ojear(mut fuente: impl Read) -> io::Result<Ojeada> {
+    let mut bloque = vec![0; BLOQUE_BYTES];
+    let mut vacio = true;
+    loop {
+        let cuantos = match fuente.read(&mut bloque) {
+            Ok(cuantos) => cuantos,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let leido = &bloque[..cuantos];
+        if memchr::memchr2(VT, FS, leido).is_some() {
+            return Ok(Ojeada::QuizaTramas);
+        }
+        vacio &= leido.iter().all(|octeto| es_relleno(*octeto));
+        match cuantos {
+            0 if vacio => return Ok(Ojeada::Vacio),
+            0 => return Ok(Ojeada::SinTramas),
+            _ => {}
+        }
+    }
+}
+
+/// Los sucesos de unos bytes que llegan seguidos y a los que sigue el cierre.
+fn recorrer<E: From<Defecto>>(
+    mut fuente: impl Read,
+    mut con_cada: impl FnMut(Suceso<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let limites = Limites {
+        mensaje_bytes: MAX_SEPARADO_MIB * MIB,
+        sin_trama: Duration::from_secs(1),
+        incompleta: Duration::from_secs(1),
+    };
+    let mut lector = Lector::new(limites);
+    let mut cerrado = false;
+    loop {
+        while let Some(suceso) = lector.siguiente() {
+            con_cada(suceso)?;
+        }
+        if cerrado {
+            return Ok(());
+        }
+        match fuente.read(lector.hueco()) {
+            Ok(0) => {
+                cerrado = true;
+                lector.cerrar();
+            }
+            Ok(cuantos) => lector.avanzar(cuantos),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Defecto::Ilegible(error).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSH: &str = "MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\rOBX|1\r";
+
+    fn forma(bytes: &str, con_trama: bool) -> String {
+        match Contenido::Memoria(bytes.as_bytes()).examinar(con_trama) {
+            Ok(Forma::Entero) => "entero".to_owned(),
+            Ok(Forma::Separados(cuantos)) => cuantos.to_string(),
+            Err(defecto) => format!("{defecto:?}"),
+        }
+    }
+
+    #[test]
+    fn lo_que_cabe_en_una_trama_va_en_una_y_lo_demas_se_separa_como_lo_haria_el_servidor() {
+        let trama = format!("\x0b{MSH}\x1c\r");
+        for (bytes, con_trama, sin_trama) in [
+            (MSH.to_owned(), "entero", "1"),
+            (MSH.repeat(2), "entero", "2"),
+            (format!("BHS|^~\\&|\r{MSH}{MSH}BTS|2\r"), "entero", "1"),
+            (MSH.replace("OBX|1", "OBX|\x1c|\x0b|1"), "entero", "1"),
+            (format!("0001{MSH}"), "entero", "1"),
+            (trama.clone(), "1", "1"),
+            (trama.repeat(3), "3", "3"),
+            (format!("\r\n{trama}\n{trama}\r\n"), "2", "2"),
+            (format!("{MSH}\x1c\r"), "1", "1"),
+            (format!("\x0b{MSH}\x1c{trama}"), "2", "2"),
+            (format!("{MSH}{trama}"), "2", "2"),
+            (format!("\x0b{MSH}"), "Cortado", "Cortado"),
+            (format!("{trama}\x0b{MSH}"), "Cortado", "Cortado"),
+            (format!("\x0b{MSH}{trama}"), "Cortado", "Cortado"),
+            ("hola".to_owned(), "entero", "SinMensaje"),
+            ("hola\x1c\r".to_owned(), "SinMensaje", "SinMensaje"),
+            ("\x0b\r\n\x1c\r".to_owned(), "SinMensaje", "SinMensaje"),
+            (" \r\n".to_owned(), "SinMensaje", "SinMensaje"),
+            (String::new(), "SinMensaje", "SinMensaje"),
+        ] {
+            let visto = [forma(&bytes, true), forma(&bytes, false)];
+            assert_eq!(visto, [con_trama, sin_trama], "{}", bytes.escape_debug());
+        }
+    }
+
+    #[test]
+    fn un_mensaje_enorme_va_entero_aunque_lleve_un_fs_y_separado_no_se_admite() {
+        let relleno = "A".repeat((MAX_SEPARADO_MIB + 1) * MIB);
+        let enorme = MSH.replace("OBX|1", &format!("OBX|\x1c|{relleno}"));
+        assert_eq!(forma(&enorme, true), "entero");
+        assert_eq!(forma(&enorme, false), "Excesivo");
+        assert_eq!(forma(&format!("\x0b{enorme}\x1c\r"), true), "Excesivo");
+    }
+}
