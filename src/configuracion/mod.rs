@@ -25,6 +25,7 @@ use crate::recepcion::equipo::Equipos;
 use crate::recepcion::servidor::Acceso;
 use crate::recepcion::vigilancia::Vigilancia;
 use crate::registro::Ajustes;
+use crate::texto::ruta_visible;
 
 pub use dudas::parecido;
 #[cfg(windows)]
@@ -104,8 +105,8 @@ impl Configuracion {
         format!(
             "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», {puerto}",
             env!("CARGO_PKG_VERSION"),
-            self.ruta.display(),
-            self.directorio.display(),
+            ruta_visible(&self.ruta),
+            ruta_visible(&self.directorio),
         )
     }
 
