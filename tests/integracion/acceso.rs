@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -113,25 +113,25 @@ fn muchos_mensajes_seguidos_se_contestan_en_orden() {
 /// Cada contestación a quien no trae MSH-10 lleva uno distinto, aunque salgan muchas en un milisegundo.
 #[test]
 fn el_msh_10_propio_no_se_repite() {
+    const EQUIPOS: usize = 16;
+    const MENSAJES: usize = 30;
     let servidor = Servidor::con("Sincronizar = no");
-    let mut equipo = servidor.conectar();
-    equipo.enviar(&enmarcar(&mensaje("")).repeat(300));
-    let ids: HashSet<Vec<u8>> = (0..300)
-        .map(|_| {
-            equipo
-                .acuse()
-                .bytes
-                .split(|octeto| *octeto == b'|')
-                .nth(9)
-                .unwrap()
-                .to_vec()
-        })
-        .collect();
-    assert_eq!(ids.len(), 300);
-    assert!(
-        ids.iter()
-            .all(|id| id.len() == 20 && id.iter().all(u8::is_ascii_digit))
-    );
+    let ids = Mutex::new(HashSet::new());
+    thread::scope(|hilos| {
+        for _ in 0..EQUIPOS {
+            hilos.spawn(|| {
+                let mut equipo = servidor.conectar();
+                equipo.enviar(&enmarcar(&mensaje("")).repeat(MENSAJES));
+                for _ in 0..MENSAJES {
+                    let acuse = equipo.acuse().bytes;
+                    let id = acuse.split(|octeto| *octeto == b'|').nth(9).unwrap();
+                    assert!(id.len() == 20 && id.iter().all(u8::is_ascii_digit));
+                    ids.lock().unwrap().insert(id.to_vec());
+                }
+            });
+        }
+    });
+    assert_eq!(ids.into_inner().unwrap().len(), EQUIPOS * MENSAJES);
 }
 
 #[test]

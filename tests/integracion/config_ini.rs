@@ -7,7 +7,7 @@ use servidor_hl7::registro::Ajustes;
 
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{
-    Servidor, carpeta_nueva, contenidos, ejecutar, escribir_ini, orden,
+    Servidor, Vigilado, carpeta_nueva, contenidos, ejecutar, escribir_ini, orden,
 };
 
 /// Lo que dice y el código con que acaba un programa que no llega a arrancar.
@@ -448,7 +448,7 @@ fn se_duda(claves: &str, duda: &str) {
     let dicha = servidor.esperar_linea(duda);
     assert!(dicha.contains(" AVISO en «"), "{dicha}");
     servidor.conectar().entregar("1");
-    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    let salida = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
     let revisado = String::from_utf8(salida.stdout).unwrap();
     assert!(revisado.contains(duda), "«{duda}» no está en «{revisado}»");
 }
@@ -570,12 +570,8 @@ fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
     fs::create_dir(&actual).unwrap();
     let programa = poner_programa(&carpeta);
     // El puerto por omisión puede estar ocupado; escribir el archivo no depende de él.
-    let mut proceso = Command::new(programa)
-        .current_dir(&actual)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let consola = std::io::BufReader::new(proceso.stdout.take().unwrap());
+    let (proceso, consola) = Vigilado::lanzar(Command::new(programa).current_dir(&actual));
+    let consola = std::io::BufReader::new(consola);
     let mut lineas = std::io::BufRead::lines(consola).map(Result::unwrap);
     assert!(lineas.next().unwrap().contains("configuración leída de «"));
     let aviso = lineas.next().unwrap();
@@ -583,8 +579,7 @@ fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
         aviso.contains("no había Config.ini: se escribió «"),
         "{aviso}"
     );
-    let _ = proceso.kill();
-    proceso.wait().unwrap();
+    drop(proceso);
     let (con, sin) = if cfg!(windows) {
         (&carpeta, &actual)
     } else {

@@ -1,9 +1,8 @@
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{
-    Servidor, carpeta_nueva, con_rust_log, escribir_ini, orden, rutas,
+    Servidor, Vigilado, carpeta_nueva, con_rust_log, escribir_ini, orden, rutas,
 };
 
 #[test]
@@ -172,8 +171,8 @@ fn la_cola_de_un_mensaje_sin_trama_dice_de_que_archivo_es() {
 fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_omitio() {
     let carpeta = carpeta_nueva();
     escribir_ini(&carpeta, "Sincronizar = no");
-    let mut proceso = orden(&carpeta).stdout(Stdio::piped()).spawn().unwrap();
-    let mut consola = BufReader::with_capacity(64, proceso.stdout.take().unwrap()).lines();
+    let (proceso, consola) = Vigilado::lanzar(&mut orden(&carpeta));
+    let mut consola = BufReader::with_capacity(64, consola).lines();
     let puerto = consola
         .find_map(|linea| {
             linea
@@ -201,7 +200,6 @@ fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_
             .contains("la consola no leía: se omitieron")
     });
     assert!(omitidas.is_some());
-    proceso.kill().unwrap();
-    proceso.wait().unwrap();
+    drop(proceso);
     std::fs::remove_dir_all(carpeta).unwrap();
 }

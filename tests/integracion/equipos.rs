@@ -4,7 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::{Servidor, contenidos, interrumpible, orden};
+use crate::servidor_de_prueba::{
+    Servidor, contenidos, ejecutar, escribir_ini, interrumpible, orden,
+};
 
 /// Dos equipos con nombre; cualquier otra dirección no lo tiene.
 const EQUIPOS: &str = "[Equipos]\nHematología = 127.0.0.2\nQuímica = 127.0.0.3\n";
@@ -95,7 +97,7 @@ fn revisar_dice_en_que_se_trata_distinto_a_cada_equipo() {
         "[Llamar]\nBC-20 = 127.0.0.1:9\n{EQUIPOS}\
          [Química]\nCodigoAcuse = CA\nMaxMensajeMiB = 8\n[bc-20]\nAvisoSilencioMin = 90\n"
     ));
-    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    let salida = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
     let dicho = String::from_utf8(salida.stdout).unwrap();
     for esperado in [
         "bien  equipo     Hematología (127.0.0.2): todo como en [Servidor]\n",
@@ -192,16 +194,17 @@ fn dos_servidores_en_las_mismas_carpetas_de_los_equipos_no_pisan_nada() {
 #[test]
 fn revisar_prueba_la_carpeta_de_cada_equipo_y_no_deja_nada_en_ella() {
     let servidor = Servidor::con(EQUIPOS);
-    let claves =
-        format!("[Servidor]\nPuerto = 0\nDirectorio = mensajes\nCarpetaPorEquipo = si\n{EQUIPOS}");
-    std::fs::write(servidor.carpeta.join("Config.ini"), claves).unwrap();
-    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    escribir_ini(
+        &servidor.carpeta,
+        &format!("CarpetaPorEquipo = si\n{EQUIPOS}"),
+    );
+    let salida = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
     assert!(salida.status.success());
     let suya = servidor.mensajes().join("Química");
     assert_eq!(std::fs::read_dir(&suya).unwrap().count(), 0);
     std::fs::remove_dir(&suya).unwrap();
     std::fs::write(&suya, "un archivo").unwrap();
-    let salida = orden(&servidor.carpeta).arg("--revisar").output().unwrap();
+    let salida = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
     assert!(!salida.status.success());
     let dicho = String::from_utf8(salida.stdout).unwrap();
     assert!(

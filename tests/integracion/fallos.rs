@@ -14,7 +14,7 @@ use servidor_hl7::almacen::{Almacen, Parciales, generar_nombre_archivo};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
 use crate::rastreo::{Inyeccion, hay_strace, orden_con_fallo_en};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, esperar, rutas};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, escribir_ini, esperar, rutas};
 
 /// Un mensaje y el código con que se acusó.
 pub(crate) struct Enviado {
@@ -391,8 +391,7 @@ fn probar_la_carpeta_no_deja_nada_aunque_no_se_pueda_sincronizar() {
 
 /// Un servidor cuyas llamadas sobre esas rutas fallan desde que arranca.
 fn con_fallo_en(carpeta: PathBuf, rutas: &[PathBuf], inyeccion: &str) -> Servidor {
-    let ini = "[Servidor]\nPuerto = 0\nDirectorio = mensajes\n";
-    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    escribir_ini(&carpeta, "");
     let orden = orden_con_fallo_en(&carpeta, rutas, inyeccion);
     Servidor::lanzar(carpeta, orden)
 }

@@ -2,7 +2,6 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -12,7 +11,7 @@ use servidor_hl7::recepcion::parada::Parada;
 
 use crate::analizador_simulado::{Analizador, mensaje};
 use crate::servidor_de_prueba::{
-    PLAZO, Servidor, carpeta_nueva, escribir_ini, esperar_fin, interrumpible, interrumpir,
+    PLAZO, Servidor, Vigilado, carpeta_nueva, escribir_ini, interrumpible, interrumpir,
 };
 #[cfg(target_os = "linux")]
 use crate::servidor_de_prueba::{esperar, rutas};
@@ -49,9 +48,8 @@ fn ctrl_c_y_sigterm_acaban_con_cero_sin_esperar_a_las_conexiones_abiertas() {
 fn ctrl_c_acaba_aunque_la_consola_no_lea() {
     let carpeta = carpeta_nueva();
     escribir_ini(&carpeta, "Sincronizar = no");
-    let mut orden = interrumpible(&carpeta);
-    let mut proceso = orden.stdout(Stdio::piped()).spawn().unwrap();
-    let mut consola = BufReader::with_capacity(64, proceso.stdout.take().unwrap()).lines();
+    let (proceso, consola) = Vigilado::lanzar(&mut interrumpible(&carpeta));
+    let mut consola = BufReader::with_capacity(64, consola).lines();
     let puerto = consola
         .find_map(|linea| {
             let linea = linea.unwrap();
@@ -65,8 +63,8 @@ fn ctrl_c_acaba_aunque_la_consola_no_lea() {
         equipo.entregar(&numero.to_string());
     }
     let comienzo = Instant::now();
-    interrumpir(proceso.id());
-    let fin = esperar_fin(&mut proceso);
+    interrumpir(proceso.pid());
+    let fin = proceso.esperar_fin();
     assert!(fin.success(), "{fin}");
     let tardo = comienzo.elapsed();
     assert!(tardo < PLAZO_DE_UN_SUPERVISOR, "tardó {tardo:?}");

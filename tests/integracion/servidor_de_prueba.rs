@@ -1,10 +1,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -264,6 +264,51 @@ impl Drop for Servidor {
         } else {
             let _ = fs::remove_dir_all(&self.carpeta);
         }
+    }
+}
+
+/// Un proceso cuya consola lee la prueba a su manera. Muere al soltarlo o si dura demasiado, y entonces
+/// su consola acaba: nadie la espera para siempre.
+pub(crate) struct Vigilado {
+    proceso: Arc<Mutex<Child>>,
+    _hasta_que_se_suelte: Sender<()>,
+}
+
+impl Vigilado {
+    /// Lo lanza; devuelve también su consola.
+    pub(crate) fn lanzar(orden: &mut Command) -> (Vigilado, ChildStdout) {
+        let mut proceso = orden.stdout(Stdio::piped()).spawn().unwrap();
+        let consola = proceso.stdout.take().unwrap();
+        let proceso = Arc::new(Mutex::new(proceso));
+        let (hasta_que_se_suelte, soltado) = channel::<()>();
+        let vigilado = Arc::clone(&proceso);
+        thread::spawn(move || {
+            if soltado.recv_timeout(2 * PLAZO) == Err(RecvTimeoutError::Timeout) {
+                let _ = vigilado.lock().unwrap().kill();
+            }
+        });
+        let vigilado = Vigilado {
+            proceso,
+            _hasta_que_se_suelte: hasta_que_se_suelte,
+        };
+        (vigilado, consola)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.proceso.lock().unwrap().id()
+    }
+
+    /// Espera a que acabe por sí mismo.
+    pub(crate) fn esperar_fin(&self) -> ExitStatus {
+        esperar_fin(&mut self.proceso.lock().unwrap())
+    }
+}
+
+impl Drop for Vigilado {
+    fn drop(&mut self) {
+        let mut proceso = self.proceso.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = proceso.kill();
+        let _ = proceso.wait();
     }
 }
 
