@@ -133,7 +133,10 @@ impl Instalacion {
         let mut pasos = vec![
             Paso::del_servicio(
                 "servicio",
-                &format!("arrancará con Windows, con la cuenta {CUENTA}"),
+                &format!(
+                    "arrancará con Windows, con la cuenta {CUENTA} y la configuración «{}»",
+                    self.config.display()
+                ),
                 Accion::Crear,
                 self.crear_a_mano(),
             )

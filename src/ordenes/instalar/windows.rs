@@ -130,7 +130,9 @@ impl Gestion {
             Accion::Crear => self.crear(instalacion),
             Accion::Retrasar => {
                 let servicio = self.existente()?;
-                servicio.set_delayed_auto_start(true).map_err(en_texto)
+                servicio
+                    .set_delayed_auto_start(true)
+                    .map_err(|error| explicar(&error))
             }
             Accion::Repetir => self.repetir(),
             Accion::Arrancar => self.arrancar(),
@@ -173,15 +175,19 @@ impl Gestion {
         };
         let servicio = match self.servicio()? {
             Some(servicio) => {
-                servicio.change_config(&datos).map_err(en_texto)?;
+                servicio
+                    .change_config(&datos)
+                    .map_err(|error| explicar(&error))?;
                 servicio
             }
             None => self
                 .0
                 .create_service(&datos, ServiceAccess::all())
-                .map_err(en_texto)?,
+                .map_err(|error| explicar(&error))?,
         };
-        servicio.set_description(DESCRIPCION).map_err(en_texto)
+        servicio
+            .set_description(DESCRIPCION)
+            .map_err(|error| explicar(&error))
     }
 
     fn repetir(&self) -> Result<(), String> {
@@ -196,14 +202,17 @@ impl Gestion {
             actions: Some(vec![arrancar(5), arrancar(60)]),
         };
         let servicio = self.existente()?;
-        servicio.update_failure_actions(acciones).map_err(en_texto)
+        servicio
+            .update_failure_actions(acciones)
+            .map_err(|error| explicar(&error))
     }
 
     fn arrancar(&self) -> Result<(), String> {
         let servicio = self.existente()?;
-        match servicio.start::<&str>(&[]) {
-            Err(error) if codigo(&error) != Some(YA_EN_MARCHA) => return Err(en_texto(error)),
-            _ => {}
+        if let Err(error) = servicio.start::<&str>(&[])
+            && codigo(&error) != Some(YA_EN_MARCHA)
+        {
+            return Err(explicar(&error));
         }
         let estado = esperar(&servicio, |estado| {
             matches!(estado, ServiceState::Running | ServiceState::Stopped)
@@ -211,10 +220,8 @@ impl Gestion {
         if estado.current_state == ServiceState::Running {
             return Ok(());
         }
-        let codigo = match estado.exit_code {
-            ServiceExitCode::ServiceSpecific(codigo) => codigo,
-            ServiceExitCode::Win32(codigo) => codigo,
-        };
+        let (ServiceExitCode::ServiceSpecific(codigo) | ServiceExitCode::Win32(codigo)) =
+            estado.exit_code;
         Err(format!(
             "no llegó a arrancar (código {codigo}); el registro dice por qué"
         ))
@@ -225,7 +232,7 @@ impl Gestion {
         let Some(servicio) = self.servicio()? else {
             return Ok(false);
         };
-        let estado = servicio.query_status().map_err(en_texto)?;
+        let estado = servicio.query_status().map_err(|error| explicar(&error))?;
         if estado.current_state == ServiceState::Stopped {
             return Ok(false);
         }
@@ -236,7 +243,7 @@ impl Gestion {
 
     fn borrar(&self) -> Result<(), String> {
         match self.servicio()? {
-            Some(servicio) => servicio.delete().map_err(en_texto),
+            Some(servicio) => servicio.delete().map_err(|error| explicar(&error)),
             None => Ok(()),
         }
     }
@@ -249,7 +256,7 @@ fn esperar(
 ) -> Result<ServiceStatus, String> {
     let limite = Instant::now() + PLAZO;
     loop {
-        let estado = servicio.query_status().map_err(en_texto)?;
+        let estado = servicio.query_status().map_err(|error| explicar(&error))?;
         if listo(estado.current_state) {
             return Ok(estado);
         }
@@ -288,8 +295,4 @@ fn codigo(error: &windows_service::Error) -> Option<i32> {
         windows_service::Error::Winapi(error) => io::Error::raw_os_error(error),
         _ => None,
     }
-}
-
-fn en_texto(error: windows_service::Error) -> String {
-    explicar(&error)
 }
