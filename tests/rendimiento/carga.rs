@@ -28,7 +28,7 @@ pub(crate) enum Quien {
 pub(crate) fn medir(caso: &Caso, quien: Quien, carpeta: &Path) -> Medida {
     std::fs::create_dir(carpeta).unwrap();
     let proceso = match quien {
-        Quien::Servidor => Proceso::servidor(carpeta, caso.sincronizar),
+        Quien::Servidor => Proceso::servidor(carpeta, caso),
         Quien::Minimo => Proceso::minimo(carpeta, caso.sincronizar),
     };
     let calladas = match quien {

@@ -25,6 +25,8 @@ pub(crate) struct Caso {
     /// Cuántos bytes lleva cada escritura en el socket.
     pub(crate) trozo: usize,
     pub(crate) sincronizar: bool,
+    /// Con CarpetaPorEquipo = si; las varas no saben de eso.
+    pub(crate) por_equipo: bool,
 }
 
 /// Lo que tienen en común; cada caso dice en qué se aparta.
@@ -38,10 +40,14 @@ pub(crate) const BASE: Caso = Caso {
     con_trama: true,
     trozo: usize::MAX,
     sincronizar: true,
+    por_equipo: false,
 };
 
+/// El nombre de quien envía, que es el de su carpeta si el caso es por equipo.
+pub(crate) const EQUIPO: &str = "Banco";
+
 /// Los casos; cuántos mensajes lleva cada ronda se ajusta a lo que el equipo da.
-pub(crate) const CASOS: [Caso; 16] = [
+pub(crate) const CASOS: [Caso; 17] = [
     Caso {
         nombre: "1 conexión, 1 KB",
         ..BASE
@@ -54,6 +60,12 @@ pub(crate) const CASOS: [Caso; 16] = [
     Caso {
         nombre: "16 conexiones, 1 KB",
         conexiones: 16,
+        ..BASE
+    },
+    Caso {
+        nombre: "16 conexiones, 1 KB, CarpetaPorEquipo = si",
+        conexiones: 16,
+        por_equipo: true,
         ..BASE
     },
     Caso {

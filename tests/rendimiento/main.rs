@@ -44,7 +44,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use carga::Quien;
-use caso::{CASOS, Caso, comprobar_archivos};
+use caso::{CASOS, Caso, EQUIPO, comprobar_archivos};
 use informe::Rondas;
 
 /// Cuántas rondas y cuánto dura cada medida.
@@ -134,7 +134,7 @@ fn medir_caso(caso: &Caso, carpeta: &Path, cuantas: usize) -> Rondas {
     for ronda in 0..cuantas {
         for medida in ORDENES[ronda % ORDENES.len()] {
             let carpeta = carpeta.join("ronda");
-            let mensajes = carpeta.join("mensajes");
+            let mut mensajes = carpeta.join("mensajes");
             match medida {
                 0 => {
                     fs::create_dir(&carpeta).unwrap();
@@ -143,9 +143,13 @@ fn medir_caso(caso: &Caso, carpeta: &Path, cuantas: usize) -> Rondas {
                 1 => rondas
                     .minimo
                     .push(carga::medir(caso, Quien::Minimo, &carpeta)),
-                _ => rondas
-                    .servidor
-                    .push(carga::medir(caso, Quien::Servidor, &carpeta)),
+                _ => {
+                    let medida = carga::medir(caso, Quien::Servidor, &carpeta);
+                    rondas.servidor.push(medida);
+                    if caso.por_equipo {
+                        mensajes.push(EQUIPO);
+                    }
+                }
             }
             comprobar_archivos(caso, &mensajes);
             fs::remove_dir_all(&carpeta).unwrap();

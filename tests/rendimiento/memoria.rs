@@ -45,7 +45,7 @@ pub(crate) fn medir(carpeta: &Path) -> Vec<Meta> {
 
 fn arrancar(carpeta: &Path) -> Proceso {
     std::fs::create_dir(carpeta).unwrap();
-    Proceso::servidor(carpeta, false)
+    Proceso::servidor(carpeta, &UNO)
 }
 
 fn ociosas(carpeta: &Path) -> Option<Vec<Meta>> {

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use crate::caso::{Caso, EQUIPO};
+
 /// Lo que un proceso lleva gastado.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Gasto {
@@ -26,11 +28,13 @@ pub(crate) struct Proceso {
 }
 
 impl Proceso {
-    /// El ejecutable de verdad; sus mensajes van a `carpeta/mensajes`.
-    pub(crate) fn servidor(carpeta: &Path, sincronizar: bool) -> Proceso {
-        let valor = if sincronizar { "si" } else { "no" };
+    /// El ejecutable de verdad; sus mensajes van a `carpeta/mensajes` o, por equipo, a la que hay dentro.
+    pub(crate) fn servidor(carpeta: &Path, caso: &Caso) -> Proceso {
+        let valor = |si| if si { "si" } else { "no" };
         let ini = format!(
-            "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nMaxConexiones = 1000\nSincronizar = {valor}\n"
+            "[Servidor]\nPuerto = 0\nDirectorio = mensajes\nMaxConexiones = 1000\nSincronizar = {}\nCarpetaPorEquipo = {}\n[Equipos]\n{EQUIPO} = 127.0.0.1\n",
+            valor(caso.sincronizar),
+            valor(caso.por_equipo)
         );
         fs::write(carpeta.join("Config.ini"), ini).unwrap();
         let mut orden = Command::new(env!("CARGO_BIN_EXE_servidor-hl7"));
