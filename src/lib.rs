@@ -52,6 +52,7 @@
 //! | relleno | bytes que no significan nada delante de un segmento: blancos, NUL, BOM, latidos |
 //! | equipo | el analizador, llame él o se le llame |
 //! | trato | lo que sigue la conversación con un equipo: cómo se le acusa, cuánto se le espera, cuándo se avisa de que calla |
+//! | intermediario | un programa que habla por otros equipos, y dice por cuál con una cabecera PROXY |
 //! | conexión | el canal TCP con un equipo; la conversación es lo que se habla en ella |
 //! | acuse | el ACK que enviamos; el veredicto dice cuál |
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
