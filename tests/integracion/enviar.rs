@@ -713,12 +713,12 @@ fn el_codigo_de_salida_dice_si_repetirlo_servira() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
-/// Con 200 MiB de memoria en total, un archivo de 1 GiB; no ocupa disco, porque casi todo son ceros.
+/// Con 64 MiB de memoria en total, un archivo de 200; no ocupa disco, porque casi todo son ceros.
 #[cfg(target_os = "linux")]
 #[test]
 fn un_archivo_mayor_que_la_memoria_se_envia_entero() {
     use crate::servidor_de_prueba::limitada;
-    const LONGITUD: u64 = 1 << 30;
+    const LONGITUD: u64 = 200 << 20;
     let carpeta = carpeta_nueva();
     let enorme = carpeta.join("enorme.hl7");
     fs::write(&enorme, mensaje("A")).unwrap();
@@ -729,7 +729,7 @@ fn un_archivo_mayor_que_la_memoria_se_envia_entero() {
         .set_len(LONGITUD)
         .unwrap();
     let servidor = Servidor::con("MaxMensajeMiB = 1\nEspacioMinimoMiB = 0");
-    let mut orden = limitada(&carpeta, "ulimit -v 200000");
+    let mut orden = limitada(&carpeta, "ulimit -v 65536");
     orden.args([
         "--enviar",
         "enorme.hl7",
