@@ -334,6 +334,26 @@ fn un_rechazo_que_llega_tarde_no_se_pasa_por_alto() {
 }
 
 #[test]
+fn un_rechazo_tardio_a_mitad_de_un_archivo_no_se_salta_el_resto() {
+    let receptor = Receptor::nuevo(|cuantos, mensaje| {
+        let recibido = enmarcar(&acuse("CA", &id(mensaje)));
+        if cuantos == 2 {
+            let tarde = enmarcar(&acuse("AE", "A"));
+            return vec![Escribe([tarde, recibido].concat())];
+        }
+        vec![Escribe(recibido)]
+    });
+    let carpeta = carpeta_nueva();
+    let tramas = ["A", "B", "C"].map(|id| enmarcar(&mensaje(id))).concat();
+    fs::write(carpeta.join("tres.hl7"), tramas).unwrap();
+    fs::write(carpeta.join("z.hl7"), mensaje("Z")).unwrap();
+    let argumentos = ["tres.hl7", "z.hl7", "--a", &receptor.destino];
+    let dicho = dice(&carpeta, &argumentos, "enviados: 2, aceptados: 1;", 1);
+    assert_eq!(para_seguir(&dicho), argumentos);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn cada_mensaje_de_un_lote_puede_tener_su_acuse_en_el_mismo_paquete() {
     let carpeta = carpeta_nueva();
     fs::write(

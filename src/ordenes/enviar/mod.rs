@@ -140,10 +140,16 @@ struct Tanda<'a, W: Write> {
 struct PorDonde {
     /// Qué elemento de la lista se está enviando.
     elemento: usize,
-    /// Cuántos de sus mensajes se aceptaron.
+    /// Cuántos mensajes tiene, si se sabe ya.
+    mensajes: usize,
+    /// Cuántos de ellos se aceptaron.
     aceptados: usize,
-    /// Si se aceptaron todos.
-    acabado: bool,
+}
+
+impl PorDonde {
+    fn esta_acabado(self) -> bool {
+        self.mensajes > 0 && self.aceptados == self.mensajes
+    }
 }
 
 /// Por qué no se siguió con los mensajes de un archivo.
@@ -189,10 +195,7 @@ impl<W: Write> Tanda<'_, W> {
             }
         };
         match self.enviar_contenido(&contenido, &nombre) {
-            Ok(()) => {
-                self.por_donde.acabado = true;
-                Ok(!self.hay_rechazo_tardio)
-            }
+            Ok(()) => Ok(true),
             Err(Interrupcion::Rechazo) => Ok(false),
             Err(Interrupcion::Error(error)) => Err(error),
             Err(Interrupcion::Defecto(defecto)) => Err(ErrorDeEnvio::del(defecto, nombre, ruta)),
@@ -204,11 +207,16 @@ impl<W: Write> Tanda<'_, W> {
         contenido: &Contenido<'_>,
         nombre: &str,
     ) -> Result<(), Interrupcion> {
-        let cuantos = match contenido.examinar(self.envio.con_trama)? {
-            Forma::Entero => return self.enviar_mensaje(nombre, &|| contenido.abrir()),
+        let forma = contenido.examinar(self.envio.con_trama)?;
+        let cuantos = match forma {
+            Forma::Entero => 1,
             Forma::Separados(cuantos) => cuantos,
         };
+        self.por_donde.mensajes = cuantos;
         self.total += cuantos - 1;
+        if forma == Forma::Entero {
+            return self.enviar_mensaje(nombre, &|| contenido.abrir());
+        }
         let mut cual = 0;
         contenido.separar(|mensaje| {
             cual += 1;
@@ -217,9 +225,7 @@ impl<W: Write> Tanda<'_, W> {
             } else {
                 format!("{nombre} ({cual} de {cuantos})")
             };
-            self.enviar_mensaje(&nombre, &|| Contenido::Memoria(mensaje).abrir())?;
-            self.por_donde.aceptados += 1;
-            Ok(())
+            self.enviar_mensaje(&nombre, &|| Contenido::Memoria(mensaje).abrir())
         })
     }
 
@@ -245,6 +251,7 @@ impl<W: Write> Tanda<'_, W> {
         let acepta = contestacion.es_aceptacion();
         self.enviados += 1;
         self.aceptados += usize::from(acepta);
+        self.por_donde.aceptados += usize::from(acepta);
         self.tiempos.anotar(tiempo);
         if self.se_detalla() || !acepta {
             let tiempo = milisegundos(tiempo);
@@ -261,7 +268,6 @@ impl<W: Write> Tanda<'_, W> {
         if acepta && !self.hay_rechazo_tardio {
             Ok(())
         } else {
-            self.por_donde.acabado = acepta;
             Err(Interrupcion::Rechazo)
         }
     }
@@ -410,7 +416,7 @@ impl<W: Write> Tanda<'_, W> {
 
     fn decir_como_seguir(&mut self, lista: &[Pendiente]) {
         // Repetido, el mismo archivo está en varios sitios; y con uno solo, no hay nada que seguir.
-        let desde = self.por_donde.elemento + usize::from(self.por_donde.acabado);
+        let desde = self.por_donde.elemento + usize::from(self.por_donde.esta_acabado());
         if self.envio.veces > 1 || lista.len() == 1 || desde == lista.len() {
             return;
         }
@@ -419,7 +425,7 @@ impl<W: Write> Tanda<'_, W> {
         self.pantalla.decir(&format!(
             "parado en «{nombre}»; para seguir desde él: {orden}"
         ));
-        if self.por_donde.aceptados > 0 && !self.por_donde.acabado {
+        if self.por_donde.aceptados > 0 && !self.por_donde.esta_acabado() {
             let aceptados = self.por_donde.aceptados;
             self.pantalla.decir(&format!(
                 "los mensajes de ese archivo que ya se aceptaron, {aceptados}, se enviarán otra vez"
