@@ -168,3 +168,29 @@ pub(super) fn sin_paciente(acuse: &[u8]) -> String {
         .collect();
     escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn el_color_dice_si_el_mensaje_esta_a_salvo_y_si_el_equipo_lo_sabe() {
+        let guardado = Lugar::Guardado("x.res".to_owned());
+        let apartado = Lugar::Apartado("apartados/x.no_hl7".to_owned());
+        for (contestado, lugar, esperado) in [
+            (Contestado::Aceptado("AA"), &guardado, Color::Bien),
+            (Contestado::Negada("QCK^Q02"), &guardado, Color::Bien),
+            (Contestado::Nada, &guardado, Color::Aviso),
+            (Contestado::NoAceptado("AE"), &Lugar::Ninguno, Color::Mal),
+            (Contestado::NoAceptado("AR"), &apartado, Color::Mal),
+            (Contestado::Nada, &apartado, Color::Mal),
+            (Contestado::Nada, &Lugar::Ninguno, Color::Mal),
+        ] {
+            assert_eq!(
+                color(contestado, lugar),
+                esperado,
+                "{contestado:?} {lugar:?}"
+            );
+        }
+    }
+}

@@ -141,3 +141,46 @@ fn abrir_hilo<T: Send + 'static>(
         .spawn(tarea)
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+    use std::{env, fs, process};
+
+    use chrono::NaiveTime;
+
+    use super::*;
+    use crate::configuracion::Configuracion;
+
+    /// El plazo más corto que admite Config.ini es de un minuto, que aquí no se espera.
+    #[test]
+    fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
+        static BANDERA: AtomicBool = AtomicBool::new(false);
+        let carpeta = env::temp_dir().join(format!("recepcion-{}", process::id()));
+        fs::create_dir_all(&carpeta).unwrap();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = .\nAvisoSilencioMin = 1\n\
+                   [Llamar]\nBC-20 = 127.0.0.1:9\n\
+                   [Equipos]\nHematología = 127.0.0.2\nGases = 127.0.0.5\nNoche = 127.0.0.6\n\
+                   [Gases]\nAvisoSilencioMin = 2\n[Noche]\nAvisoSilencioHoras = 20-7\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let configuracion = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let parada = Arc::new(Parada::new(&BANDERA));
+        let recepcion = Recepcion::new(almacen, &configuracion.equipos, parada);
+
+        let (comienzo, dia) = (Instant::now(), Local::now().date_naive());
+        let callan = |minutos, hora| {
+            let hora = NaiveTime::from_hms_opt(hora, 0, 0).unwrap();
+            let cuando = (dia.and_time(hora), comienzo + Duration::from_mins(minutos));
+            let novedades = recepcion.totales.silencios(cuando).into_iter();
+            novedades.map(|(equipo, _)| equipo).collect::<Vec<_>>()
+        };
+        assert_eq!(callan(0, 9), [""; 0]);
+        assert_eq!(callan(1, 9), ["BC-20", "Hematología"]);
+        assert_eq!(callan(2, 9), ["Gases"]);
+        assert_eq!(callan(60, 9), [""; 0]);
+        assert_eq!(callan(61, 20), ["Noche"]);
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+}

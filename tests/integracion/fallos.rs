@@ -407,17 +407,23 @@ fn un_nombre_que_ya_es_de_otro_no_se_reemplaza_aunque_el_sistema_no_lo_impida() 
     equipo.entregar("ANTES");
     let _fallando = Inyeccion::comenzar(servidor.pid(), &["renameat2:error=EINVAL"]);
     // En un PC muy ocupado, el mensaje puede llegar después de todos ellos: se repite.
+    let ahora = || Local::now().naive_local();
+    let mut se_tarda = TimeDelta::seconds(1);
     esperar("un mensaje a tiempo de que su nombre sea de otro", || {
-        let comienzo = Local::now().naive_local();
-        let ajenos: Vec<_> = (0..4000)
-            .map(|ms| generar_nombre_archivo(comienzo + TimeDelta::milliseconds(ms), 0))
+        let comienzo = ahora();
+        let desde = comienzo + se_tarda * 2;
+        let hasta = desde + TimeDelta::seconds(2);
+        let ajenos: Vec<_> = (0..2000)
+            .map(|ms| generar_nombre_archivo(desde + TimeDelta::milliseconds(ms), 0))
             .map(|nombre| servidor.mensajes().join(format!("{nombre}.res")))
             .collect();
         for ajeno in &ajenos {
             fs::write(ajeno, "de otro").unwrap();
         }
+        se_tarda = ahora() - comienzo;
+        thread::sleep((desde - ahora()).to_std().unwrap_or_default());
         equipo.entregar("ENTRE");
-        let a_tiempo = Local::now().naive_local() - comienzo < TimeDelta::milliseconds(4000);
+        let a_tiempo = ahora() < hasta;
         for ajeno in &ajenos {
             assert_eq!(fs::read(ajeno).unwrap(), b"de otro", "{}", ajeno.display());
             fs::remove_file(ajeno).unwrap();
