@@ -5,25 +5,32 @@
 
 use std::fmt;
 
-use crate::hl7::mensaje;
+use super::lector::{ETX, FS, STX};
+use crate::hl7::comienzo::es_relleno;
 
-const STX: u8 = 0x02;
+const EOT: u8 = 0x04;
 const ENQ: u8 = 0x05;
-const FS: u8 = 0x1C;
+const US: u8 = 0x1F;
 /// Cuánto ruido se mira. La firma más larga cabe varias veces.
 const MUESTRA_BYTES: usize = 32;
+/// Cuánto se mira de lo que lleva HL7 dentro, si lo lleva: una petición HTTP o un XML.
+const MUESTRA_LARGA_BYTES: usize = 1024;
 
-/// Con lo que empieza una petición HTTP.
-const METODOS: [&[u8]; 9] = [
+/// Con lo que empieza una petición HTTP sin contenido…
+const METODOS: [&[u8]; 6] = [
     b"GET ",
-    b"POST ",
     b"HEAD ",
-    b"PUT ",
     b"OPTIONS ",
     b"DELETE ",
     b"CONNECT ",
     b"TRACE ",
-    b"PATCH ",
+];
+/// …y una con él.
+const METODOS_CON_CONTENIDO: [&[u8]; 3] = [b"POST ", b"PUT ", b"PATCH "];
+
+/// Cómo escriben con letras el VT quienes lo leyeron en un manual.
+const VT_CON_LETRAS: [&[u8]; 9] = [
+    b"^K", b"<VT>", b"<vt>", b"<SB>", b"[VT]", b"<0x0B>", b"<0B>", b"\\x0", b"0x0B",
 ];
 
 /// Lo que se reconoce en el ruido. Su texto es el consejo para la persona.
@@ -33,14 +40,24 @@ pub enum Indicio {
     Astm,
     /// Un navegador o un explorador de puertos.
     Http,
+    /// Mensajes HL7 en peticiones HTTP.
+    Hl7EnHttp,
     /// MLLP sobre TLS contra un puerto sin cifrar.
     Tls,
     /// HL7 en UTF-16.
     Utf16,
+    /// HL7 v2 o v3 en XML.
+    Hl7EnXml,
     /// POCT1-A, que es XML.
     Poct1A,
     /// Registros que empiezan por SOH (0x01).
     Soh,
+    /// La cabecera con que un intermediario dice quién es el equipo.
+    Proxy,
+    /// El VT de MLLP escrito con letras.
+    VtConLetras,
+    /// Textos de un convertidor de serie a red entre los mensajes.
+    Convertidor,
     /// Nada conocido. El primer byte, si es de control: más podría ser de un paciente.
     Desconocido(Option<u8>),
 }
@@ -49,12 +66,13 @@ impl Indicio {
     /// Si con ese protocolo no cabe esperar un mensaje HL7 en la misma conexión.
     #[must_use]
     pub fn cierra_la_conexion(self) -> bool {
-        matches!(self, Indicio::Http | Indicio::Tls)
+        matches!(self, Indicio::Http | Indicio::Hl7EnHttp | Indicio::Tls)
     }
 
     /// Reconoce el protocolo por los primeros bytes que llegaron; el resto no se mira.
     #[must_use]
     pub fn reconocer(bytes: &[u8]) -> Option<Indicio> {
+        let largo = &bytes[..bytes.len().min(MUESTRA_LARGA_BYTES)];
         let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
         let empieza_por = |firma: &[u8]| bytes.starts_with(firma);
         let contiene = |firma: &[u8]| bytes.windows(firma.len()).any(|tramo| tramo == firma);
@@ -62,10 +80,20 @@ impl Indicio {
             Some(Indicio::Tls)
         } else if METODOS.iter().any(|metodo| empieza_por(metodo)) {
             Some(Indicio::Http)
+        } else if es_peticion(bytes) {
+            Some(reconocer_contenido(largo))
         } else if empieza_por(b"\xFF\xFE") || empieza_por(b"\xFE\xFF") || contiene(b"M\0S\0H") {
             Some(Indicio::Utf16)
-        } else if empieza_por(b"<?xml") || empieza_por(b"<HEL.") {
-            Some(Indicio::Poct1A)
+        } else if VT_CON_LETRAS.iter().any(|letras| empieza_por(letras)) {
+            Some(Indicio::VtConLetras)
+        } else if empieza_por(b"<") {
+            reconocer_xml(largo)
+        } else if empieza_por(b"PROXY ") || empieza_por(b"QUIT\n") {
+            // La versión 2 empieza por fines de línea y un NUL, que son relleno.
+            Some(Indicio::Proxy)
+        } else if empieza_por(b"USR-") || contiene(b"usr.cn") {
+            // Los de USR-IOT, que son los más vendidos, se presentan así.
+            Some(Indicio::Convertidor)
         } else if empieza_por(&[0x01]) {
             Some(Indicio::Soh)
         } else if empieza_por(&[ENQ])
@@ -79,6 +107,45 @@ impl Indicio {
     }
 }
 
+/// Si es una petición HTTP con contenido.
+fn es_peticion(bytes: &[u8]) -> bool {
+    METODOS_CON_CONTENIDO
+        .iter()
+        .any(|metodo| bytes.starts_with(metodo))
+}
+
+fn reconocer_contenido(peticion: &[u8]) -> Indicio {
+    let dice_hl7 = peticion
+        .windows(3)
+        .any(|letras| letras.eq_ignore_ascii_case(b"HL7"));
+    let lleva_msh = peticion
+        .windows(5)
+        .any(|comienzo| comienzo.starts_with(b"MSH") && comienzo[3] == b'|');
+    if dice_hl7 || lleva_msh {
+        Indicio::Hl7EnHttp
+    } else {
+        Indicio::Http
+    }
+}
+
+/// HL7 en XML nombra su espacio de nombres, un MSH o una estructura de mensaje (`ORU_R01`); POCT1-A,
+/// un mensaje con punto (`HEL.R01`).
+fn reconocer_xml(xml: &[u8]) -> Option<Indicio> {
+    let contiene = |firma: &[u8]| xml.windows(firma.len()).any(|tramo| tramo == firma);
+    let es_estructura = |etiqueta: &[u8]| {
+        etiqueta[0] == b'<' && etiqueta[4] == b'_' && etiqueta[1].is_ascii_uppercase()
+    };
+    let de_hl7 = contiene(b"hl7-org")
+        || contiene(b"<MSH>")
+        || contiene(b"<MSH.")
+        || xml.windows(8).any(es_estructura);
+    if de_hl7 {
+        Some(Indicio::Hl7EnXml)
+    } else {
+        (xml.starts_with(b"<?xml") || xml.starts_with(b"<HEL.")).then_some(Indicio::Poct1A)
+    }
+}
+
 impl fmt::Display for Indicio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,15 +153,30 @@ impl fmt::Display for Indicio {
             Indicio::Http => f.write_str(
                 "llegó una petición HTTP (un navegador o un explorador de puertos); este puerto es solo para equipos, configure el equipo en HL7/MLLP",
             ),
+            Indicio::Hl7EnHttp => f.write_str(
+                "el equipo envía HL7 por HTTP; este puerto es de MLLP, configure el equipo en HL7/MLLP (HL7 v2 sobre TCP, sin HTTP)",
+            ),
             Indicio::Tls => f.write_str(
                 "el equipo pide una conexión cifrada (TLS); desactive el cifrado y configure el equipo en HL7/MLLP",
             ),
             Indicio::Utf16 => f.write_str(
                 "el equipo envía texto UTF-16; elija UTF-8 o ASCII y configure el equipo en HL7/MLLP",
             ),
+            Indicio::Hl7EnXml => f.write_str(
+                "el equipo envía HL7 en XML; elija en el equipo ER7, el HL7 v2 con barras (|), y configure el equipo en HL7/MLLP",
+            ),
             Indicio::Poct1A => f.write_str("el equipo habla POCT1-A (XML); configure el equipo en HL7/MLLP"),
             Indicio::Soh => f.write_str(
                 "el equipo envía registros propios que empiezan por <SOH>; configure el equipo en HL7/MLLP",
+            ),
+            Indicio::Proxy => f.write_str(
+                "llegó una cabecera PROXY y se descarta; si hay un intermediario (HAProxy, stunnel), póngalo en Intermediarios",
+            ),
+            Indicio::VtConLetras => f.write_str(
+                "el equipo escribe con letras (^K, ^\\) los bytes VT y FS de MLLP; configure en el equipo los bytes 0x0B y 0x1C",
+            ),
+            Indicio::Convertidor => f.write_str(
+                "llegan textos que no son HL7 de un convertidor de serie a red (registro, latido o prefijo) y se descartan; si puede, desactívelos en el convertidor",
             ),
             Indicio::Desconocido(None) => f.write_str(
                 "llegó un texto que no es HL7 y se descarta; configure el equipo en HL7/MLLP",
@@ -107,17 +189,18 @@ impl fmt::Display for Indicio {
     }
 }
 
-/// El comienzo del ruido de una conexión, hasta que se sabe qué es. Da a lo sumo un indicio.
+/// El comienzo del ruido de una conexión, hasta que se sabe qué es. Da a lo sumo un indicio, y el del
+/// convertidor si el primero no decía nada.
 #[derive(Debug, Default)]
 pub(crate) struct Muestra {
     bytes: Vec<u8>,
-    resuelta: bool,
+    dicho: Option<Indicio>,
 }
 
 impl Muestra {
     /// Anota un byte de ruido; devuelve el indicio en cuanto se reconoce.
     pub(crate) fn anotar(&mut self, octeto: u8) -> Option<Indicio> {
-        if self.resuelta {
+        if self.dicho.is_some() {
             return None;
         }
         if !self.hay_texto() && es_latido(octeto) {
@@ -129,11 +212,27 @@ impl Muestra {
             return None;
         }
         self.bytes.push(octeto);
-        match Indicio::reconocer(&self.bytes) {
-            Some(indicio) => Some(self.resolver(indicio)),
-            None if self.bytes.len() == MUESTRA_BYTES => self.concluir(),
-            None => None,
+        let es_larga = self.bytes.starts_with(b"<") || es_peticion(&self.bytes);
+        let tope = if es_larga {
+            MUESTRA_LARGA_BYTES
+        } else {
+            MUESTRA_BYTES
+        };
+        if self.bytes.len() >= tope {
+            return self.concluir();
         }
+        // De una muestra larga, cada palabra puede decir más que la anterior.
+        if es_larga && octeto.is_ascii_alphanumeric() {
+            return None;
+        }
+        let puede_cambiar = |indicio: &Indicio| {
+            es_larga && matches!(indicio, Indicio::Http) || self.bytes.starts_with(b"<?xml")
+        };
+        let indicio = Indicio::reconocer(&self.bytes)?;
+        if puede_cambiar(&indicio) && !matches!(indicio, Indicio::Hl7EnXml) {
+            return None;
+        }
+        Some(self.resolver(indicio))
     }
 
     /// No vendrá más ruido por ahora: si lo que hay no se reconoció, se dice que es desconocido.
@@ -144,7 +243,14 @@ impl Muestra {
         }
         let primero = self.bytes.first().copied();
         let de_control = primero.filter(|octeto| octeto.is_ascii_control() || !octeto.is_ascii());
-        Some(self.resolver(Indicio::Desconocido(de_control)))
+        let indicio = Indicio::reconocer(&self.bytes);
+        Some(self.resolver(indicio.unwrap_or(Indicio::Desconocido(de_control))))
+    }
+
+    /// Se ha visto que el ruido es de un convertidor, si no se dijo ya qué era.
+    pub(crate) fn convertidor(&mut self) -> Option<Indicio> {
+        let sin_decir = matches!(self.dicho, None | Some(Indicio::Desconocido(_)));
+        sin_decir.then(|| self.resolver(Indicio::Convertidor))
     }
 
     /// Si hay ruido anotado del que todavía no se ha dicho nada.
@@ -152,9 +258,14 @@ impl Muestra {
         self.bytes.iter().any(|octeto| !es_latido(*octeto))
     }
 
+    /// Si lo que llega es una petición HTTP: dentro de ella no hay mensajes.
+    pub(crate) fn es_peticion(&self) -> bool {
+        es_peticion(&self.bytes)
+    }
+
     fn resolver(&mut self, indicio: Indicio) -> Indicio {
         self.bytes = Vec::new();
-        self.resuelta = true;
+        self.dicho = Some(indicio);
         indicio
     }
 }
@@ -168,7 +279,8 @@ fn tiene_registro_h(bytes: &[u8]) -> bool {
 
 /// Lo que llega entre mensajes sin querer decir nada. Un ENQ, en cambio, abre una sesión ASTM.
 fn es_latido(octeto: u8) -> bool {
-    octeto == FS || (mensaje::es_relleno(octeto) && octeto != ENQ)
+    let cierra_algo = matches!(octeto, ETX | EOT | FS..=US);
+    cierra_algo || (es_relleno(octeto) && octeto != ENQ)
 }
 
 #[cfg(test)]

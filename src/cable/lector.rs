@@ -1,25 +1,28 @@
-//! De los bytes de una conexión a los mensajes: MLLP, mensajes sin trama y ruido.
+//! De los bytes de una conexión a los mensajes: MLLP, STX … ETX, mensajes sin trama y ruido.
 //!
-//! [`Lector`] recibe bytes, un silencio o el cierre, y entrega [`Suceso`]s. El resultado no
-//! depende de cómo TCP cortó los bytes, y el trabajo es lineal en su número. No sabe de
-//! sockets, archivos, relojes ni registro: el tiempo lo mide quien lo llama.
+//! [`Lector`] recibe bytes con la hora a la que llegan, un silencio o el cierre, y entrega
+//! [`Suceso`]s. El resultado no depende de cómo TCP cortó los bytes, y el trabajo es lineal en su
+//! número. No sabe de sockets, archivos, relojes ni registro. Aquí están sus estados y lo que entrega;
+//! `ruido` dice cuándo empieza algo, y `finales`, dónde acaba.
 //!
 //! Fuente: HL7 v2.5.1 apéndice C (MLLP) y lo que hacen de veras los analizadores.
 
 use std::borrow::Cow;
-use std::mem;
-use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use memchr::memchr2;
-
+use super::bufer::{BUFER_BYTES, Bufer};
+use super::finales::{Final, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
 use super::indicio::{Indicio, Muestra};
-use crate::hl7::mensaje::{self, CR, LF};
+use super::intercalado::Intercalados;
+use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos};
 
 /// Comienzo de una trama MLLP.
 pub(crate) const VT: u8 = 0x0B;
 /// Fin de una trama MLLP, seguido de CR.
 pub(crate) const FS: u8 = 0x1C;
+/// Comienzo y fin de la trama que algunos equipos usan en lugar de MLLP.
+pub(crate) const STX: u8 = 0x02;
+pub(crate) const ETX: u8 = 0x03;
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
 pub const COMIENZO_BYTES: usize = 64 * 1024;
@@ -28,12 +31,13 @@ pub const COMIENZO_BYTES: usize = 64 * 1024;
 const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
 /// …y este otro cuando el FS podría ser un dato en mitad de un campo.
 const GRACIA_EN_CAMPO: Duration = Duration::from_secs(1);
-/// Silencio tras el cual un ruido corto y desconocido ya se comenta y un búfer grande se devuelve.
+/// Silencio tras el cual un ruido corto ya se juzga con lo que hay.
 const ESPERA_CORTA: Duration = Duration::from_secs(1);
-/// Cuánto relleno se admite entre un VT o un FS y el MSH que le sigue.
-const RELLENO_BYTES: usize = 8;
-/// Tamaño del búfer de una conexión ociosa; casi todo mensaje de un analizador cabe.
-const BUFER_BYTES: usize = 8 * 1024;
+/// Cuántos bytes extraños se admiten entre un VT que está dentro de algo y la cabecera que le sigue.
+const EXTRANOS_TRAS_VT_BYTES: usize = 8;
+/// Qué parte del silencio que cierra un mensaje sin trama es ya una pausa entre dos envíos.
+const PARTES_DE_PAUSA: u32 = 4;
+const PAUSA_MINIMA: Duration = Duration::from_millis(100);
 
 /// Hasta dónde se lee y cuánto se espera.
 #[derive(Debug, Clone, Copy)]
@@ -46,34 +50,56 @@ pub struct Limites {
     pub incompleta: Duration,
 }
 
+/// Cómo viajó un mensaje; lo que se contesta viaja igual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envoltura {
+    /// VT … FS CR.
+    Mllp,
+    /// STX … ETX.
+    StxEtx,
+    /// Sin trama.
+    Ninguna,
+}
+
 /// Lo que hay en el cable, en orden de llegada.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Suceso<'a> {
-    /// Un mensaje entero, sin VT ni FS.
+    /// Un mensaje entero, sin los bytes de su trama.
     Mensaje {
         /// El contenido, tal como llegó.
         bytes: &'a [u8],
-        /// Si vino en una trama MLLP.
-        con_trama: bool,
+        /// Cómo viajó.
+        envoltura: Envoltura,
     },
-    /// Un mensaje que pasó del límite y se leyó hasta su fin sin guardarlo.
+    /// Un mensaje que no cupo y se leyó hasta su fin sin guardarlo.
     Excedido {
         /// Sus primeros bytes, a lo sumo [`COMIENZO_BYTES`].
         comienzo: Cow<'a, [u8]>,
         /// Su longitud entera, en bytes.
         longitud: usize,
-        /// Si vino en una trama MLLP.
-        con_trama: bool,
+        /// Cómo viajó.
+        envoltura: Envoltura,
+        /// Dónde no cupo.
+        tope: Tope,
     },
     /// Bytes que no llegaron a ser un mensaje; no se acusan.
     Apartado {
-        /// Lo recibido, o su comienzo si pasó del límite.
+        /// Lo recibido, o su comienzo si no cupo.
         bytes: Cow<'a, [u8]>,
         /// Por qué.
         motivo: Motivo,
     },
-    /// El ruido dice qué habla el equipo; a lo sumo uno por conexión.
+    /// El ruido dice qué habla el equipo; a lo sumo uno por conexión, y otro si hay un convertidor.
     Indicio(Indicio),
+}
+
+/// Lo que impidió guardar un mensaje entero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tope {
+    /// La longitud máxima de un mensaje.
+    Limite,
+    /// La memoria del PC.
+    Memoria,
 }
 
 /// Por qué unos bytes no llegaron a ser un mensaje.
@@ -81,7 +107,7 @@ pub enum Suceso<'a> {
 pub enum Motivo {
     /// El equipo cerró la conexión a mitad de la trama.
     Cortado,
-    /// El equipo calló a mitad de la trama.
+    /// El equipo calló a mitad de la trama, o es el resto de una trama así.
     Abandonado,
     /// El equipo empezó otra trama sin terminar esta.
     Reiniciado,
@@ -89,51 +115,88 @@ pub enum Motivo {
     Cola,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Estado {
-    Ruido,
-    Trama,
-    /// Con el nombre del segmento que cierra el lote, si es un lote: dentro de él, un MSH no
-    /// empieza otro archivo.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Estado {
+    /// Entre mensajes.
+    Ruido(Antes),
+    /// Dentro de una trama con esa envoltura.
+    Trama(Envoltura),
+    /// Lo que sigue a una trama abandonada, hasta su fin: no abre nada.
+    Resto(Envoltura),
+    /// Dentro de un mensaje sin trama, o de su cola.
+    SinTrama(SinTrama),
+}
+
+/// Qué hubo antes del ruido: de eso depende qué puede abrir un mensaje.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Antes {
+    /// Nada, o una trama: lo que venga no puede ser sino un comienzo.
+    Nada,
+    /// Un texto que no es HL7.
+    Texto,
+    /// Un mensaje sin trama, con ese separador de campos: lo que venga puede ser su cola.
     SinTrama {
-        fin_de_lote: Option<&'static [u8; 3]>,
+        separador: u8,
+        /// Hay un texto pendiente del que aún no se sabe qué es.
+        en_duda: bool,
     },
-    Cola,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SinTrama {
+    pub(super) es_cola: bool,
+    /// Un STX lo precedía, en una conexión donde el STX es un latido: si acaba en ETX, era una trama.
+    pub(super) puede_acabar_en_etx: bool,
+    /// El segmento que cierra el lote, si es un lote: dentro de él, un MSH no empieza otro archivo.
+    pub(super) fin_de_lote: Option<&'static [u8; 3]>,
+    pub(super) separador: u8,
+    pub(super) linea: Linea,
+}
+
+/// Lo que va de la línea que se está leyendo de un mensaje sin trama.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Linea {
+    /// Es del mensaje.
+    Suya,
+    /// Nada todavía, o solo relleno, desde ahí.
+    Vacia { desde: usize },
+    /// Un texto sin separador de campos ni fin de línea: puede ser suyo o de un convertidor.
+    Dudosa {
+        desde: usize,
+        /// Cuándo empezó a llegar.
+        cuando: Instant,
+        /// Si le precedió una pausa.
+        tras_pausa: bool,
+        /// Si es un texto ya conocido en la conexión, una o varias veces.
+        conocida: bool,
+    },
+}
+
+/// Qué es en esta conexión un STX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stx {
+    /// No se sabe: delante de una cabecera, el comienzo de una trama.
+    Desconocido,
+    /// Un latido entre mensajes.
+    Latido,
+    /// El comienzo de una trama: ya hubo una con su ETX.
+    Trama,
 }
 
 /// Por qué no vendrán más bytes por ahora.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pausa {
+pub(super) enum Pausa {
     Silencio,
     Cierre,
     Corte,
 }
 
-/// Dónde acaba lo que se estaba leyendo.
-struct Final {
-    /// Primer byte que ya no le pertenece.
-    hasta: usize,
-    /// Donde sigue la lectura.
-    sigue: usize,
-    /// `None`: está entero.
-    motivo: Option<Motivo>,
-}
-
-impl Final {
-    fn entero(hasta: usize, sigue: usize) -> Final {
-        Final {
-            hasta,
-            sigue,
-            motivo: None,
-        }
-    }
-}
-
-/// Lo que ya se soltó de un mensaje que pasó del límite.
-#[derive(Debug, Default)]
+/// Lo que ya se soltó de un mensaje que no cupo.
+#[derive(Debug)]
 struct Exceso {
     comienzo: Vec<u8>,
     longitud: usize,
+    tope: Tope,
 }
 
 /// Convierte los bytes de una conexión en sucesos.
@@ -143,106 +206,77 @@ struct Exceso {
 /// [`Lector::cerrar`].
 #[derive(Debug)]
 pub struct Lector {
-    limites: Limites,
-    bufer: Vec<u8>,
-    /// Lo que se está leyendo ocupa `inicio..fin`; hasta `revisado` ya se buscó su final.
-    inicio: usize,
-    revisado: usize,
-    fin: usize,
-    /// El byte que iba delante de `inicio`, cuando lo anterior ya se soltó.
-    anterior: u8,
-    estado: Estado,
-    pausa: Option<Pausa>,
+    pub(super) limites: Limites,
+    pub(super) bufer: Bufer,
+    pub(super) estado: Estado,
+    /// Hasta dónde se buscó ya el final de lo que se lee, desde su primer byte.
+    pub(super) revisado: usize,
+    /// Dónde está el FS o el ETX que acaba lo que se lee, si no le sigue texto.
+    pub(super) cierre: Option<usize>,
     exceso: Option<Exceso>,
-    muestra: Muestra,
-    tras_sin_trama: bool,
-    /// Desde el último fin de segmento no ha llegado nada, o solo relleno.
-    tras_segmento: bool,
-    /// El ruido de esta línea ya trajo texto.
-    linea_con_texto: bool,
+    pausa: Option<Pausa>,
+    pub(super) muestra: Muestra,
+    pub(super) intercalados: Intercalados,
+    pub(super) stx: Stx,
+    /// La apertura del último mensaje sin trama, o de la trama abandonada: la del siguiente será igual.
+    pub(super) apertura: Vec<u8>,
+    /// Cuándo llegaron los últimos bytes.
+    pub(super) ahora: Instant,
+    /// Dónde empieza lo pendiente que llegó tras la última pausa.
+    pub(super) rafaga: usize,
+    /// Desde cuándo se cuenta el silencio: los últimos bytes que no son un latido.
+    pub(super) contado: Instant,
 }
 
 impl Lector {
     /// Un lector para una conexión recién abierta.
     #[must_use]
-    pub fn new(limites: Limites) -> Lector {
+    pub fn new(limites: Limites, ahora: Instant) -> Lector {
         Lector {
             limites,
-            bufer: Vec::new(),
-            inicio: 0,
+            bufer: Bufer::new(),
+            estado: Estado::Ruido(Antes::Nada),
             revisado: 0,
-            fin: 0,
-            anterior: 0,
-            estado: Estado::Ruido,
-            pausa: None,
+            cierre: None,
             exceso: None,
+            pausa: None,
             muestra: Muestra::default(),
-            tras_sin_trama: false,
-            tras_segmento: false,
-            linea_con_texto: false,
+            intercalados: Intercalados::default(),
+            stx: Stx::Desconocido,
+            apertura: Vec::new(),
+            ahora,
+            rafaga: 0,
+            contado: ahora,
         }
     }
 
     /// Donde poner los bytes que lleguen; nunca está vacío.
     ///
-    /// El búfer crece al doble con un mensaje grande y se guarda para el siguiente, porque pedir
-    /// memoria cuesta más que recibirlo; se devuelve en cuanto llega otra cosa, o si el equipo
-    /// calla.
+    /// Si no hay memoria para que crezca, se suelta lo que ya se sabe del mensaje, que acabará en un
+    /// [`Suceso::Excedido`].
     pub fn hueco(&mut self) -> &mut [u8] {
-        if self.estado == Estado::Ruido && self.fin < self.bufer.len() / 4 {
-            self.devolver();
+        // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
+        let tope = self.limites.mensaje_bytes + BUFER_BYTES;
+        if !self.bufer.hacer_sitio(tope) {
+            self.soltar_mensaje(Tope::Memoria);
+            self.bufer.hacer_sitio(tope);
         }
-        let pendiente = self.fin - self.inicio;
-        if pendiente == 0 || (self.fin == self.bufer.len() && self.inicio > 0) {
-            self.bufer.copy_within(self.inicio..self.fin, 0);
-            self.recolocar(pendiente);
-        }
-        if self.fin == self.bufer.len() {
-            // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
-            let tope = self.limites.mensaje_bytes + BUFER_BYTES;
-            let longitud = tope.min(BUFER_BYTES.max(self.bufer.len() * 2));
-            self.bufer.reserve_exact(longitud - self.bufer.len());
-            self.bufer.resize(longitud, 0);
-        }
-        &mut self.bufer[self.fin..]
+        self.bufer.hueco()
     }
 
-    /// Si lo pendiente cabe sin la memoria que pidió un mensaje grande.
-    fn sobra_memoria(&self) -> bool {
-        self.bufer.len() > BUFER_BYTES && self.fin - self.inicio <= BUFER_BYTES / 2
-    }
-
-    fn devolver(&mut self) {
-        if self.sobra_memoria() {
-            let pendiente = self.fin - self.inicio;
-            self.bufer.copy_within(self.inicio..self.fin, 0);
-            self.recolocar(pendiente);
-            self.bufer.truncate(BUFER_BYTES);
-            self.bufer.shrink_to_fit();
+    /// Llegaron a esa hora `cuantos` bytes al hueco.
+    pub fn avanzar(&mut self, cuantos: usize, ahora: Instant) {
+        let pausa = PAUSA_MINIMA.max(self.limites.sin_trama / PARTES_DE_PAUSA);
+        if ahora.saturating_duration_since(self.ahora) >= pausa {
+            self.rafaga = self.bufer.pendiente().len();
         }
-    }
-
-    /// Llegaron `cuantos` bytes al hueco.
-    pub fn avanzar(&mut self, cuantos: usize) {
-        self.fin = self.bufer.len().min(self.fin + cuantos);
-    }
-
-    /// Cuántos bytes llegados no son aún de ningún suceso entregado.
-    #[must_use]
-    pub fn pendientes(&self) -> usize {
-        self.fin - self.inicio
+        self.ahora = ahora;
+        self.bufer.avanzar(cuantos);
     }
 
     /// Pasó [`Lector::espera`] sin que llegara nada.
     pub fn vencer(&mut self) {
-        let solo_memoria = self.sobra_memoria()
-            && self
-                .silencio_que_decide()
-                .is_none_or(|silencio| silencio > ESPERA_CORTA);
-        self.devolver();
-        if !solo_memoria {
-            self.pausa = Some(Pausa::Silencio);
-        }
+        self.pausa = Some(Pausa::Silencio);
     }
 
     /// El equipo cerró la conexión.
@@ -250,359 +284,296 @@ impl Lector {
         self.pausa = Some(Pausa::Cierre);
     }
 
-    /// Cuánto silencio cambia algo; `None` si se puede callar para siempre, porque entre
-    /// mensajes los analizadores callan durante horas.
-    #[must_use]
-    pub fn espera(&self) -> Option<Duration> {
-        let silencio = self.silencio_que_decide();
-        if self.sobra_memoria() {
-            return Some(silencio.map_or(ESPERA_CORTA, |silencio| silencio.min(ESPERA_CORTA)));
-        }
-        silencio
-    }
-
-    /// Cuánto silencio decide qué es lo que llegó.
-    fn silencio_que_decide(&self) -> Option<Duration> {
-        if self.estado == Estado::Ruido {
-            return self.muestra.hay_texto().then_some(ESPERA_CORTA);
-        }
-        if self.fs_pendiente() {
-            let cierra_segmento = es_fin_de_segmento(self.octeto_antes_de(self.revisado));
-            return Some(if cierra_segmento {
-                GRACIA_TRAS_SEGMENTO
-            } else {
-                GRACIA_EN_CAMPO
-            });
-        }
-        if self.estado == Estado::Trama {
-            return Some(self.limites.incompleta);
-        }
-        let segmento_entero = self.tras_segmento && self.revisado == self.fin;
-        Some(self.limites.sin_trama * if segmento_entero { 1 } else { 4 })
-    }
-
     /// La conexión se rompió: lo último que llegó puede no ser todo lo que se envió.
     pub fn cortar(&mut self) {
         self.pausa = Some(Pausa::Corte);
     }
 
+    /// Cuánto silencio, desde los últimos bytes, cambia algo; cero si ya ha pasado. `None` si se
+    /// puede callar para siempre, porque entre mensajes los analizadores callan durante horas.
+    #[must_use]
+    pub fn espera(&self) -> Option<Duration> {
+        let (desde, silencio) = self.silencio_que_decide()?;
+        Some((desde + silencio).saturating_duration_since(self.ahora))
+    }
+
+    /// Desde cuándo se cuenta el silencio que decide qué es lo que llegó, y cuánto dura.
+    fn silencio_que_decide(&self) -> Option<(Instant, Duration)> {
+        let sin_trama = self.limites.sin_trama;
+        if self.acaba_si_calla() {
+            return Some((self.contado, self.gracia()));
+        }
+        match self.estado {
+            Estado::Ruido(antes) => {
+                let en_duda = matches!(antes, Antes::SinTrama { en_duda: true, .. });
+                let stx_solo = self.stx == Stx::Desconocido && self.bufer.pendiente() == [STX];
+                let hay_texto = self.muestra.hay_texto() || self.intercalados.hay_actual();
+                let hay_duda = en_duda || stx_solo || hay_texto;
+                hay_duda.then_some((self.contado, ESPERA_CORTA))
+            }
+            // En lo que no ha empezado no hay nada que abandonar.
+            Estado::Trama(_) | Estado::Resto(_) => {
+                let pendiente = self.bufer.pendiente();
+                let hay_algo = pendiente.len() > VACIO_BYTES || !es_trama_vacia(pendiente);
+                (hay_algo || !self.esta_entero()).then_some((self.contado, self.limites.incompleta))
+            }
+            Estado::SinTrama(mensaje) => Some(match mensaje.linea {
+                // Si era una trama STX, su ETX puede tardar.
+                _ if mensaje.puede_acabar_en_etx => (self.contado, sin_trama * 4),
+                Linea::Vacia { .. } if self.revisado == self.bufer.pendiente().len() => {
+                    (self.contado, sin_trama)
+                }
+                Linea::Dudosa { .. } if self.es_intercalada(mensaje.linea) => {
+                    (self.contado, sin_trama)
+                }
+                Linea::Dudosa { cuando, .. } => (cuando, sin_trama * 4),
+                Linea::Vacia { .. } | Linea::Suya => (self.contado, sin_trama * 4),
+            }),
+        }
+    }
+
+    /// Si un silencio breve da por acabado lo que se lee: nada sigue a su FS o su ETX.
+    pub(super) fn acaba_si_calla(&self) -> bool {
+        self.cierre.is_some() && self.revisado == self.bufer.pendiente().len()
+    }
+
+    fn gracia(&self) -> Duration {
+        let pendiente = self.bufer.pendiente();
+        let anterior = self
+            .cierre
+            .and_then(|cierre| pendiente.get(cierre.checked_sub(1)?));
+        if anterior.is_some_and(|octeto| es_fin_de_segmento(*octeto)) {
+            GRACIA_TRAS_SEGMENTO
+        } else {
+            GRACIA_EN_CAMPO
+        }
+    }
+
+    /// Si esa línea dudosa es de un convertidor: un texto conocido, o uno que llegó tras una pausa a
+    /// una conexión donde ya los hubo.
+    pub(super) fn es_intercalada(&self, linea: Linea) -> bool {
+        match linea {
+            Linea::Dudosa {
+                tras_pausa,
+                conocida,
+                ..
+            } => conocida || (tras_pausa && self.intercalados.hay()),
+            Linea::Suya | Linea::Vacia { .. } => false,
+        }
+    }
+
     /// El próximo suceso; `None` cuando hay que leer más.
     pub fn siguiente(&mut self) -> Option<Suceso<'_>> {
-        let (rango, motivo, estado) = loop {
-            if self.estado == Estado::Ruido {
+        loop {
+            if let Estado::Ruido(_) = self.estado {
                 if let Some(indicio) = self.pasar_ruido() {
                     return Some(Suceso::Indicio(indicio));
                 }
-                if self.estado == Estado::Ruido {
+                if let Estado::Ruido(_) = self.estado {
                     return None;
                 }
             }
-            let Some(Final {
-                hasta,
-                sigue,
-                motivo,
-            }) = self.buscar_final()
-            else {
-                self.soltar_exceso();
+            let Some(fin) = self.buscar_final() else {
+                if self.exceso.is_some() || self.firme() > self.limites.mensaje_bytes {
+                    self.soltar_mensaje(Tope::Limite);
+                }
                 return None;
             };
-            let rango = self.inicio..hasta;
-            let estado = mem::replace(&mut self.estado, Estado::Ruido);
-            (self.inicio, self.revisado) = (sigue, sigue);
-            self.tras_sin_trama = estado != Estado::Trama;
-            if motivo == Some(Motivo::Reiniciado) {
-                self.estado = Estado::Trama;
+            let vacio = es_trama_vacia(&self.bufer.pendiente()[..fin.hasta]);
+            let estado = self.pasar_de(&fin);
+            if self.exceso.is_some() || !vacio {
+                return Some(self.entregar(&fin, estado));
             }
-            if self.exceso.is_some() || !es_trama_vacia(&self.bufer[rango.clone()]) {
-                break (rango, motivo, estado);
-            }
-        };
-        Some(self.entregar(rango, motivo, estado))
+            self.bufer.soltar(fin.sigue);
+        }
     }
 
-    fn entregar(
-        &mut self,
-        rango: Range<usize>,
-        motivo: Option<Motivo>,
-        estado: Estado,
-    ) -> Suceso<'_> {
-        let exceso = self.exceso.take();
-        let contenido = &self.bufer[rango];
-        let longitud = contenido.len() + exceso.as_ref().map_or(0, |exceso| exceso.longitud);
-        let motivo = motivo.or((estado == Estado::Cola).then_some(Motivo::Cola));
-        if longitud <= self.limites.mensaje_bytes && motivo.is_none() {
-            return Suceso::Mensaje {
-                bytes: contenido,
-                con_trama: estado == Estado::Trama,
-            };
+    /// Lo que se leía acabó: pasa al estado que sigue y devuelve el anterior.
+    fn pasar_de(&mut self, fin: &Final) -> Estado {
+        let siguiente = match self.estado {
+            Estado::Trama(envoltura) | Estado::Resto(envoltura) if fin.deja_resto => {
+                self.recordar_apertura();
+                Estado::Resto(envoltura)
+            }
+            Estado::SinTrama(mensaje) if fin.envoltura == Envoltura::Ninguna => {
+                if mensaje.es_cola {
+                    let cola = &self.bufer.pendiente()[..fin.hasta];
+                    self.intercalados.recordar_cola(cola, mensaje.separador);
+                } else {
+                    self.recordar_apertura();
+                }
+                Estado::Ruido(Antes::SinTrama {
+                    separador: mensaje.separador,
+                    en_duda: false,
+                })
+            }
+            _ => Estado::Ruido(Antes::Nada),
+        };
+        if fin.envoltura == Envoltura::StxEtx && fin.motivo.is_none() {
+            self.stx = Stx::Trama;
         }
+        (self.revisado, self.cierre) = (0, None);
+        self.rafaga = self.rafaga.saturating_sub(fin.sigue);
+        std::mem::replace(&mut self.estado, siguiente)
+    }
+
+    fn entregar(&mut self, fin: &Final, estado: Estado) -> Suceso<'_> {
+        let exceso = self.exceso.take();
+        let contenido = self.bufer.separar(fin.hasta, fin.sigue);
+        let es_cola = matches!(estado, Estado::SinTrama(SinTrama { es_cola: true, .. }));
+        let motivo = fin.motivo.or(es_cola.then_some(Motivo::Cola));
+        let longitud = contenido.len() + exceso.as_ref().map_or(0, |exceso| exceso.longitud);
+        let tope = match &exceso {
+            Some(exceso) => Some(exceso.tope),
+            None => (longitud > self.limites.mensaje_bytes).then_some(Tope::Limite),
+        };
         let bytes = match exceso {
             Some(mut exceso) => {
                 exceso.anotar(contenido);
                 Cow::Owned(exceso.comienzo)
             }
-            None if longitud > self.limites.mensaje_bytes => {
-                Cow::Borrowed(&contenido[..longitud.min(COMIENZO_BYTES)])
-            }
+            None if tope.is_some() => Cow::Borrowed(&contenido[..longitud.min(COMIENZO_BYTES)]),
             None => Cow::Borrowed(contenido),
         };
-        match motivo {
-            Some(motivo) => Suceso::Apartado { bytes, motivo },
-            None => Suceso::Excedido {
-                comienzo: bytes,
+        match (motivo, tope, bytes) {
+            (Some(motivo), _, bytes) => Suceso::Apartado { bytes, motivo },
+            (None, None, Cow::Borrowed(bytes)) => Suceso::Mensaje {
+                bytes,
+                envoltura: fin.envoltura,
+            },
+            (None, tope, comienzo) => Suceso::Excedido {
+                comienzo,
                 longitud,
-                con_trama: estado == Estado::Trama,
+                envoltura: fin.envoltura,
+                tope: tope.unwrap_or(Tope::Limite),
             },
         }
     }
 
-    /// Deja atrás el ruido hasta el comienzo de un mensaje, y cambia entonces de estado.
-    fn pasar_ruido(&mut self) -> Option<Indicio> {
-        while self.inicio < self.fin {
-            let pendiente = &self.bufer[self.inicio..self.fin];
-            let octeto = pendiente[0];
-            if octeto == VT {
-                self.inicio += 1;
-                self.abrir(Estado::Trama);
-                return self.muestra.concluir();
-            }
-            let abre = if self.linea_con_texto {
-                mensaje::abre_en_texto(pendiente)
-            } else {
-                mensaje::abre(pendiente)
-            };
-            match abre {
-                Some(true) => {
-                    self.abrir(Estado::SinTrama {
-                        fin_de_lote: fin_de_lote(octeto),
-                    });
-                    return self.muestra.concluir();
-                }
-                None if matches!(self.pausa, None | Some(Pausa::Silencio)) => break,
-                _ => {}
-            }
-            if self.tras_sin_trama && es_texto(octeto) {
-                self.abrir(Estado::Cola);
-                return None;
-            }
-            self.inicio += 1;
-            self.linea_con_texto =
-                !es_fin_de_segmento(octeto) && (self.linea_con_texto || es_texto(octeto));
-            if let Some(indicio) = self.muestra.anotar(octeto) {
-                return Some(indicio);
-            }
-        }
-        self.revisado = self.inicio;
-        self.pausa.take().and_then(|_| self.muestra.concluir())
-    }
-
-    fn abrir(&mut self, estado: Estado) {
-        self.estado = estado;
-        self.revisado = self.inicio;
-        self.anterior = 0;
-        self.tras_sin_trama = false;
-        self.tras_segmento = false;
-        self.linea_con_texto = false;
-    }
-
-    /// Dónde acaba lo que se está leyendo, si ya se puede saber.
-    fn buscar_final(&mut self) -> Option<Final> {
-        let visto = match self.estado {
-            Estado::Trama => self.final_de_trama(),
-            _ => self.final_sin_trama(),
-        };
-        if visto.is_some() {
-            return visto;
-        }
-        let pausa = self.pausa.take()?;
-        if self.fs_pendiente() {
-            return Some(Final::entero(self.revisado, self.fin));
-        }
-        let motivo = match (self.estado, pausa) {
-            (Estado::Trama, Pausa::Silencio) => Some(Motivo::Abandonado),
-            (Estado::Trama, Pausa::Cierre | Pausa::Corte) => Some(Motivo::Cortado),
-            (_, Pausa::Corte) if !self.tras_segmento => Some(Motivo::Cortado),
-            _ => None,
-        };
-        Some(Final {
-            hasta: self.fin,
-            sigue: self.fin,
-            motivo,
-        })
-    }
-
-    fn final_de_trama(&mut self) -> Option<Final> {
-        while let Some(p) = self.buscar(|pendiente| memchr2(FS, VT, pendiente)) {
-            let resto = &self.bufer[p + 1..self.fin];
-            if self.bufer[p] == FS {
-                match resto.first() {
-                    None => return None,
-                    Some(&(CR | LF)) => return Some(Final::entero(p, p + 2)),
-                    Some(&VT) => return Some(Final::entero(p, p + 1)),
-                    Some(_) => {}
-                }
-            } else if p == self.inicio && self.exceso.is_none() {
-                // VT VT al comienzo es un solo comienzo.
-                self.inicio = p + 1;
-            } else if abre_tras_relleno(resto)? {
-                return Some(Final {
-                    hasta: p,
-                    sigue: p + 1,
-                    motivo: Some(Motivo::Reiniciado),
-                });
-            }
-            self.revisado = p + 1;
-        }
-        None
-    }
-
-    fn final_sin_trama(&mut self) -> Option<Final> {
-        loop {
-            if self.tras_segmento {
-                self.buscar(|pendiente| {
-                    pendiente
-                        .iter()
-                        .position(|octeto| !mensaje::es_relleno(*octeto))
-                })?;
-                if self.empieza_otro()? {
-                    return Some(Final::entero(self.revisado, self.revisado));
-                }
-                self.tras_segmento = false;
-            }
-            let p = self.buscar(|pendiente| {
-                pendiente
-                    .iter()
-                    .position(|octeto| matches!(*octeto, FS | VT | CR | LF))
-            })?;
-            let resto = &self.bufer[p + 1..self.fin];
-            match self.bufer[p] {
-                FS => match resto.first() {
-                    None => return None,
-                    Some(&(CR | LF)) => return Some(Final::entero(p, p + 2)),
-                    Some(&VT) => return Some(Final::entero(p, p + 1)),
-                    Some(_) if abre_tras_relleno(resto)? => return Some(Final::entero(p, p + 1)),
-                    Some(_) => {}
-                },
-                VT if abre_tras_relleno(resto)? => return Some(Final::entero(p, p)),
-                VT => {}
-                _ => self.tras_segmento = true,
-            }
-            self.revisado = p + 1;
+    /// Cuántos de los primeros bytes pendientes son ya, sin duda, de lo que se lee.
+    fn firme(&self) -> usize {
+        let hasta = self.cierre.unwrap_or(self.revisado);
+        match self.estado {
+            Estado::Ruido(_) => 0,
+            Estado::SinTrama(SinTrama {
+                linea: Linea::Dudosa { desde, .. },
+                ..
+            }) => hasta.min(desde),
+            _ => hasta,
         }
     }
 
-    /// Si el segmento que comienza en `revisado` es ya de otro mensaje. `None`: faltan bytes.
-    fn empieza_otro(&mut self) -> Option<bool> {
-        let segmento = &self.bufer[self.revisado..self.fin];
-        if segmento[0] == VT {
-            return Some(true);
-        }
-        let Estado::SinTrama {
-            fin_de_lote: Some(nombre),
-        } = self.estado
-        else {
-            return mensaje::abre(segmento);
-        };
-        // Dentro de un lote un MSH no empieza otro; tras su último segmento, o si empieza otro
-        // lote igual, sí.
-        let comienzo = &segmento[..segmento.len().min(nombre.len())];
-        if nombre[..comienzo.len()].eq_ignore_ascii_case(comienzo) {
-            if comienzo.len() < nombre.len() {
-                return None;
-            }
-            self.estado = Estado::SinTrama { fin_de_lote: None };
-        }
-        if mensaje::abre(segmento)? && !mensaje::se_llama(segmento, b"MSH") {
-            return Some(nombre == b"BTS" || mensaje::se_llama(segmento, b"FHS"));
-        }
-        Some(false)
-    }
-
-    /// La posición del próximo byte que importa; `revisado` queda en él, o al final.
-    fn buscar(&mut self, importa: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
-        let hallado = importa(&self.bufer[self.revisado..self.fin]);
-        self.revisado = hallado.map_or(self.fin, |distancia| self.revisado + distancia);
-        hallado.map(|_| self.revisado)
-    }
-
-    /// Un mensaje que ya pasó del límite se suelta según llega: solo queda su comienzo.
-    fn soltar_exceso(&mut self) {
-        let leido = self.inicio..self.revisado;
-        if leido.is_empty() || (self.exceso.is_none() && leido.len() <= self.limites.mensaje_bytes)
-        {
+    /// Suelta lo que ya se sabe del mensaje, porque no cabe: solo queda su comienzo. El último byte
+    /// se conserva: de él depende qué silencio se espera.
+    fn soltar_mensaje(&mut self, tope: Tope) {
+        let cuantos = self.firme().saturating_sub(1);
+        if cuantos == 0 {
             return;
         }
-        self.anterior = self.bufer[self.revisado - 1];
-        self.exceso
-            .get_or_insert_default()
-            .anotar(&self.bufer[leido]);
-        self.inicio = self.revisado;
-    }
-
-    fn fs_pendiente(&self) -> bool {
-        self.revisado + 1 == self.fin && self.bufer[self.revisado] == FS
-    }
-
-    fn octeto_antes_de(&self, posicion: usize) -> u8 {
-        if posicion == self.inicio {
-            self.anterior
-        } else {
-            self.bufer[posicion - 1]
+        let exceso = self.exceso.get_or_insert_with(|| Exceso::new(tope));
+        exceso.anotar(&self.bufer.pendiente()[..cuantos]);
+        self.bufer.soltar(cuantos);
+        self.revisado -= cuantos;
+        self.rafaga = self.rafaga.saturating_sub(cuantos);
+        self.cierre = self.cierre.map(|cierre| cierre - cuantos);
+        if let Estado::SinTrama(SinTrama {
+            linea: Linea::Vacia { desde } | Linea::Dudosa { desde, .. },
+            ..
+        }) = &mut self.estado
+        {
+            *desde = desde.saturating_sub(cuantos);
         }
     }
 
-    /// Lo pendiente pasa al principio del búfer, donde ocupa `longitud` bytes.
-    fn recolocar(&mut self, longitud: usize) {
-        self.revisado -= self.inicio;
-        self.inicio = 0;
-        self.fin = longitud;
+    fn recordar_apertura(&mut self) {
+        if let Estado::Trama(_) | Estado::SinTrama(_) = self.estado {
+            let apertura = comienzo::apertura(self.primeros());
+            self.apertura = apertura.unwrap_or_default().to_vec();
+        }
+    }
+
+    /// Los primeros bytes de lo que se lee.
+    pub(super) fn primeros(&self) -> &[u8] {
+        match &self.exceso {
+            Some(exceso) => &exceso.comienzo,
+            None => self.bufer.pendiente(),
+        }
+    }
+
+    /// Si de lo que se lee no hay más que lo pendiente.
+    pub(super) fn esta_entero(&self) -> bool {
+        self.exceso.is_none()
+    }
+
+    /// Si esos bytes comienzan otro mensaje en mitad de algo: una cabecera creíble, o una que empieza
+    /// igual que la del mensaje que se lee o el anterior, en minúsculas o como sea.
+    pub(super) fn abre_otro(&self, bytes: &[u8]) -> Comienzo {
+        let abre = abre_creible(bytes);
+        if abre != Comienzo::No {
+            return abre;
+        }
+        let apertura = match self.estado {
+            Estado::Trama(_) | Estado::SinTrama(SinTrama { es_cola: false, .. }) => {
+                comienzo::apertura(self.primeros()).unwrap_or_default()
+            }
+            _ => &self.apertura,
+        };
+        if apertura.is_empty() {
+            Comienzo::No
+        } else if bytes.starts_with(apertura) {
+            Comienzo::Si
+        } else if apertura.starts_with(bytes) {
+            Comienzo::Faltan
+        } else {
+            Comienzo::No
+        }
+    }
+
+    /// Si a un VT que está dentro de algo le sigue otro mensaje.
+    pub(super) fn abre_tras_vt(&self, bytes: &[u8]) -> Comienzo {
+        match abre_tras_extranos(bytes, EXTRANOS_TRAS_VT_BYTES).0 {
+            Comienzo::No => self.abre_otro(bytes),
+            abre => abre,
+        }
+    }
+
+    /// La pausa que haya; un silencio solo cuenta una vez.
+    pub(super) fn tomar_pausa(&mut self) -> Option<Pausa> {
+        let pausa = self.pausa;
+        if pausa == Some(Pausa::Silencio) {
+            self.pausa = None;
+        }
+        pausa
     }
 }
 
 impl Exceso {
+    fn new(tope: Tope) -> Exceso {
+        Exceso {
+            comienzo: Vec::new(),
+            longitud: 0,
+            tope,
+        }
+    }
+
     fn anotar(&mut self, bytes: &[u8]) {
         let falta = COMIENZO_BYTES - self.comienzo.len();
-        self.comienzo
-            .extend_from_slice(&bytes[..bytes.len().min(falta)]);
+        let cabe = &bytes[..bytes.len().min(falta)];
+        // Sin memoria ni para el comienzo, queda lo que haya, y nada que lo siga.
+        let sigue = self.comienzo.len() == self.longitud;
+        if sigue && self.comienzo.try_reserve(cabe.len()).is_ok() {
+            self.comienzo.extend_from_slice(cabe);
+        }
         self.longitud += bytes.len();
     }
 }
 
-/// Pone un acuse en su trama MLLP.
+/// Pone un acuse en la trama en que vino su mensaje.
 #[must_use]
-pub fn enmarcar(contenido: &[u8]) -> Vec<u8> {
-    [&[VT], contenido, &[FS, CR]].concat()
-}
-
-fn abre_tras_relleno(resto: &[u8]) -> Option<bool> {
-    let relleno = resto
-        .iter()
-        .take(RELLENO_BYTES)
-        .take_while(|octeto| mensaje::es_relleno(**octeto));
-    mensaje::abre(&resto[relleno.count()..])
-}
-
-/// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.
-fn es_trama_vacia(contenido: &[u8]) -> bool {
-    let mut octetos = contenido
-        .iter()
-        .filter(|octeto| !es_fin_de_segmento(**octeto));
-    octetos.next().is_none_or(u8::is_ascii_control) && octetos.next().is_none()
-}
-
-/// El segmento que cierra un lote, por la primera letra del que lo abre.
-fn fin_de_lote(primera: u8) -> Option<&'static [u8; 3]> {
-    match primera.to_ascii_uppercase() {
-        b'F' => Some(b"FTS"),
-        b'B' => Some(b"BTS"),
-        _ => None,
+pub fn enmarcar(contenido: &[u8], envoltura: Envoltura) -> Vec<u8> {
+    match envoltura {
+        Envoltura::Mllp => [&[VT], contenido, &[FS, comienzo::CR]].concat(),
+        Envoltura::StxEtx => [&[STX], contenido, &[ETX]].concat(),
+        Envoltura::Ninguna => contenido.to_vec(),
     }
-}
-
-fn es_fin_de_segmento(octeto: u8) -> bool {
-    octeto == CR || octeto == LF
-}
-
-fn es_texto(octeto: u8) -> bool {
-    (octeto.is_ascii_graphic() || !octeto.is_ascii()) && !mensaje::es_relleno(octeto)
 }

@@ -23,6 +23,16 @@ pub enum Veredicto {
     Excesivo,
 }
 
+impl Veredicto {
+    /// Uno de cada clase.
+    pub const TODOS: [Veredicto; 4] = [
+        Veredicto::Aceptado,
+        Veredicto::Fallido("No se pudo guardar el mensaje"),
+        Veredicto::SinMsh,
+        Veredicto::Excesivo,
+    ];
+}
+
 /// Qué acuse recibe cada mensaje (clave `Acuse`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forma {
@@ -32,6 +42,11 @@ pub enum Forma {
     Clasica,
     /// El estándar, siempre.
     Estandar,
+}
+
+impl Forma {
+    /// Todas.
+    pub const TODAS: [Forma; 3] = [Forma::Automatica, Forma::Clasica, Forma::Estandar];
 }
 
 /// El código de un mensaje guardado (clave `CodigoAcuse`). Nunca se deduce del MSH: un
@@ -155,16 +170,19 @@ fn estandar(
     id_propio: &str,
 ) -> Vec<u8> {
     let (texto, condicion) = explicacion(veredicto);
-    let msh = msh(cabecera, &tipo_de_acuse(cabecera), hora, id_propio);
+    let tipo = tipo_de_acuse(cabecera);
+    let resultado = cabecera.map_or(&b""[..], tipo_de_resultado);
+    let msh = msh(cabecera, &tipo, resultado, hora, id_propio);
     let msa = msa(codigo, cabecera, texto, condicion);
     [&msh[..], b"\r", &msa, b"\r"].concat()
 }
 
 /// El MSH de lo que se contesta, sin su CR: direcciones cruzadas y campos del equipo copiados.
-/// `tipo` es MSH-9.
+/// `tipo` es MSH-9, y `tipo_de_resultado`, MSH-16.
 pub(crate) fn msh(
     cabecera: Option<&Cabecera<'_>>,
     tipo: &[u8],
+    tipo_de_resultado: &[u8],
     hora: &str,
     id_propio: &str,
 ) -> Vec<u8> {
@@ -175,10 +193,6 @@ pub(crate) fn msh(
     let id = match campo(10, "") {
         b"" => id_propio.as_bytes(),
         id => id,
-    };
-    let tipo_de_resultado = match campo(16, "") {
-        valor @ (b"0" | b"1" | b"2") => valor,
-        _ => b"",
     };
     let campos: [&[u8]; CAMPOS_DEL_MSH] = [
         b"MSH",
@@ -206,6 +220,14 @@ pub(crate) fn msh(
     campos.join(campo(1, "|"))
 }
 
+/// MSH-16 si dice de qué es el resultado, como en Mindray (0, 1 o 2); si dice cuándo acusar, vacío.
+pub(crate) fn tipo_de_resultado<'a>(cabecera: &Cabecera<'a>) -> &'a [u8] {
+    match cabecera.campo(16) {
+        valor @ (b"0" | b"1" | b"2") => valor,
+        _ => b"",
+    }
+}
+
 /// El nombre del segmento y los campos del MSH-2 al MSH-21.
 const CAMPOS_DEL_MSH: usize = 21;
 
@@ -225,13 +247,17 @@ pub(crate) fn msa(
     campos.join(separador)
 }
 
-/// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes.
+/// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes. Los
+/// sucesos R30 y R31 se acusan con R33 hasta la versión 2.6 (HL7 v2.5, 7.3.4; IHE LAB-32).
 fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
     let (Some(cabecera), mut tipo) = (cabecera, b"ACK".to_vec()) else {
         return b"ACK".to_vec();
     };
     let separador = cabecera.separador_de_componentes();
-    let suceso = cabecera.componente_del_tipo(2);
+    let suceso = match cabecera.componente_del_tipo(2) {
+        b"R30" | b"R31" if es_hasta_2_6(cabecera.campo(12)) => b"R33",
+        suceso => suceso,
+    };
     if !suceso.is_empty() {
         tipo.push(separador);
         tipo.extend_from_slice(suceso);
@@ -241,6 +267,13 @@ fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
         }
     }
     tipo
+}
+
+/// Si la versión de HL7 es la 2.6 o una anterior.
+fn es_hasta_2_6(version: &[u8]) -> bool {
+    let menor = version.strip_prefix(b"2.").unwrap_or_default();
+    let cifras = menor.iter().take_while(|octeto| octeto.is_ascii_digit());
+    matches!(cifras.copied().collect::<Vec<_>>()[..], [] | [b'0'..=b'6'])
 }
 
 /// MSA-3 y MSA-6 (tabla HL7 0357). Sin acentos ni signos: no se sabe qué juego de caracteres

@@ -7,29 +7,64 @@
 //!
 //! Fuentes: HL7 v2.3.1 y v2.5.1, capítulo 5; el manual de interfaz de Mindray CL y BS (QCK), el
 //! de Roche cobas pure (RSP^K11) y el de Cepheid GeneXpert 301-2002 (RSP^Z02); una captura de
-//! Mindray BC-5150 (ORR); el DSR sigue a un controlador de Autobio, con NF por analogía.
+//! Mindray BC-5150 (ORR); IHE LAB-27 y LAB-62 (QBP_Q11 con otros sucesos); el DSR sigue a un
+//! controlador de Autobio, con NF por analogía, y el ORF^R04 es el de HL7 v2.4, capítulo 7, para un
+//! Edan H60.
 
 use chrono::NaiveDateTime;
 
 use crate::hl7::acuse;
-use crate::hl7::mensaje::{Cabecera, segmento};
+use crate::hl7::mensaje::{Cabecera, Segmento};
 
 /// La respuesta negativa a una consulta.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contestacion {
-    /// MSH-9, con `^`.
+    /// MSH-9, con `^`; `*` es el suceso de la consulta.
     pub tipo: &'static str,
     /// El mensaje completo, sin trama.
     pub bytes: Vec<u8>,
 }
 
-/// Si MSH-9 es el de una consulta que tiene respuesta negativa, a falta de ver sus segmentos.
-#[must_use]
-pub fn es_consulta(cabecera: &Cabecera<'_>) -> bool {
-    matches!(
-        componentes(cabecera),
-        (b"QRY", b"Q01" | b"Q02") | (b"QBP", b"Q11" | b"Z01" | b"Z03") | (b"ORM", b"O01")
-    )
+/// Una consulta y su respuesta negativa.
+struct Negativa {
+    /// MSH-9 de la consulta, componente a componente; uno vacío vale para cualquiera.
+    consulta: [&'static [u8]; 3],
+    /// MSH-9 de la respuesta; `*` es el suceso de la consulta.
+    tipo: &'static str,
+    /// Si MSH-16 se copia aunque no sea un tipo de resultado.
+    copia_msh_16: bool,
+    /// Los segmentos que siguen al MSH; `None` si falta alguno de los que se copian.
+    redactar: fn(&Consulta<'_>) -> Option<Vec<Vec<u8>>>,
+}
+
+/// Vale la primera fila que encaja.
+const NEGATIVAS: [Negativa; 8] = [
+    fila([b"QRY", b"Q02", b""], "QCK^Q02", |consulta| {
+        Some(consulta.sin_datos())
+    }),
+    fila([b"QRY", b"Q01", b""], "DSR^Q01", dsr),
+    Negativa {
+        copia_msh_16: true,
+        ..fila([b"QRY", b"R02", b""], "ORF^R04", orf)
+    },
+    fila([b"ORM", b"O01", b""], "ORR^O02", orr),
+    fila([b"QBP", b"Q11", b""], "RSP^K11^RSP_K11", rsp),
+    fila([b"QBP", b"", b"QBP_Q11"], "RSP^*^RSP_K11", rsp),
+    fila([b"QBP", b"Z01", b""], "RSP^Z02", rsp),
+    fila([b"QBP", b"Z03", b""], "RSP^Z02", rsp),
+];
+
+const fn fila(
+    consulta: [&'static [u8]; 3],
+    tipo: &'static str,
+    redactar: fn(&Consulta<'_>) -> Option<Vec<Vec<u8>>>,
+) -> Negativa {
+    Negativa {
+        consulta,
+        tipo,
+        copia_msh_16: false,
+        redactar,
+    }
 }
 
 /// Redacta la respuesta negativa que corresponde a la consulta.
@@ -43,70 +78,119 @@ pub fn negar(
     ahora: NaiveDateTime,
     id_propio: &str,
 ) -> Option<Contestacion> {
-    let separador = cabecera.campo(1);
-    let unir = |campos: &[&[u8]]| campos.join(separador);
-    let buscar = |nombre| segmento(mensaje, nombre, separador);
-    let msa = acuse::msa("AA", Some(cabecera), acuse::ACEPTADO, "0");
-    let sin_datos = [
-        unir(&[b"ERR", b"0", b""]),
-        unir(&[b"QAK", b"SR", b"NF", b""]),
-    ];
-
-    let (tipo, segmentos) = match componentes(cabecera) {
-        (b"QRY", b"Q02") => ("QCK^Q02", [vec![msa], sin_datos.to_vec()].concat()),
-        (b"QRY", b"Q01") => {
-            let qrd = buscar(b"QRD")?.to_vec();
-            let qrf = buscar(b"QRF").map(<[u8]>::to_vec);
-            let copiados = [qrd].into_iter().chain(qrf).collect();
-            (
-                "DSR^Q01",
-                [vec![msa], sin_datos.to_vec(), copiados].concat(),
-            )
-        }
-        (b"ORM", b"O01") => {
-            let orc = buscar(b"ORC")?;
-            if campo(orc, separador, 1) != b"RF" {
-                return None;
-            }
-            ("ORR^O02", vec![unir(&[b"MSA", b"AR", cabecera.campo(10)])])
-        }
-        (b"QBP", suceso @ (b"Q11" | b"Z01" | b"Z03")) => {
-            let qpd = buscar(b"QPD")?;
-            let (nombre, etiqueta) = (campo(qpd, separador, 1), campo(qpd, separador, 2));
-            let qak = unir(&[b"QAK", etiqueta, b"NF", nombre]);
-            let tipo = if suceso == b"Q11" {
-                "RSP^K11^RSP_K11"
-            } else {
-                "RSP^Z02"
-            };
-            (tipo, vec![msa, qak, qpd.to_vec()])
-        }
-        _ => return None,
+    let consulta = Consulta { mensaje, cabecera };
+    // Algunos equipos rellenan con blancos.
+    let componente = |numero| cabecera.componente_del_tipo(numero).trim_ascii();
+    let suceso = componente(2);
+    let encaja = |negativa: &&Negativa| {
+        let mut pedidos = negativa.consulta.iter().zip(1..);
+        pedidos.all(|(pedido, numero)| pedido.is_empty() || *pedido == componente(numero))
     };
+    let negativa = NEGATIVAS.iter().find(encaja)?;
+    // Lo que se copia en MSH-9 es un suceso, y no otra cosa que viniera en su lugar.
+    if suceso.len() != 3 || !suceso.iter().all(u8::is_ascii_alphanumeric) {
+        return None;
+    }
+    let segmentos = (negativa.redactar)(&consulta)?;
 
-    let componentes: Vec<_> = tipo.split('^').map(str::as_bytes).collect();
-    let msh_9 = componentes.join(&cabecera.separador_de_componentes());
-    let mut bytes = acuse::msh(Some(cabecera), &msh_9, &acuse::hora(ahora), id_propio);
+    let componentes: Vec<_> = negativa
+        .tipo
+        .split('^')
+        .map(|componente| match componente {
+            "*" => suceso,
+            otro => otro.as_bytes(),
+        })
+        .collect();
+    let tipo = componentes.join(&cabecera.separador_de_componentes());
+    let msh_16 = if negativa.copia_msh_16 {
+        cabecera.campo(16)
+    } else {
+        acuse::tipo_de_resultado(cabecera)
+    };
+    let hora = acuse::hora(ahora);
+    let mut bytes = acuse::msh(Some(cabecera), &tipo, msh_16, &hora, id_propio);
     for segmento in segmentos {
         bytes.push(b'\r');
         bytes.extend_from_slice(&segmento);
     }
     bytes.push(b'\r');
-    Some(Contestacion { tipo, bytes })
+    Some(Contestacion {
+        tipo: negativa.tipo,
+        bytes,
+    })
 }
 
-/// Los dos primeros componentes de MSH-9, sin los blancos con que algunos equipos rellenan.
-fn componentes<'a>(cabecera: &Cabecera<'a>) -> (&'a [u8], &'a [u8]) {
-    (
-        cabecera.componente_del_tipo(1).trim_ascii(),
-        cabecera.componente_del_tipo(2).trim_ascii(),
-    )
+struct Consulta<'a> {
+    mensaje: &'a [u8],
+    cabecera: &'a Cabecera<'a>,
 }
 
-/// El campo `numero` de un segmento que no es el MSH, o vacío.
-fn campo<'a>(segmento: &'a [u8], separador: &[u8], numero: usize) -> &'a [u8] {
-    segmento
-        .split(|octeto| separador == [*octeto])
-        .nth(numero)
-        .unwrap_or_default()
+impl<'a> Consulta<'a> {
+    fn buscar(&self, nombre: &[u8]) -> Option<Segmento<'a>> {
+        Segmento::buscar(self.mensaje, self.cabecera, nombre)
+    }
+
+    fn unir(&self, campos: &[&[u8]]) -> Vec<u8> {
+        campos.join(self.cabecera.campo(1))
+    }
+
+    fn msa_aceptado(&self) -> Vec<u8> {
+        acuse::msa("AA", Some(self.cabecera), acuse::ACEPTADO, "0")
+    }
+
+    /// Los segmentos que dicen que no hay datos en las consultas anteriores a la versión 2.4.
+    fn sin_datos(&self) -> Vec<Vec<u8>> {
+        vec![
+            self.msa_aceptado(),
+            self.unir(&[b"ERR", b"0", b""]),
+            self.unir(&[b"QAK", b"SR", b"NF", b""]),
+        ]
+    }
+
+    /// QRD, que ha de estar, y QRF si está.
+    fn qrd_y_qrf(&self) -> Option<impl Iterator<Item = Vec<u8>>> {
+        let segmentos = [Some(self.buscar(b"QRD")?), self.buscar(b"QRF")];
+        Some(
+            segmentos
+                .into_iter()
+                .flatten()
+                .map(|segmento| segmento.bytes.to_vec()),
+        )
+    }
+}
+
+fn dsr(consulta: &Consulta<'_>) -> Option<Vec<Vec<u8>>> {
+    let mut segmentos = consulta.sin_datos();
+    segmentos.extend(consulta.qrd_y_qrf()?);
+    Some(segmentos)
+}
+
+/// Tabla HL7 0357: 204 es un identificador que no se conoce.
+fn orf(consulta: &Consulta<'_>) -> Option<Vec<Vec<u8>>> {
+    const DESCONOCIDO: &str = "Unknown key identifier";
+    let mut segmentos = vec![acuse::msa(
+        "AR",
+        Some(consulta.cabecera),
+        DESCONOCIDO,
+        "204",
+    )];
+    segmentos.extend(consulta.qrd_y_qrf()?);
+    Some(segmentos)
+}
+
+/// Solo un ORM que pregunta es una consulta.
+fn orr(consulta: &Consulta<'_>) -> Option<Vec<Vec<u8>>> {
+    let pregunta = consulta.buscar(b"ORC")?.campo(1) == b"RF";
+    let msa = || vec![consulta.unir(&[b"MSA", b"AR", consulta.cabecera.campo(10)])];
+    pregunta.then(msa)
+}
+
+fn rsp(consulta: &Consulta<'_>) -> Option<Vec<Vec<u8>>> {
+    let qpd = consulta.buscar(b"QPD")?;
+    let (nombre, etiqueta) = (qpd.campo(1), qpd.campo(2));
+    Some(vec![
+        consulta.msa_aceptado(),
+        consulta.unir(&[b"QAK", etiqueta, b"NF", nombre]),
+        qpd.bytes.to_vec(),
+    ])
 }

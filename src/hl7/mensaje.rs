@@ -1,25 +1,73 @@
-//! Un mensaje HL7 v2 visto como bytes: dónde empieza y qué dice su MSH.
+//! Un mensaje HL7 v2 visto como bytes: qué dice su MSH.
 //!
-//! Del resto del mensaje no se lee nada, salvo el nombre del segmento que sigue al MSH, y
-//! nada se decodifica: los analizadores declaran un juego de caracteres y envían otro.
-//! Este módulo no sabe de tramas, de archivos ni de acuses.
+//! Del resto del mensaje no se lee nada, salvo el nombre del segmento que sigue al MSH y lo que copia la
+//! respuesta a una consulta, y nada se decodifica: los analizadores declaran un juego de caracteres y
+//! envían otro. Este módulo no sabe de tramas, de archivos ni de acuses.
 
-/// Fin de segmento (HL7 v2, capítulo 2).
-pub const CR: u8 = 0x0D;
-/// Algunos equipos terminan sus segmentos con LF o con CR LF.
-pub const LF: u8 = 0x0A;
+use memchr::memchr2;
+
+use super::comienzo::{
+    CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, es_relleno,
+};
 
 /// Último campo del MSH que interesa al acuse: MSH-21, perfil del mensaje.
 const CAMPOS: usize = 21;
+/// Ninguna versión de la norma llega a tantos: un segmento que los tiene no es solo un MSH.
+const MAX_CAMPOS: usize = 30;
+/// Los segmentos que pueden seguir a un MSH. Si llegan pegados a él, su nombre acaba uno de sus campos.
+const SIGUIENTES: [&[u8]; 28] = [
+    b"ACC", b"DSC", b"DSP", b"EQU", b"ERR", b"EVN", b"INV", b"MSA", b"NK1", b"NTE", b"OBR", b"OBX",
+    b"ORC", b"PD1", b"PID", b"PV1", b"PV2", b"QAK", b"QID", b"QPD", b"QRD", b"QRF", b"RCP", b"SAC",
+    b"SFT", b"SPM", b"TQ1", b"UAC",
+];
 
-/// Los campos de un MSH tal como llegaron, sin decodificar.
+/// Los campos de un MSH, sin decodificar.
+///
+/// Lo que se copia en un acuse no puede romperlo ni llevar nada del paciente: cada campo, salvo
+/// MSH-10, acaba antes de su primer byte de control, y lo que sigue al nombre de otro segmento ya no
+/// es del MSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cabecera<'a> {
     campos: [&'a [u8]; CAMPOS],
     es_respuesta: bool,
+    es_de_fiar: bool,
 }
 
 impl<'a> Cabecera<'a> {
+    /// Los campos de un MSH entero, sin su fin de segmento.
+    fn leer(msh: &'a [u8]) -> Cabecera<'a> {
+        let valores: Vec<&[u8]> = msh[4..]
+            .split(|octeto| *octeto == msh[3])
+            .take(MAX_CAMPOS)
+            .collect();
+        let otro = segmento_pegado(&valores);
+        let suyos = otro.map_or(valores.len(), |(posicion, _)| posicion + 1);
+        let mut campos: [&[u8]; CAMPOS] = [&[]; CAMPOS];
+        campos[0] = &msh[3..4];
+        for (posicion, valor) in valores[..suyos].iter().take(CAMPOS - 1).enumerate() {
+            let valor = match otro {
+                Some((ultimo, nombre)) if ultimo == posicion => sin_control_final(&valor[..nombre]),
+                _ => valor,
+            };
+            campos[posicion + 1] = if posicion == posicion_de(10) {
+                valor
+            } else {
+                hasta_control(valor)
+            };
+        }
+        let cabecera = Cabecera {
+            campos,
+            es_respuesta: otro.is_some_and(|(posicion, p)| &valores[posicion][p..] == b"MSA"),
+            es_de_fiar: otro.is_none() && valores.len() < MAX_CAMPOS,
+        };
+        let version = cabecera.campo(12);
+        let tiene_sentido = cabecera.tiene_tipo() && (version.is_empty() || es_version(version));
+        Cabecera {
+            es_de_fiar: cabecera.es_de_fiar && tiene_sentido,
+            ..cabecera
+        }
+    }
+
     /// MSH-`numero`, de 1 a 21. Un campo que falta está vacío.
     #[must_use]
     pub fn campo(&self, numero: usize) -> &'a [u8] {
@@ -28,6 +76,17 @@ impl<'a> Cabecera<'a> {
             .and_then(|indice| self.campos.get(indice))
             .copied()
             .unwrap_or_default()
+    }
+
+    /// MSH-`numero`, para mostrarlo. Vacío si no se sabe que sea del MSH: cuando otro segmento llega
+    /// pegado a él, o le faltan campos, en su lugar puede estar el paciente.
+    #[must_use]
+    pub fn visible(&self, numero: usize) -> &'a [u8] {
+        if self.es_de_fiar {
+            self.campo(numero)
+        } else {
+            &[]
+        }
     }
 
     /// El componente `numero` (desde 1) de MSH-9, o vacío.
@@ -53,74 +112,106 @@ impl<'a> Cabecera<'a> {
     pub fn es_respuesta(&self) -> bool {
         self.es_respuesta
     }
+
+    /// Si MSH-9 está vacío o tiene la forma de un tipo de mensaje: `ORU^R01^ORU_R01`.
+    fn tiene_tipo(&self) -> bool {
+        let tipo = self.campo(9).trim_ascii();
+        let separador = self.separador_de_componentes();
+        let es_codigo = |codigo: &[u8], longitud: usize| {
+            codigo.len() == longitud && codigo.iter().all(u8::is_ascii_alphanumeric)
+        };
+        let mut componentes = tipo
+            .split(|octeto| *octeto == separador)
+            .map(<[u8]>::trim_ascii);
+        let (codigo, suceso, estructura, mas) = (
+            componentes.next().unwrap_or_default(),
+            componentes.next().unwrap_or_default(),
+            componentes.next().unwrap_or_default(),
+            componentes.next(),
+        );
+        let es_estructura = |palabra: &[u8]| {
+            palabra.len() <= 7
+                && palabra
+                    .iter()
+                    .all(|octeto| octeto.is_ascii_alphanumeric() || *octeto == b'_')
+        };
+        tipo.is_empty()
+            || ((es_codigo(codigo, 3) || (codigo.len() == 7 && codigo[3] == b'_'))
+                && es_estructura(codigo)
+                && (suceso.is_empty() || es_codigo(suceso, 3))
+                && es_estructura(estructura)
+                && mas.is_none())
+    }
 }
 
 /// Lee el primer MSH de `mensaje`, que puede ir detrás de un BOM, de blancos, de líneas
-/// vacías o de los segmentos FHS y BHS de un lote. `None`: no hay MSH, no es HL7.
+/// vacías, de unos pocos bytes extraños o de los segmentos FHS y BHS de un lote. `None`: no hay MSH,
+/// no es HL7.
 #[must_use]
 pub fn leer_cabecera(mensaje: &[u8]) -> Option<Cabecera<'_>> {
-    let mut segmentos = segmentos(mensaje);
-    let msh =
-        segmentos.find(|segmento| abre(segmento) == Some(true) && se_llama(segmento, b"MSH"))?;
-    let mut campos: [&[u8]; CAMPOS] = [&[]; CAMPOS];
-    campos[0] = &msh[3..4];
-    for (campo, valor) in campos[1..]
-        .iter_mut()
-        .zip(msh[4..].split(|&octeto| octeto == msh[3]))
-    {
-        *campo = valor;
-    }
-    let es_respuesta = segmentos
+    let desde_msh = buscar_msh(mensaje)?;
+    let (msh, resto) = match memchr2(CR, LF, desde_msh) {
+        Some(fin) => desde_msh.split_at(fin),
+        None => (desde_msh, &desde_msh[desde_msh.len()..]),
+    };
+    let mut cabecera = Cabecera::leer(msh);
+    cabecera.es_respuesta |= segmentos(resto)
         .find(|segmento| !se_llama(segmento, b"SFT") && !se_llama(segmento, b"UAC"))
         .is_some_and(|segmento| {
-            se_llama(segmento, b"MSA") && segmento.get(3).is_none_or(|octeto| octeto == &msh[3])
+            se_llama(segmento, b"MSA") && segmento.get(3).is_none_or(|octeto| *octeto == msh[3])
         });
-    Some(Cabecera {
-        campos,
-        es_respuesta,
-    })
+    Some(cabecera)
 }
 
-/// El primer segmento con ese nombre, entero y sin su fin de segmento. Solo las respuestas a
-/// una consulta leen más allá del MSH.
-#[must_use]
-pub fn segmento<'a>(mensaje: &'a [u8], nombre: &[u8; 3], separador: &[u8]) -> Option<&'a [u8]> {
-    segmentos(mensaje)
-        .find(|segmento| se_llama(segmento, nombre) && segmento[3..].starts_with(separador))
-}
-
-/// Si `bytes` comienza un mensaje o un lote: MSH, FHS o BHS y su separador de campos, que
-/// puede ser cualquier byte que no sea letra, cifra, blanco ni parte de una trama. `None`: faltan
-/// bytes para saberlo. Las minúsculas valen: hay equipos que envían `msh`.
-#[must_use]
-pub fn abre(bytes: &[u8]) -> Option<bool> {
-    let nombre = &bytes[..bytes.len().min(3)];
-    let conocido = [b"MSH", b"FHS", b"BHS"]
-        .iter()
-        .any(|segmento| segmento[..nombre.len()].eq_ignore_ascii_case(nombre));
-    if !conocido {
-        return Some(false);
+/// El mensaje desde su primer MSH. Su primera línea puede ser una cabecera con cualquiera de los
+/// descuidos de los equipos; en las demás, solo lo es una creíble.
+fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
+    let mut linea = sin_relleno(mensaje);
+    if abre(linea) != Comienzo::Si
+        && let (Comienzo::Si, p) = abre_tras_extranos(mensaje, EXTRANOS_BYTES)
+    {
+        linea = &mensaje[p..];
     }
-    let separador = *bytes.get(3)?;
-    let es_de_trama = matches!(separador, 0x0B | 0x1C);
-    Some(!separador.is_ascii_alphanumeric() && !es_relleno(separador) && !es_de_trama)
+    if abre(linea) == Comienzo::Si && se_llama(linea, b"MSH") {
+        return Some(linea);
+    }
+    while let Some(fin) = memchr2(CR, LF, linea) {
+        linea = sin_relleno(&linea[fin..]);
+        if abre_creible(linea) == Comienzo::Si && se_llama(linea, b"MSH") {
+            return Some(linea);
+        }
+    }
+    None
 }
 
-/// Como [`abre`], en mitad de una línea de texto, donde MSH puede ser una palabra más: pide
-/// también un carácter de codificación tras el separador.
-#[must_use]
-pub fn abre_en_texto(bytes: &[u8]) -> Option<bool> {
-    Some(abre(bytes)? && bytes.get(4)?.is_ascii_punctuation())
+/// Un segmento que no es el MSH, sin su fin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segmento<'a> {
+    pub(crate) bytes: &'a [u8],
+    separador: u8,
 }
 
-/// Si el byte no significa nada delante de un segmento: blancos, fines de línea, NUL, BOM, y lo
-/// que los equipos envían entre mensajes (latidos STX, ENQ, los acuses ACK y NAK de MLLP 2).
-#[must_use]
-pub fn es_relleno(octeto: u8) -> bool {
-    matches!(
-        octeto,
-        0 | 0x02 | 0x05 | 0x06 | b'\t' | LF | CR | 0x15 | b' ' | 0xBB | 0xBF | 0xEF
-    )
+impl<'a> Segmento<'a> {
+    /// El primero con ese nombre, de un mensaje con esa cabecera. Solo las respuestas a una consulta
+    /// leen más allá del MSH.
+    pub(crate) fn buscar(
+        mensaje: &'a [u8],
+        cabecera: &Cabecera<'_>,
+        nombre: &[u8],
+    ) -> Option<Segmento<'a>> {
+        let separador = *cabecera.campo(1).first()?;
+        segmentos(mensaje)
+            .find(|segmento| se_llama(segmento, nombre) && segmento.get(3) == Some(&separador))
+            .map(|bytes| Segmento { bytes, separador })
+    }
+
+    /// El campo `numero`, o vacío.
+    pub(crate) fn campo(&self, numero: usize) -> &'a [u8] {
+        self.bytes
+            .split(|octeto| *octeto == self.separador)
+            .nth(numero)
+            .unwrap_or_default()
+    }
 }
 
 /// Si todo el mensaje es un acuse y nada más: su MSH, su MSA y, a lo sumo, los ERR que lo explican.
@@ -132,11 +223,11 @@ pub(crate) fn solo_acusa(mensaje: &[u8]) -> bool {
     })
 }
 
-/// Si el segmento lleva ese nombre de tres letras, en mayúsculas o en minúsculas.
+/// Si el segmento lleva ese nombre, en mayúsculas o en minúsculas.
 #[must_use]
-pub fn se_llama(segmento: &[u8], nombre: &[u8; 3]) -> bool {
+pub(crate) fn se_llama(segmento: &[u8], nombre: &[u8]) -> bool {
     segmento
-        .get(..3)
+        .get(..nombre.len())
         .is_some_and(|letras| letras.eq_ignore_ascii_case(nombre))
 }
 
@@ -151,6 +242,74 @@ fn segmentos(mensaje: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn sin_relleno(segmento: &[u8]) -> &[u8] {
     let primero = segmento.iter().position(|&octeto| !es_relleno(octeto));
     &segmento[primero.unwrap_or(segmento.len())..]
+}
+
+/// Dónde está MSH-`numero` entre los valores que siguen al primer separador.
+const fn posicion_de(numero: usize) -> usize {
+    numero - 2
+}
+
+/// El primer valor que acaba en el nombre de otro segmento, y dónde empieza el nombre en él.
+fn segmento_pegado(valores: &[&[u8]]) -> Option<(usize, usize)> {
+    let version = valores.get(posicion_de(12)).copied().map(hasta_control);
+    // Con una versión en su sitio, lo de delante es del MSH: «RAPID» es un equipo, y un MSH-10
+    // puede acabar como sea.
+    let desde = if version.is_some_and(es_version) {
+        posicion_de(12)
+    } else {
+        posicion_de(3)
+    };
+    // Al último no le sigue el separador que sigue a un nombre.
+    let (_, seguidos) = valores.split_last()?;
+    seguidos
+        .iter()
+        .enumerate()
+        .skip(desde)
+        .find_map(|(posicion, valor)| Some((posicion, nombre_final(valor, posicion)?)))
+}
+
+/// Dónde empieza el nombre de otro segmento con el que acaba el valor, si acaba así.
+fn nombre_final(valor: &[u8], posicion: usize) -> Option<usize> {
+    let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
+    let anterior = antes.last();
+    let tras_control = anterior.is_some_and(u8::is_ascii_control)
+        && nombre[0].is_ascii_uppercase()
+        && nombre.iter().all(u8::is_ascii_alphanumeric);
+    // MSH-3 a MSH-6 son nombres propios, y el de un equipo puede acabar en esas letras.
+    let es_parte_de_un_nombre =
+        posicion <= posicion_de(6) && anterior.is_some_and(u8::is_ascii_alphabetic);
+    let pegado = SIGUIENTES.contains(&nombre) && !es_parte_de_un_nombre;
+    (tras_control || pegado).then_some(antes.len())
+}
+
+/// Si es una versión de HL7 v2, aunque lleve pegado el nombre de otro segmento.
+fn es_version(valor: &[u8]) -> bool {
+    let valor = valor.trim_ascii();
+    let valor = valor.strip_prefix(b"HL7").unwrap_or(valor).trim_ascii();
+    let valor = valor.strip_prefix(b"v").unwrap_or(valor);
+    let valor = valor.strip_prefix(b"V").unwrap_or(valor);
+    let es_de_numero = |octeto: &u8| octeto.is_ascii_digit() || *octeto == b'.';
+    let cifras = valor
+        .iter()
+        .take_while(|octeto| es_de_numero(octeto))
+        .count();
+    let (numero, resto) = valor.split_at(cifras);
+    let acaba = resto
+        .first()
+        .is_none_or(|octeto| !octeto.is_ascii_alphanumeric());
+    (numero == b"2" || numero.starts_with(b"2."))
+        && numero.len() <= 6
+        && (acaba || SIGUIENTES.contains(&resto))
+}
+
+fn hasta_control(valor: &[u8]) -> &[u8] {
+    let control = valor.iter().position(u8::is_ascii_control);
+    &valor[..control.unwrap_or(valor.len())]
+}
+
+fn sin_control_final(valor: &[u8]) -> &[u8] {
+    let utiles = valor.iter().rposition(|octeto| !octeto.is_ascii_control());
+    &valor[..utiles.map_or(0, |ultimo| ultimo + 1)]
 }
 
 #[cfg(test)]
@@ -217,23 +376,6 @@ mod tests {
                 "{}",
                 mensaje.escape_ascii()
             );
-        }
-    }
-
-    #[test]
-    fn abre_espera_a_tener_el_separador() {
-        for (bytes, esperado) in [
-            (&b""[..], None),
-            (b"M", None),
-            (b"MSH", None),
-            (b"MSH|", Some(true)),
-            (b"bhs#", Some(true)),
-            (b"FHS\x01", Some(true)),
-            (b"MSH ", Some(false)),
-            (b"MSHA", Some(false)),
-            (b"MX", Some(false)),
-        ] {
-            assert_eq!(abre(bytes), esperado, "{}", bytes.escape_ascii());
         }
     }
 }

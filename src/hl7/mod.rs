@@ -2,5 +2,6 @@
 //! archivos ni de relojes.
 
 pub mod acuse;
+pub mod comienzo;
 pub mod consulta;
 pub mod mensaje;

@@ -14,7 +14,7 @@ use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
-use crate::cable::{COMIENZO_BYTES, Lector, Motivo, Suceso, enmarcar};
+use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
 use crate::recepcion::Recepcion;
@@ -34,6 +34,14 @@ const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
 /// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
 const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
 const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
+/// Cómo dice el sistema que en ese tiempo no llegó nada. En Unix, `TimedOut` es otra cosa: la red dio por
+/// muerto al equipo.
+const SILENCIO: ErrorKind = if cfg!(windows) {
+    ErrorKind::TimedOut
+} else {
+    ErrorKind::WouldBlock
+};
+
 /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
 ///
 /// TCP keep-alive descubre a los equipos apagados o desconectados: callar no es motivo de cierre.
@@ -77,6 +85,14 @@ fn rumbo_tras(contestado: Contestado) -> Rumbo {
     }
 }
 
+/// Lo que no cupo en el límite sobra siempre; lo que no cupo en la memoria puede caber más tarde.
+fn veredicto_de(tope: Tope) -> Veredicto {
+    match tope {
+        Tope::Limite => Veredicto::Excesivo,
+        Tope::Memoria => Veredicto::Fallido("No hay memoria para el mensaje"),
+    }
+}
+
 struct Conversacion<'a> {
     canal: &'a TcpStream,
     equipo: &'a Equipo,
@@ -99,7 +115,7 @@ struct Conversacion<'a> {
 
 impl Conversacion<'_> {
     fn conversar(&mut self) -> io::Result<()> {
-        let mut lector = Lector::new(self.equipo.trato.limites);
+        let mut lector = Lector::new(self.equipo.trato.limites, Instant::now());
         let mut plazo_puesto = None;
         let mut cerrada = false;
         loop {
@@ -113,6 +129,10 @@ impl Conversacion<'_> {
                 return Ok(());
             }
             let espera = lector.espera();
+            if espera == Some(Duration::ZERO) {
+                lector.vencer();
+                continue;
+            }
             // En Windows nadie despierta a quien lee: mira de vez en cuando si aún tiene plaza.
             let plazo = espera.or(cfg!(windows).then_some(CADA_MIRADA));
             if plazo != plazo_puesto {
@@ -131,12 +151,8 @@ impl Conversacion<'_> {
                     cerrada = true;
                     lector.cerrar();
                 }
-                Ok(cuantos) => lector.avanzar(cuantos),
-                // Unix dice WouldBlock y Windows TimedOut.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-                        && plazo.is_some() =>
-                {
+                Ok(cuantos) => lector.avanzar(cuantos, Instant::now()),
+                Err(error) if error.kind() == SILENCIO && plazo.is_some() => {
                     if espera.is_some() {
                         lector.vencer();
                     }
@@ -180,8 +196,8 @@ impl Conversacion<'_> {
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
         let ahora = (Local::now().naive_local(), Instant::now());
         match suceso {
-            Suceso::Mensaje { bytes, con_trama } => {
-                let recibido = Recibido::new(bytes, bytes.len(), con_trama, ahora);
+            Suceso::Mensaje { bytes, envoltura } => {
+                let recibido = Recibido::new(bytes, bytes.len(), envoltura, ahora);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
                     Some(_) => self.recibir_archivo(recibido),
@@ -191,12 +207,13 @@ impl Conversacion<'_> {
             Suceso::Excedido {
                 comienzo,
                 longitud,
-                con_trama,
+                envoltura,
+                tope,
             } => {
-                let recibido = Recibido::new(&comienzo, longitud, con_trama, ahora);
+                let recibido = Recibido::new(&comienzo, longitud, envoltura, ahora);
                 match recibido.cabecera {
                     Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-                    _ => self.rechazar(&recibido, Veredicto::Excesivo),
+                    _ => self.rechazar(&recibido, veredicto_de(tope)),
                 }
             }
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
@@ -283,18 +300,27 @@ impl Conversacion<'_> {
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
     fn rechazar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Rumbo {
-        self.contar(recibido, Destino::Rechazado);
-        let (apartado, motivo) = if veredicto == Veredicto::Excesivo {
-            (Apartado::Excesivo, "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned())
-        } else {
-            (
+        let (destino, apartado, motivo) = match veredicto {
+            Veredicto::Excesivo => (
+                Destino::Rechazado,
+                Apartado::Excesivo,
+                "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned(),
+            ),
+            Veredicto::Fallido(_) => (
+                Destino::Fallido,
+                Apartado::Excesivo,
+                "no hay memoria para el mensaje; cierre programas; el mensaje no se perdió si el equipo lo repite".to_owned(),
+            ),
+            Veredicto::Aceptado | Veredicto::SinMsh => (
+                Destino::Rechazado,
                 Apartado::NoHl7,
                 format!(
                     "llegó un mensaje sin MSH: no es HL7 y se rechaza{}",
                     consejo(recibido.bytes)
                 ),
-            )
+            ),
         };
+        self.contar(recibido, destino);
         avisar!(warn, self.equipo, "{motivo}");
         let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
         let contestado = self.acusar(recibido, veredicto);
@@ -318,7 +344,7 @@ impl Conversacion<'_> {
             recibido.visible(9),
             lugar.nombre()
         );
-        if !recibido.con_trama {
+        if recibido.envoltura == Envoltura::Ninguna {
             self.ultimo = lugar;
         }
         Rumbo::Continue(())
@@ -421,14 +447,14 @@ impl Conversacion<'_> {
         let acuse = reglas.redactar(
             veredicto,
             recibido.cabecera.as_ref(),
-            recibido.con_trama,
+            recibido.envoltura != Envoltura::Ninguna,
             Local::now().naive_local(),
             &self.id_propio(recibido),
         );
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
             return Contestado::Nada;
         };
-        self.contestar(&acuse, recibido.con_trama);
+        self.contestar(&acuse, recibido.envoltura);
         if veredicto == Veredicto::Aceptado {
             Contestado::Aceptado(codigo)
         } else {
@@ -439,13 +465,13 @@ impl Conversacion<'_> {
     /// La respuesta negativa a una consulta ya guardada, si lo es.
     fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<Contestado> {
         let cabecera = recibido.cabecera.as_ref()?;
-        if !self.equipo.trato.reglas.negar_consultas || !consulta::es_consulta(cabecera) {
+        if !self.equipo.trato.reglas.negar_consultas {
             return None;
         }
         let ahora = Local::now().naive_local();
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
-        self.contestar(&contestacion.bytes, recibido.con_trama);
+        self.contestar(&contestacion.bytes, recibido.envoltura);
         self.recepcion.totales.consulta(&self.equipo.quien);
         Some(Contestado::Negada(contestacion.tipo))
     }
@@ -462,7 +488,7 @@ impl Conversacion<'_> {
         format!("{}{numero:03}", recibido.hora.format("%Y%m%d%H%M%S%3f"))
     }
 
-    fn contestar(&mut self, contenido: &[u8], con_trama: bool) {
+    fn contestar(&mut self, contenido: &[u8], envoltura: Envoltura) {
         // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
         if self.fallo.is_some() {
             return;
@@ -471,12 +497,7 @@ impl Conversacion<'_> {
         if let Some(en_curso) = &mut self.en_curso {
             en_curso.acusar();
         }
-        let escrito = if con_trama {
-            self.escribir(&enmarcar(contenido))
-        } else {
-            self.escribir(contenido)
-        };
-        self.fallo = escrito.err();
+        self.fallo = self.escribir(&enmarcar(contenido, envoltura)).err();
     }
 
     /// Envía los bytes. Quien no los recoge todos en [`ESPERA_DE_ESCRITURA`] no recibe más, aunque
@@ -527,7 +548,7 @@ impl Conversacion<'_> {
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
-        if !recibido.con_trama {
+        if recibido.envoltura == Envoltura::Ninguna {
             self.ultimo = lugar;
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use chrono::NaiveDateTime;
 
-use crate::cable::Indicio;
+use crate::cable::{Envoltura, Indicio};
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
 use crate::texto::{Color, colorear, escapar};
@@ -25,7 +25,7 @@ pub(super) struct Recibido<'a> {
     /// El mensaje, o su comienzo si pasa del límite.
     pub(super) bytes: &'a [u8],
     pub(super) longitud: usize,
-    pub(super) con_trama: bool,
+    pub(super) envoltura: Envoltura,
     pub(super) cabecera: Option<Cabecera<'a>>,
     /// El archivo en que ya estaba, si es un reenvío.
     pub(super) repetido_de: Option<String>,
@@ -37,13 +37,13 @@ impl<'a> Recibido<'a> {
     pub(super) fn new(
         bytes: &'a [u8],
         longitud: usize,
-        con_trama: bool,
+        envoltura: Envoltura,
         (hora, instante): (NaiveDateTime, Instant),
     ) -> Recibido<'a> {
         Recibido {
             bytes,
             longitud,
-            con_trama,
+            envoltura,
             cabecera: leer_cabecera(bytes),
             repetido_de: None,
             hora,
@@ -56,7 +56,7 @@ impl<'a> Recibido<'a> {
         let campo = self
             .cabecera
             .as_ref()
-            .map(|cabecera| cabecera.campo(numero));
+            .map(|cabecera| cabecera.visible(numero));
         escapar(campo.unwrap_or_default(), CAMPO_VISIBLE_BYTES)
     }
 }
@@ -145,7 +145,7 @@ pub(super) fn consejo(bytes: &[u8]) -> String {
 pub(super) fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
     let separador = cabecera.campo(1);
     let campos: Vec<_> = (2..=CAMPOS_VISIBLES)
-        .map(|numero| cabecera.campo(numero))
+        .map(|numero| cabecera.visible(numero))
         .collect();
     let visibles = [b"MSH", separador, &campos.join(separador)].concat();
     escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()

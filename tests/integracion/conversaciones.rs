@@ -6,22 +6,28 @@
 //! | `> bytes` | el equipo envía |
 //! | `< bytes` | el servidor contesta exactamente eso |
 //! | `pausa MS` | el equipo calla |
+//! | `late MS bytes` | desde ahora, y hasta que deje de enviar, envía eso cada tantos milisegundos |
 //! | `fin` | el equipo deja de enviar; el servidor cierra sin decir más |
 //! | `cierra` | el servidor cierra por su cuenta |
 //! | `= bytes` | hay un `.res` con eso, por orden |
-//! | `~ motivo bytes` | hay un apartado con eso |
+//! | `~ motivo bytes` | hay un apartado con eso; sin bytes, no hay ninguno |
 //! | `! texto` | la consola lo dice |
+//! | `¬ texto` | la consola no lo dice nunca, tampoco con RUST_LOG=debug |
 //!
 //! `<VT>`, `<FS>`, `<CR>`, `<LF>` y `<XX>` (hexadecimal) son bytes; `<xNNN>` son NNN letras
 //! `x`; en lo que contesta el servidor, `<HORA>` son 14 cifras y `<ID>` veinte.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::servidor_de_prueba::{self, Servidor};
+use crate::analizador_simulado::Analizador;
+use crate::servidor_de_prueba::{self, Servidor, con_rust_log};
 
 #[test]
 fn cada_conversacion_de_tests_casos_ocurre_como_esta_escrita() {
@@ -50,9 +56,17 @@ fn conversar(caso: &Path) {
         .iter()
         .filter_map(|paso| paso.strip_prefix("ini "))
         .collect();
-    let servidor = Servidor::con(&claves.join("\n"));
+    let nivel = if pasos.iter().any(|paso| paso.starts_with("¬ ")) {
+        "debug"
+    } else {
+        "info"
+    };
+    let servidor = Servidor::con_orden(&claves.join("\n"), |carpeta| con_rust_log(carpeta, nivel));
     let mut equipo = servidor.conectar();
+    let basta = Arc::new(AtomicBool::new(false));
+    let mut latido = None;
     let mut archivos = Vec::new();
+    let mut callados = Vec::new();
     let mut apartados: HashMap<&str, Vec<Vec<u8>>> = HashMap::new();
     for paso in pasos {
         let (verbo, resto) = paso.split_once(' ').unwrap_or((paso, ""));
@@ -61,19 +75,30 @@ fn conversar(caso: &Path) {
             ">" => equipo.enviar(&bytes(resto)),
             "<" => comparar(paso, &equipo.leer(bytes(resto).len()), &bytes(resto)),
             "pausa" => thread::sleep(Duration::from_millis(resto.parse().unwrap())),
+            "late" => {
+                let (cada, texto) = resto.split_once(' ').unwrap();
+                let cada = Duration::from_millis(cada.parse().unwrap());
+                latido = Some(latir(&equipo, cada, bytes(texto), Arc::clone(&basta)));
+            }
             "fin" => {
+                basta.store(true, Ordering::Relaxed);
+                if let Some(latido) = latido.take() {
+                    latido.join().unwrap();
+                }
                 equipo.dejar_de_enviar();
                 comparar(paso, &equipo.esperar_cierre(), b"");
             }
             "cierra" => comparar(paso, &equipo.esperar_cierre(), b""),
             "=" => archivos.push(bytes(resto)),
             "~" => {
-                let (motivo, contenido) = resto.split_once(' ').unwrap();
-                apartados.entry(motivo).or_default().push(bytes(contenido));
+                let (motivo, contenido) = resto.split_once(' ').unwrap_or((resto, ""));
+                let esperados = apartados.entry(motivo).or_default();
+                esperados.extend((!contenido.is_empty()).then(|| bytes(contenido)));
             }
             "!" => {
                 servidor.esperar_linea(resto);
             }
+            "¬" => callados.push(resto),
             _ => panic!("no se entiende «{paso}»"),
         }
     }
@@ -82,6 +107,29 @@ fn conversar(caso: &Path) {
         let hay = servidor.esperar_apartados(motivo, esperados.len());
         assert_eq!(textos(&hay), textos(&esperados), "los apartados «{motivo}»");
     }
+    for callado in callados {
+        let consola = servidor.consola();
+        assert!(
+            !consola.contains(callado),
+            "se dijo «{callado}»:\n{consola}"
+        );
+    }
+}
+
+/// Un equipo, o lo que tenga delante, que envía lo mismo a cada rato.
+fn latir(
+    equipo: &Analizador,
+    cada: Duration,
+    latido: Vec<u8>,
+    basta: Arc<AtomicBool>,
+) -> JoinHandle<()> {
+    let mut canal = equipo.canal.try_clone().unwrap();
+    thread::spawn(move || {
+        while !basta.load(Ordering::Relaxed) {
+            thread::sleep(cada);
+            canal.write_all(&latido).unwrap();
+        }
+    })
 }
 
 /// Compara, con `0x00` en lo esperado por cada cifra que cambia de una vez a otra.

@@ -12,6 +12,8 @@ use servidor_hl7::almacen::Apartado;
 /// Frases del código que no son avisos ni errores, por su comienzo.
 const NO_SON_AVISOS: &[&str] = &[
     // Lo que va por el cable.
+    "Unknown key identifier",
+    "No hay memoria para el mensaje",
     "MSH|",
     "|P|2.5|",
     "Message accepted",

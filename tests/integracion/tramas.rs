@@ -1,23 +1,35 @@
-use std::time::Duration;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use servidor_hl7::cable::Indicio;
-use servidor_hl7::cable::{COMIENZO_BYTES, Lector, Limites, Motivo, Suceso, enmarcar};
+use servidor_hl7::cable::{
+    COMIENZO_BYTES, Envoltura, Lector, Limites, Motivo, Suceso, Tope, enmarcar,
+};
 
 const LIMITES: Limites = Limites {
-    mensaje_bytes: 100,
+    mensaje_bytes: 4000,
     sin_trama: Duration::from_millis(500),
     incompleta: Duration::from_mins(1),
 };
 
+/// Unos bytes que una prueba fallida deja leer.
+#[derive(Clone, PartialEq, Eq)]
+struct Octetos(Vec<u8>);
+
+impl fmt::Debug for Octetos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "«{}»", self.0.escape_ascii())
+    }
+}
+
 /// Un suceso con sus bytes, para compararlo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Leido {
-    ConTrama(Vec<u8>),
-    SinTrama(Vec<u8>),
-    Excedido(Vec<u8>, usize),
-    Apartado(Vec<u8>, Motivo),
+    Mensaje(Octetos, Envoltura),
+    Excedido(Octetos, usize),
+    Apartado(Octetos, Motivo),
     Indicio(Indicio),
 }
 
@@ -25,53 +37,114 @@ enum Leido {
 #[derive(Debug, Clone, Copy)]
 enum Paso<'a> {
     Llega(&'a [u8]),
+    /// Pasan esos milisegundos, menos que el silencio que el lector espera.
+    Pausa(u64),
     /// El silencio que el lector dice esperar.
     Silencio,
+    /// Todos los silencios que el lector espere, si espera alguno.
+    Calma,
     Cierre,
     /// La conexión se rompe.
     Corte,
 }
 
-fn sacar(lector: &mut Lector, leidos: &mut Vec<Leido>) {
-    while let Some(suceso) = lector.siguiente() {
-        leidos.push(match suceso {
-            Suceso::Mensaje {
-                bytes,
-                con_trama: true,
-            } => Leido::ConTrama(bytes.to_vec()),
-            Suceso::Mensaje {
-                bytes,
-                con_trama: false,
-            } => Leido::SinTrama(bytes.to_vec()),
-            Suceso::Excedido {
-                comienzo, longitud, ..
-            } => Leido::Excedido(comienzo.into_owned(), longitud),
-            Suceso::Apartado { bytes, motivo } => Leido::Apartado(bytes.into_owned(), motivo),
-            Suceso::Indicio(indicio) => Leido::Indicio(indicio),
-        });
-    }
+/// Un lector con su reloj, que solo anda cuando se le dice.
+struct Mesa {
+    lector: Lector,
+    ahora: Instant,
+    leidos: Vec<Leido>,
 }
 
-fn recibir(lector: &mut Lector, mut bytes: &[u8], trozo: usize, leidos: &mut Vec<Leido>) {
-    while !bytes.is_empty() {
-        let hueco = lector.hueco();
-        let cuantos = trozo.min(hueco.len()).min(bytes.len());
-        hueco[..cuantos].copy_from_slice(&bytes[..cuantos]);
-        lector.avanzar(cuantos);
-        bytes = &bytes[cuantos..];
-        sacar(lector, leidos);
+impl Mesa {
+    fn new(limites: Limites) -> Mesa {
+        let ahora = Instant::now();
+        Mesa {
+            lector: Lector::new(limites, ahora),
+            ahora,
+            leidos: Vec::new(),
+        }
+    }
+
+    fn recibir(&mut self, mut bytes: &[u8], trozo: usize) {
+        while !bytes.is_empty() {
+            let hueco = self.lector.hueco();
+            let cuantos = trozo.min(hueco.len()).min(bytes.len());
+            hueco[..cuantos].copy_from_slice(&bytes[..cuantos]);
+            self.lector.avanzar(cuantos, self.ahora);
+            bytes = &bytes[cuantos..];
+            self.sacar();
+        }
+    }
+
+    /// Pasa el silencio que el lector espera.
+    fn callar(&mut self) {
+        let espera = self
+            .lector
+            .espera()
+            .expect("el lector no espera ningún silencio");
+        self.ahora += espera;
+        self.lector.vencer();
+        self.sacar();
+    }
+
+    fn dar(&mut self, paso: Paso<'_>, trozo: usize) {
+        match paso {
+            Paso::Llega(bytes) => self.recibir(bytes, trozo),
+            Paso::Pausa(milisegundos) => {
+                let pausa = Duration::from_millis(milisegundos);
+                assert!(self.lector.espera().is_none_or(|espera| espera > pausa));
+                self.ahora += pausa;
+            }
+            Paso::Silencio => self.callar(),
+            Paso::Calma => {
+                while self.lector.espera().is_some() {
+                    self.callar();
+                }
+            }
+            Paso::Cierre => self.lector.cerrar(),
+            Paso::Corte => self.lector.cortar(),
+        }
+        self.sacar();
+        // Un plazo que ya ha pasado vence sin leer.
+        while self.lector.espera() == Some(Duration::ZERO) {
+            self.lector.vencer();
+            self.sacar();
+        }
+    }
+
+    fn sacar(&mut self) {
+        while let Some(suceso) = self.lector.siguiente() {
+            self.leidos.push(match suceso {
+                Suceso::Mensaje { bytes, envoltura } => {
+                    Leido::Mensaje(Octetos(bytes.to_vec()), envoltura)
+                }
+                Suceso::Excedido {
+                    comienzo,
+                    longitud,
+                    tope,
+                    ..
+                } => {
+                    assert_eq!(tope, Tope::Limite);
+                    Leido::Excedido(Octetos(comienzo.into_owned()), longitud)
+                }
+                Suceso::Apartado { bytes, motivo } => {
+                    Leido::Apartado(Octetos(bytes.into_owned()), motivo)
+                }
+                Suceso::Indicio(indicio) => Leido::Indicio(indicio),
+            });
+        }
     }
 }
 
 /// Cuántos sucesos salen de esos bytes, sin copiarlos.
-#[cfg(unix)]
 fn contar(lector: &mut Lector, mut bytes: &[u8], trozo: usize) -> usize {
+    let ahora = Instant::now();
     let mut cuantos_sucesos = 0;
     while !bytes.is_empty() {
         let hueco = lector.hueco();
         let cuantos = trozo.min(hueco.len()).min(bytes.len());
         hueco[..cuantos].copy_from_slice(&bytes[..cuantos]);
-        lector.avanzar(cuantos);
+        lector.avanzar(cuantos, ahora);
         bytes = &bytes[cuantos..];
         while lector.siguiente().is_some() {
             cuantos_sucesos += 1;
@@ -81,31 +154,22 @@ fn contar(lector: &mut Lector, mut bytes: &[u8], trozo: usize) -> usize {
 }
 
 fn leer_con(limites: Limites, pasos: &[Paso<'_>], trozo: usize) -> Vec<Leido> {
-    let mut lector = Lector::new(limites);
-    let mut leidos = Vec::new();
+    let mut mesa = Mesa::new(limites);
     for paso in pasos {
-        match paso {
-            Paso::Llega(bytes) => recibir(&mut lector, bytes, trozo, &mut leidos),
-            Paso::Silencio => {
-                assert!(
-                    lector.espera().is_some(),
-                    "el lector no espera ningún silencio: {pasos:?}"
-                );
-                lector.vencer();
-            }
-            Paso::Cierre => lector.cerrar(),
-            Paso::Corte => lector.cortar(),
-        }
-        sacar(&mut lector, &mut leidos);
+        mesa.dar(*paso, trozo);
     }
-    leidos
+    mesa.leidos
 }
 
 /// Cada guion da lo mismo a cada tamaño de trozo.
 fn comprobar(nombre: &str, pasos: &[Paso<'_>], esperado: &[Leido]) {
+    comprobar_con(LIMITES, nombre, pasos, esperado);
+}
+
+fn comprobar_con(limites: Limites, nombre: &str, pasos: &[Paso<'_>], esperado: &[Leido]) {
     for trozo in 1..=160 {
         assert_eq!(
-            leer_con(LIMITES, pasos, trozo),
+            leer_con(limites, pasos, trozo),
             esperado,
             "{nombre}, en trozos de {trozo}"
         );
@@ -113,15 +177,23 @@ fn comprobar(nombre: &str, pasos: &[Paso<'_>], esperado: &[Leido]) {
 }
 
 fn con_trama(bytes: &[u8]) -> Leido {
-    Leido::ConTrama(bytes.to_vec())
+    Leido::Mensaje(Octetos(bytes.to_vec()), Envoltura::Mllp)
 }
 
 fn sin_trama(bytes: &[u8]) -> Leido {
-    Leido::SinTrama(bytes.to_vec())
+    Leido::Mensaje(Octetos(bytes.to_vec()), Envoltura::Ninguna)
+}
+
+fn con_stx(bytes: &[u8]) -> Leido {
+    Leido::Mensaje(Octetos(bytes.to_vec()), Envoltura::StxEtx)
+}
+
+fn tramar(contenido: &[u8]) -> Vec<u8> {
+    enmarcar(contenido, Envoltura::Mllp)
 }
 
 fn apartado(bytes: &[u8], motivo: Motivo) -> Leido {
-    Leido::Apartado(bytes.to_vec(), motivo)
+    Leido::Apartado(Octetos(bytes.to_vec()), motivo)
 }
 
 #[test]
@@ -130,62 +202,62 @@ fn una_trama_acaba_en_fs_seguido_de_cr_lf_vt_o_silencio() {
     for (nombre, pasos, esperado) in [
         (
             "FS CR",
-            &[Llega(b"\x0BMSH|1\r\x1C\r")][..],
-            &[con_trama(b"MSH|1\r")][..],
+            &[Llega(b"\x0BMSH|^~\\&|1\r\x1C\r")][..],
+            &[con_trama(b"MSH|^~\\&|1\r")][..],
         ),
         (
             "FS LF",
-            &[Llega(b"\x0BMSH|1\r\x1C\n")],
-            &[con_trama(b"MSH|1\r")],
+            &[Llega(b"\x0BMSH|^~\\&|1\r\x1C\n")],
+            &[con_trama(b"MSH|^~\\&|1\r")],
         ),
         (
             "FS CR LF",
-            &[Llega(b"\x0BMSH|1\r\x1C\r\n\x0BMSH|2\r\x1C\r")],
-            &[con_trama(b"MSH|1\r"), con_trama(b"MSH|2\r")],
+            &[Llega(b"\x0BMSH|^~\\&|1\r\x1C\r\n\x0BMSH|^~\\&|2\r\x1C\r")],
+            &[con_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
         ),
         (
             "FS VT",
-            &[Llega(b"\x0BMSH|1\r\x1C\x0BMSH|2\r\x1C\r")],
-            &[con_trama(b"MSH|1\r"), con_trama(b"MSH|2\r")],
+            &[Llega(b"\x0BMSH|^~\\&|1\r\x1C\x0BMSH|^~\\&|2\r\x1C\r")],
+            &[con_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
         ),
         (
             "FS y silencio",
-            &[Llega(b"\x0BMSH|1\r\x1C"), Silencio],
-            &[con_trama(b"MSH|1\r")],
+            &[Llega(b"\x0BMSH|^~\\&|1\r\x1C"), Silencio],
+            &[con_trama(b"MSH|^~\\&|1\r")],
         ),
         (
             "el CR tardío se traga",
             &[
-                Llega(b"\x0BMSH|1\r\x1C"),
+                Llega(b"\x0BMSH|^~\\&|1\r\x1C"),
                 Silencio,
-                Llega(b"\r\x0BMSH|2\r\x1C\r"),
+                Llega(b"\r\x0BMSH|^~\\&|2\r\x1C\r"),
             ],
-            &[con_trama(b"MSH|1\r"), con_trama(b"MSH|2\r")],
+            &[con_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
         ),
         (
             "FS y cierre",
-            &[Llega(b"\x0BMSH|1\r\x1C"), Cierre],
-            &[con_trama(b"MSH|1\r")],
+            &[Llega(b"\x0BMSH|^~\\&|1\r\x1C"), Cierre],
+            &[con_trama(b"MSH|^~\\&|1\r")],
         ),
         (
             "FS en un campo",
-            &[Llega(b"\x0BMSH|a\x1Cb\r\x1C\r")],
-            &[con_trama(b"MSH|a\x1Cb\r")],
+            &[Llega(b"\x0BMSH|^~\\&|a\x1Cb\r\x1C\r")],
+            &[con_trama(b"MSH|^~\\&|a\x1Cb\r")],
         ),
         (
             "FS FS CR",
-            &[Llega(b"\x0BMSH|a\x1C\x1C\r")],
-            &[con_trama(b"MSH|a\x1C")],
+            &[Llega(b"\x0BMSH|^~\\&|a\x1C\x1C\r")],
+            &[con_trama(b"MSH|^~\\&|a")],
         ),
         (
             "dos juntas",
-            &[Llega(b"\x0BMSH|1\x1C\r\x0BMSH|2\x1C\r")],
-            &[con_trama(b"MSH|1"), con_trama(b"MSH|2")],
+            &[Llega(b"\x0BMSH|^~\\&|1\x1C\r\x0BMSH|^~\\&|2\x1C\r")],
+            &[con_trama(b"MSH|^~\\&|1"), con_trama(b"MSH|^~\\&|2")],
         ),
         (
             "dos MSH en una trama",
-            &[Llega(b"\x0BMSH|1\rMSH|2\r\x1C\r")],
-            &[con_trama(b"MSH|1\rMSH|2\r")],
+            &[Llega(b"\x0BMSH|^~\\&|1\rMSH|^~\\&|2\r\x1C\r")],
+            &[con_trama(b"MSH|^~\\&|1\rMSH|^~\\&|2\r")],
         ),
         (
             "lo que no es HL7 también es trama",
@@ -203,47 +275,47 @@ fn un_vt_dentro_de_una_trama_solo_la_reinicia_si_le_sigue_una_cabecera() {
     for (nombre, bytes, esperado) in [
         (
             "VT y MSH",
-            &b"\x0BMSH|1\rPID|\x0BMSH|2\r\x1C\r"[..],
+            &b"\x0BMSH|^~\\&|1\rPID|\x0BMSH|^~\\&|2\r\x1C\r"[..],
             &[
-                apartado(b"MSH|1\rPID|", Motivo::Reiniciado),
-                con_trama(b"MSH|2\r"),
+                apartado(b"MSH|^~\\&|1\rPID|", Motivo::Reiniciado),
+                con_trama(b"MSH|^~\\&|2\r"),
             ][..],
         ),
         (
             "VT y BHS",
-            b"\x0BMSH|1\r\x0BBHS|2\r\x1C\r",
+            b"\x0BMSH|^~\\&|1\r\x0BBHS|^~\\&|2\r\x1C\r",
             &[
-                apartado(b"MSH|1\r", Motivo::Reiniciado),
-                con_trama(b"BHS|2\r"),
+                apartado(b"MSH|^~\\&|1\r", Motivo::Reiniciado),
+                con_trama(b"BHS|^~\\&|2\r"),
             ],
         ),
         (
             "VT, blanco y MSH",
-            b"\x0BMSH|1\r\x0B MSH|2\r\x1C\r",
+            b"\x0BMSH|^~\\&|1\r\x0B MSH|^~\\&|2\r\x1C\r",
             &[
-                apartado(b"MSH|1\r", Motivo::Reiniciado),
-                con_trama(b" MSH|2\r"),
+                apartado(b"MSH|^~\\&|1\r", Motivo::Reiniciado),
+                con_trama(b" MSH|^~\\&|2\r"),
             ],
         ),
         (
             "VT en un campo",
-            b"\x0BMSH|1\rNTE|a\x0Bb\r\x1C\r",
-            &[con_trama(b"MSH|1\rNTE|a\x0Bb\r")],
+            b"\x0BMSH|^~\\&|1\rNTE|a\x0Bb\r\x1C\r",
+            &[con_trama(b"MSH|^~\\&|1\rNTE|a\x0Bb\r")],
         ),
         (
             "VT y casi MSH",
-            b"\x0BMSH|1\rNTE|a\x0BMSX\r\x1C\r",
-            &[con_trama(b"MSH|1\rNTE|a\x0BMSX\r")],
+            b"\x0BMSH|^~\\&|1\rNTE|a\x0BMSX\r\x1C\r",
+            &[con_trama(b"MSH|^~\\&|1\rNTE|a\x0BMSX\r")],
         ),
         (
             "VT VT al comienzo",
-            b"\x0B\x0BMSH|1\r\x1C\r",
-            &[con_trama(b"MSH|1\r")],
+            b"\x0B\x0BMSH|^~\\&|1\r\x1C\r",
+            &[con_trama(b"MSH|^~\\&|1\r")],
         ),
         (
             "VT CR VT al comienzo",
-            b"\x0B\r\x0BMSH|1\r\x1C\r",
-            &[con_trama(b"MSH|1\r")],
+            b"\x0B\r\x0BMSH|^~\\&|1\r\x1C\r",
+            &[con_trama(b"MSH|^~\\&|1\r")],
         ),
     ] {
         comprobar(nombre, &[Llega(bytes)], esperado);
@@ -255,19 +327,19 @@ fn una_trama_sin_acabar_se_aparta() {
     use Paso::{Cierre, Llega, Silencio};
     comprobar(
         "cortada",
-        &[Llega(b"\x0BMSH|1\rPI"), Cierre],
-        &[apartado(b"MSH|1\rPI", Motivo::Cortado)],
+        &[Llega(b"\x0BMSH|^~\\&|1\rPI"), Cierre],
+        &[apartado(b"MSH|^~\\&|1\rPI", Motivo::Cortado)],
     );
     comprobar(
         "abandonada, y lo que sigue se recibe",
         &[
-            Llega(b"\x0BMSH|1\rPI"),
+            Llega(b"\x0BMSH|^~\\&|1\rPI"),
             Silencio,
-            Llega(b"\x0BMSH|2\r\x1C\r"),
+            Llega(b"\x0BMSH|^~\\&|2\r\x1C\r"),
         ],
         &[
-            apartado(b"MSH|1\rPI", Motivo::Abandonado),
-            con_trama(b"MSH|2\r"),
+            apartado(b"MSH|^~\\&|1\rPI", Motivo::Abandonado),
+            con_trama(b"MSH|^~\\&|2\r"),
         ],
     );
 }
@@ -293,89 +365,66 @@ fn un_mensaje_sin_trama_acaba_en_fs_en_el_siguiente_en_silencio_o_en_el_cierre()
     for (nombre, pasos, esperado) in [
         (
             "silencio",
-            &[Llega(b"MSH|1\rPID|1\r"), Silencio][..],
-            &[sin_trama(b"MSH|1\rPID|1\r")][..],
+            &[Llega(b"MSH|^~\\&|1\rPID|1\r"), Silencio][..],
+            &[sin_trama(b"MSH|^~\\&|1\rPID|1\r")][..],
         ),
         (
             "cierre",
-            &[Llega(b"MSH|1\rPID|1\r"), Cierre],
-            &[sin_trama(b"MSH|1\rPID|1\r")],
+            &[Llega(b"MSH|^~\\&|1\rPID|1\r"), Cierre],
+            &[sin_trama(b"MSH|^~\\&|1\rPID|1\r")],
         ),
         (
             "FS CR",
-            &[Llega(b"MSH|1\r\x1C\r")],
-            &[sin_trama(b"MSH|1\r")],
+            &[Llega(b"MSH|^~\\&|1\r\x1C\r")],
+            &[sin_trama(b"MSH|^~\\&|1\r")],
         ),
         (
             "FS y silencio",
-            &[Llega(b"MSH|1\r\x1C"), Silencio],
-            &[sin_trama(b"MSH|1\r")],
+            &[Llega(b"MSH|^~\\&|1\r\x1C"), Silencio],
+            &[sin_trama(b"MSH|^~\\&|1\r")],
         ),
         (
             "FS pegado al siguiente",
-            &[Llega(b"MSH|1\r\x1CMSH|2\r\x1C\r")],
-            &[sin_trama(b"MSH|1\r"), sin_trama(b"MSH|2\r")],
+            &[Llega(b"MSH|^~\\&|1\r\x1CMSH|^~\\&|2\r\x1C\r")],
+            &[sin_trama(b"MSH|^~\\&|1\r"), sin_trama(b"MSH|^~\\&|2\r")],
         ),
         (
             "FS en un campo",
-            &[Llega(b"MSH|a\x1Cb\r"), Silencio],
-            &[sin_trama(b"MSH|a\x1Cb\r")],
+            &[Llega(b"MSH|^~\\&|a\x1Cb\r"), Silencio],
+            &[sin_trama(b"MSH|^~\\&|a\x1Cb\r")],
         ),
         (
             "el siguiente",
-            &[Llega(b"MSH|1\rPID|1\rMSH|2\r"), Silencio],
-            &[sin_trama(b"MSH|1\rPID|1\r"), sin_trama(b"MSH|2\r")],
+            &[Llega(b"MSH|^~\\&|1\rPID|1\rMSH|^~\\&|2\r"), Silencio],
+            &[
+                sin_trama(b"MSH|^~\\&|1\rPID|1\r"),
+                sin_trama(b"MSH|^~\\&|2\r"),
+            ],
         ),
         (
             "el siguiente, con LF",
-            &[Llega(b"MSH|1\nMSH|2\n"), Silencio],
-            &[sin_trama(b"MSH|1\n"), sin_trama(b"MSH|2\n")],
+            &[Llega(b"MSH|^~\\&|1\nMSH|^~\\&|2\n"), Silencio],
+            &[sin_trama(b"MSH|^~\\&|1\n"), sin_trama(b"MSH|^~\\&|2\n")],
         ),
         (
             "MSH en un campo no es el siguiente",
-            &[Llega(b"MSH|1\rNTE|MSH|2\r"), Silencio],
-            &[sin_trama(b"MSH|1\rNTE|MSH|2\r")],
+            &[Llega(b"MSH|^~\\&|1\rNTE|MSH|^~\\&|2\r"), Silencio],
+            &[sin_trama(b"MSH|^~\\&|1\rNTE|MSH|^~\\&|2\r")],
         ),
         (
             "una trama",
-            &[Llega(b"MSH|1\r\x0BMSH|2\r\x1C\r")],
-            &[sin_trama(b"MSH|1\r"), con_trama(b"MSH|2\r")],
+            &[Llega(b"MSH|^~\\&|1\r\x0BMSH|^~\\&|2\r\x1C\r")],
+            &[sin_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
         ),
         (
             "VT en un campo",
-            &[Llega(b"MSH|1\rNTE|a\x0Bb\r"), Silencio],
-            &[sin_trama(b"MSH|1\rNTE|a\x0Bb\r")],
-        ),
-        (
-            "un lote es un archivo",
-            &[
-                Llega(b"FHS|1\rBHS|2\rMSH|3\rMSH|4\rBTS|1\rFTS|1\r"),
-                Silencio,
-            ],
-            &[sin_trama(b"FHS|1\rBHS|2\rMSH|3\rMSH|4\rBTS|1\rFTS|1\r")],
-        ),
-        (
-            "tras el lote, otro mensaje",
-            &[Llega(b"BHS|2\rMSH|3\rBTS|1\rMSH|4\r"), Silencio],
-            &[sin_trama(b"BHS|2\rMSH|3\rBTS|1\r"), sin_trama(b"MSH|4\r")],
-        ),
-        (
-            "dos lotes sin cerrar",
-            &[Llega(b"FHS|1\rBHS|2\rMSH|3\rFHS|4\rMSH|5\r"), Silencio],
-            &[
-                sin_trama(b"FHS|1\rBHS|2\rMSH|3\r"),
-                sin_trama(b"FHS|4\rMSH|5\r"),
-            ],
-        ),
-        (
-            "dos BHS sin cerrar",
-            &[Llega(b"BHS|1\rMSH|2\rBHS|3\rMSH|4\r"), Silencio],
-            &[sin_trama(b"BHS|1\rMSH|2\r"), sin_trama(b"BHS|3\rMSH|4\r")],
+            &[Llega(b"MSH|^~\\&|1\rNTE|a\x0Bb\r"), Silencio],
+            &[sin_trama(b"MSH|^~\\&|1\rNTE|a\x0Bb\r")],
         ),
         (
             "msh en minúsculas",
-            &[Llega(b"msh|1\r"), Silencio],
-            &[sin_trama(b"msh|1\r")],
+            &[Llega(b"msh|^~\\&|1\r"), Silencio],
+            &[sin_trama(b"msh|^~\\&|1\r")],
         ),
     ] {
         comprobar(nombre, pasos, esperado);
@@ -383,12 +432,67 @@ fn un_mensaje_sin_trama_acaba_en_fs_en_el_siguiente_en_silencio_o_en_el_cierre()
 }
 
 #[test]
+fn un_lote_sin_trama_es_un_archivo() {
+    use Paso::{Llega, Silencio};
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 4] = [
+        (
+            "un lote es un archivo",
+            &[
+                Llega(b"FHS|^~\\&|1\rBHS|^~\\&|2\rMSH|^~\\&|3\rMSH|^~\\&|4\rBTS|1\rFTS|1\r"),
+                Silencio,
+            ],
+            &[sin_trama(
+                b"FHS|^~\\&|1\rBHS|^~\\&|2\rMSH|^~\\&|3\rMSH|^~\\&|4\rBTS|1\rFTS|1\r",
+            )],
+        ),
+        (
+            "tras el lote, otro mensaje",
+            &[
+                Llega(b"BHS|^~\\&|2\rMSH|^~\\&|3\rBTS|1\rMSH|^~\\&|4\r"),
+                Silencio,
+            ],
+            &[
+                sin_trama(b"BHS|^~\\&|2\rMSH|^~\\&|3\rBTS|1\r"),
+                sin_trama(b"MSH|^~\\&|4\r"),
+            ],
+        ),
+        (
+            "dos lotes sin cerrar",
+            &[
+                Llega(b"FHS|^~\\&|1\rBHS|^~\\&|2\rMSH|^~\\&|3\rFHS|^~\\&|4\rMSH|^~\\&|5\r"),
+                Silencio,
+            ],
+            &[
+                sin_trama(b"FHS|^~\\&|1\rBHS|^~\\&|2\rMSH|^~\\&|3\r"),
+                sin_trama(b"FHS|^~\\&|4\rMSH|^~\\&|5\r"),
+            ],
+        ),
+        (
+            "dos BHS sin cerrar",
+            &[
+                Llega(b"BHS|^~\\&|1\rMSH|^~\\&|2\rBHS|^~\\&|3\rMSH|^~\\&|4\r"),
+                Silencio,
+            ],
+            &[
+                sin_trama(b"BHS|^~\\&|1\rMSH|^~\\&|2\r"),
+                sin_trama(b"BHS|^~\\&|3\rMSH|^~\\&|4\r"),
+            ],
+        ),
+    ];
+    for (nombre, pasos, esperado) in filas {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
 fn el_relleno_entre_mensajes_sin_trama_no_los_pega() {
     use Paso::{Llega, Silencio};
+    let segundo = b"MSH|^~\\&|2\r";
     for relleno in [
         &b"\0"[..],
         b"\0\0\0",
         b"\x02",
+        b"\x02\x02",
         b"\x06",
         b"\t",
         b" ",
@@ -396,23 +500,21 @@ fn el_relleno_entre_mensajes_sin_trama_no_los_pega() {
         b"\n\x02\n",
         &[0; 70],
     ] {
-        let primero = [b"MSH|1\rPID|1\r", relleno].concat();
-        let pasos = [Llega(&primero), Llega(b"MSH|2\r"), Silencio];
-        comprobar(
-            "pegados",
-            &pasos,
-            &[sin_trama(&primero), sin_trama(b"MSH|2\r")],
-        );
-        let pasos = [Llega(&primero), Silencio, Llega(b"MSH|2\r"), Silencio];
+        let primero = [b"MSH|^~\\&|1\rPID|1\r", relleno].concat();
+        // Un STX pegado a la cabecera que sigue puede ser suyo.
+        let suyo = primero.strip_suffix(b"\x02").unwrap_or(&primero);
+        let pasos = [Llega(&primero), Llega(segundo), Silencio];
+        comprobar("pegados", &pasos, &[sin_trama(suyo), sin_trama(segundo)]);
+        let pasos = [Llega(&primero), Silencio, Llega(segundo), Silencio];
         comprobar(
             "con pausa",
             &pasos,
-            &[sin_trama(&primero), sin_trama(b"MSH|2\r")],
+            &[sin_trama(&primero), sin_trama(segundo)],
         );
-        let con_fs = [b"MSH|1\r\x1C", &relleno[..relleno.len().min(7)]].concat();
-        let pasos = [Llega(&con_fs), Llega(b"MSH|2\r"), Silencio];
-        let cuantos = leer_con(LIMITES, &pasos, 3).len();
-        assert_eq!(cuantos, 2, "FS y {}", relleno.escape_ascii());
+        let con_fs = [b"MSH|^~\\&|1\r\x1C", &relleno[..relleno.len().min(7)]].concat();
+        let pasos = [Llega(&con_fs), Llega(segundo), Silencio];
+        let esperado = [sin_trama(b"MSH|^~\\&|1\r"), sin_trama(segundo)];
+        comprobar("con FS", &pasos, &esperado);
     }
 }
 
@@ -427,8 +529,11 @@ fn msh_en_mitad_de_un_texto_solo_abre_si_lleva_caracteres_de_codificacion() {
             b"log MSH|^~\\&|A\r",
             &[texto.clone(), sin_trama(b"MSH|^~\\&|A\r")],
         ),
-        (b"hola\r\nMSH|1\r", &[texto.clone(), sin_trama(b"MSH|1\r")]),
-        (b"\x02 MSH|1\r", &[sin_trama(b"MSH|1\r")]),
+        (
+            b"hola\r\nMSH|^~\\&|1\r",
+            &[texto.clone(), sin_trama(b"MSH|^~\\&|1\r")],
+        ),
+        (b"\x02 MSH|^~\\&|1\r", &[sin_trama(b"MSH|^~\\&|1\r")]),
     ] {
         comprobar("texto", &[Llega(ruido), Cierre], esperado);
     }
@@ -439,18 +544,18 @@ fn una_conexion_rota_en_mitad_de_un_segmento_aparta_lo_que_no_se_sabe_entero() {
     use Paso::{Corte, Llega};
     comprobar(
         "entero",
-        &[Llega(b"MSH|1\rPID|1\r"), Corte],
-        &[sin_trama(b"MSH|1\rPID|1\r")],
+        &[Llega(b"MSH|^~\\&|1\rPID|1\r"), Corte],
+        &[sin_trama(b"MSH|^~\\&|1\rPID|1\r")],
     );
     comprobar(
         "cortado",
-        &[Llega(b"MSH|1\rPID|"), Corte],
-        &[apartado(b"MSH|1\rPID|", Motivo::Cortado)],
+        &[Llega(b"MSH|^~\\&|1\rPID|"), Corte],
+        &[apartado(b"MSH|^~\\&|1\rPID|", Motivo::Cortado)],
     );
     comprobar(
         "con trama",
-        &[Llega(b"\x0BMSH|1\r"), Corte],
-        &[apartado(b"MSH|1\r", Motivo::Cortado)],
+        &[Llega(b"\x0BMSH|^~\\&|1\r"), Corte],
+        &[apartado(b"MSH|^~\\&|1\r", Motivo::Cortado)],
     );
 }
 
@@ -460,24 +565,24 @@ fn el_texto_que_sigue_a_un_mensaje_sin_trama_cerrado_es_su_cola() {
     comprobar(
         "cola por una pausa",
         &[
-            Llega(b"MSH|1\rPID|"),
+            Llega(b"MSH|^~\\&|1\rPID|"),
             Silencio,
             Llega(b"9\rOBX|1\r"),
             Silencio,
-            Llega(b"\x02\x02MSH|2\r"),
+            Llega(b"\x02\x02MSH|^~\\&|2\r"),
             Cierre,
         ],
         &[
-            sin_trama(b"MSH|1\rPID|"),
+            sin_trama(b"MSH|^~\\&|1\rPID|"),
             apartado(b"9\rOBX|1\r", Motivo::Cola),
-            sin_trama(b"MSH|2\r"),
+            sin_trama(b"MSH|^~\\&|2\r"),
         ],
     );
     comprobar(
         "tras una trama no hay cola, hay ruido",
-        &[Llega(b"\x0BMSH|1\r\x1C\ry|z\r\x1C\r"), Cierre],
+        &[Llega(b"\x0BMSH|^~\\&|1\r\x1C\ry|z\r\x1C\r"), Cierre],
         &[
-            con_trama(b"MSH|1\r"),
+            con_trama(b"MSH|^~\\&|1\r"),
             Leido::Indicio(Indicio::Desconocido(None)),
         ],
     );
@@ -496,7 +601,13 @@ fn el_ruido_antes_de_un_mensaje_se_descarta() {
         b"MS\r\n",
         b"\x1C\r",
     ] {
-        let bytes = [ruido, b"\x0BMSH|1\r\x1C\r", ruido, b"MSH|2\r\x1C\r"].concat();
+        let bytes = [
+            ruido,
+            b"\x0BMSH|^~\\&|1\r\x1C\r",
+            ruido,
+            b"MSH|^~\\&|2\r\x1C\r",
+        ]
+        .concat();
         let leidos = leer_con(LIMITES, &[Llega(&bytes)], 7);
         let mensajes: Vec<_> = leidos
             .iter()
@@ -504,25 +615,25 @@ fn el_ruido_antes_de_un_mensaje_se_descarta() {
             .collect();
         assert_eq!(
             mensajes,
-            [&con_trama(b"MSH|1\r"), &sin_trama(b"MSH|2\r")],
+            [&con_trama(b"MSH|^~\\&|1\r"), &sin_trama(b"MSH|^~\\&|2\r")],
             "{}",
             ruido.escape_ascii()
         );
     }
     comprobar(
         "ENQ se comenta y no estorba",
-        &[Llega(b"\x05\x0BMSH|1\r\x1C\r")],
-        &[Leido::Indicio(Indicio::Astm), con_trama(b"MSH|1\r")],
+        &[Llega(b"\x05\x0BMSH|^~\\&|1\r\x1C\r")],
+        &[Leido::Indicio(Indicio::Astm), con_trama(b"MSH|^~\\&|1\r")],
     );
     comprobar(
         "texto, una sola vez",
         &[Llega(
-            b"hola\r\n\x0BMSH|1\r\x1C\rotra vez\r\n\x0BMSH|2\r\x1C\r",
+            b"hola\r\n\x0BMSH|^~\\&|1\r\x1C\rotra vez\r\n\x0BMSH|^~\\&|2\r\x1C\r",
         )],
         &[
             Leido::Indicio(Indicio::Desconocido(None)),
-            con_trama(b"MSH|1\r"),
-            con_trama(b"MSH|2\r"),
+            con_trama(b"MSH|^~\\&|1\r"),
+            con_trama(b"MSH|^~\\&|2\r"),
         ],
     );
     comprobar(
@@ -535,35 +646,45 @@ fn el_ruido_antes_de_un_mensaje_se_descarta() {
 #[test]
 fn un_mensaje_sobre_el_limite_se_lee_hasta_el_fin_y_el_siguiente_se_recibe() {
     use Paso::{Cierre, Llega, Silencio};
+    let limites = Limites {
+        mensaje_bytes: 100,
+        ..LIMITES
+    };
     let justo = [b"MSH|".to_vec(), vec![b'x'; 96]].concat();
     let largo = [b"MSH|".to_vec(), vec![b'x'; 97]].concat();
-    let bytes = [enmarcar(&justo), enmarcar(&largo), enmarcar(b"MSH|2\r")].concat();
-    comprobar(
+    let bytes = [tramar(&justo), tramar(&largo), tramar(b"MSH|^~\\&|2\r")].concat();
+    comprobar_con(
+        limites,
         "con trama",
         &[Llega(&bytes)],
         &[
             con_trama(&justo),
-            Leido::Excedido(largo.clone(), 101),
-            con_trama(b"MSH|2\r"),
+            Leido::Excedido(Octetos(largo.clone()), 101),
+            con_trama(b"MSH|^~\\&|2\r"),
         ],
     );
-    comprobar(
+    comprobar_con(
+        limites,
         "sin trama",
-        &[Llega(&largo), Silencio, Llega(b"MSH|2\r"), Silencio],
-        &[Leido::Excedido(largo.clone(), 101), sin_trama(b"MSH|2\r")],
+        &[Llega(&largo), Silencio, Llega(b"MSH|^~\\&|2\r"), Silencio],
+        &[
+            Leido::Excedido(Octetos(largo.clone()), 101),
+            sin_trama(b"MSH|^~\\&|2\r"),
+        ],
     );
-    comprobar(
+    comprobar_con(
+        limites,
         "cortado",
-        &[Llega(&enmarcar(&largo)[..102]), Cierre],
+        &[Llega(&tramar(&largo)[..102]), Cierre],
         &[apartado(&largo, Motivo::Cortado)],
     );
 
     let enorme = vec![b'x'; 3 * COMIENZO_BYTES];
-    let leidos = leer_con(LIMITES, &[Llega(&enmarcar(&enorme))], 4096);
+    let leidos = leer_con(limites, &[Llega(&tramar(&enorme))], 4096);
     assert_eq!(
         leidos,
         [Leido::Excedido(
-            enorme[..COMIENZO_BYTES].to_vec(),
+            Octetos(enorme[..COMIENZO_BYTES].to_vec()),
             enorme.len()
         )]
     );
@@ -575,27 +696,568 @@ fn el_silencio_que_se_espera_depende_de_lo_que_falta() {
         (&b""[..], None),
         (b"\x02\r\nMS", None),
         (b"hola", Some(1000)),
-        (b"\x0BMSH|1\r", Some(60_000)),
-        (b"\x0BMSH|1\r\x1C", Some(300)),
-        (b"\x0BMSH|1\x1C", Some(1000)),
-        (b"\x0BMSH|1\r\x1C\r", None),
-        (b"MSH|1\r", Some(500)),
-        (b"MSH|1\n", Some(500)),
-        (b"MSH|1\r\x02", Some(500)),
-        (b"MSH|1\rM", Some(2000)),
-        (b"MSH|1\rPID", Some(2000)),
-        (b"MSH|1", Some(2000)),
-        (b"MSH|1\r\x1C", Some(300)),
+        (b"\x0BMSH|^~\\&|1\r", Some(60_000)),
+        (b"\x0BMSH|^~\\&|1\r\x1C", Some(300)),
+        (b"\x0BMSH|^~\\&|1\x1C", Some(1000)),
+        (b"\x0BMSH|^~\\&|1\r\x1C\r", None),
+        (b"MSH|^~\\&|1\r", Some(500)),
+        (b"MSH|^~\\&|1\n", Some(500)),
+        (b"MSH|^~\\&|1\r\x02", Some(500)),
+        (b"MSH|^~\\&|1\rM", Some(2000)),
+        (b"MSH|^~\\&|1\rPID", Some(2000)),
+        (b"MSH|^~\\&|1", Some(2000)),
+        (b"MSH|^~\\&|1\r\x1C", Some(300)),
     ] {
-        let mut lector = Lector::new(LIMITES);
-        recibir(&mut lector, bytes, bytes.len().max(1), &mut Vec::new());
+        let mut mesa = Mesa::new(LIMITES);
+        mesa.recibir(bytes, bytes.len().max(1));
         assert_eq!(
-            lector.espera(),
+            mesa.lector.espera(),
             milisegundos.map(Duration::from_millis),
             "{}",
             bytes.escape_ascii()
         );
     }
+}
+
+/// Un mensaje con ese texto en un campo, y otro entero que le sigue.
+fn informe(texto: &[u8]) -> Vec<u8> {
+    [b"MSH|^~\\&|1\rOBX|1|FT|X||", texto, b"||F\rOBX|2\r"].concat()
+}
+
+/// Lo que llevan los informes y no es una cabecera, aunque lo parezca.
+const TEXTOS: [&[u8]; 24] = [
+    b"MLH1: conservada\nMSH-2: conservada\nMSH-6: perdida\nPMS2: conservada",
+    b"Hormonas:\r\nACTH: 22 pg/mL\r\nMSH: 25 pg/mL\r\nTSH: 2.1",
+    b"OTo7PD0+\r\nmsh/dXZ3eHl6e3x9\r\nMSH/dXZ3eHl6e3x9",
+    b"a\rBHS: negativo\rFHS: positivo",
+    b"a\rBHS:+++\rMSH|---|\rMSH---",
+    b"a\rMSH|texto|otro\rBHS|palabra",
+    b"a\rmsh|^~\\&|minusculas",
+    b"a\rMSH||^~\\&|vacio",
+    b"a\rMSH|^~^&|repetido",
+    b"a\rMSH|^~\\&\rMSH|^~\\&a",
+    b"a\x0BMSH-2: conservada",
+    b"a\x0B MSH|texto",
+    b"\r\x0BMSH: 25 pg/mL\r\x0B\x0Botra",
+    b"vertical\x0Btab\x0B\x0By\x0BM\x0BMS\x0BMSH",
+    b"a\x1Cb\x1C\x1Cc\x1C d\x1C\x00e",
+    b"\x1CMSH-2: conservada",
+    b"\x02MSH-2\x03a\x02\x02",
+    b"\r\x02MSH: x\r\x02\x02texto",
+    b"cita: MSH|^~\\&|A|B dentro de una l\xEDnea",
+    b"\r\n\r\n texto tras l\xEDneas vac\xEDas \xEF\xBB\xBF\x00\x00",
+    b"\rBTS: no es el fin de un lote\rFTS|1",
+    b"\rFS: 0x1C, VT: 0x0B\rMSA|AA|1\rQRD|1",
+    b"\xFF\xFE\xFD\x80\x81\rM\0S\0H\0|\0",
+    b"un texto de mas de sesenta y cuatro letras sin separador ni nada parecido a un campo\r\n",
+];
+
+#[test]
+fn el_texto_de_un_informe_no_abre_ni_acaba_nada() {
+    use Paso::{Llega, Silencio};
+    for texto in TEXTOS {
+        let informe = informe(texto);
+        let otro = b"MSH|^~\\&|2\rOBX|1\r";
+        let nombre = texto.escape_ascii().to_string();
+        comprobar(
+            &format!("en una trama: {nombre}"),
+            &[Llega(&tramar(&informe)), Llega(&tramar(otro))],
+            &[con_trama(&informe), con_trama(otro)],
+        );
+        comprobar(
+            &format!("sin trama: {nombre}"),
+            &[Llega(&informe), Silencio, Llega(otro), Silencio],
+            &[sin_trama(&informe), sin_trama(otro)],
+        );
+        comprobar(
+            &format!("sin trama y seguidos: {nombre}"),
+            &[Llega(&informe), Llega(otro), Silencio],
+            &[sin_trama(&informe), sin_trama(otro)],
+        );
+        let en_stx = enmarcar(&informe, Envoltura::StxEtx);
+        comprobar(
+            &format!("entre STX y ETX: {nombre}"),
+            &[
+                Llega(&en_stx),
+                Llega(&enmarcar(otro, Envoltura::StxEtx)),
+                Silencio,
+            ],
+            &[con_stx(&informe), con_stx(otro)],
+        );
+        let lote = [b"BHS|^~\\&|1\r", &informe[..], b"MSH|^~\\&|3\rBTS|2\r"].concat();
+        let esperado = [sin_trama(&lote), sin_trama(otro)];
+        if !texto.starts_with(b"\rBTS") && !texto.starts_with(b"\rFS") {
+            comprobar(
+                &format!("en un lote: {nombre}"),
+                &[Llega(&lote), Llega(otro), Silencio],
+                &esperado,
+            );
+        }
+    }
+}
+
+#[test]
+fn tras_un_fs_o_un_etx_el_relleno_no_es_del_mensaje_y_el_texto_lo_hace_un_dato() {
+    use Paso::{Llega, Silencio};
+    let m = b"MSH|^~\\&|1\r";
+    for relleno in [
+        &b""[..],
+        b"\x1D",
+        b"\0\0\0\0",
+        b"\x1C",
+        b"  ",
+        b"\t\x1E\x7F",
+        &[0; 2000],
+    ] {
+        for fin in [&b"\r"[..], b"\n", b"\r\n"] {
+            let bytes = [b"\x0B", &m[..], b"\x1C", relleno, fin].concat();
+            comprobar("FS", &[Llega(&bytes)], &[con_trama(m)]);
+        }
+        let solo = [b"\x0B", &m[..], b"\x1C", relleno].concat();
+        if relleno.len() < 1000 {
+            comprobar("FS y silencio", &[Llega(&solo), Silencio], &[con_trama(m)]);
+        }
+        let pegada = [&solo[..], &tramar(m)].concat();
+        comprobar("FS y VT", &[Llega(&pegada)], &[con_trama(m), con_trama(m)]);
+        let suelta = [&solo[..], m].concat();
+        let pasos = [Llega(&suelta), Silencio];
+        comprobar("FS y cabecera", &pasos, &[con_trama(m), sin_trama(m)]);
+
+        let solo = [b"\x02", &m[..], b"\x03", relleno].concat();
+        if relleno.len() < 1000 {
+            comprobar("ETX y silencio", &[Llega(&solo), Silencio], &[con_stx(m)]);
+        }
+        for fin in [&b"\r"[..], b"\n", b"\x04", b"\x02"] {
+            let bytes = [&solo[..], fin].concat();
+            comprobar("ETX", &[Llega(&bytes)], &[con_stx(m)]);
+        }
+        let pegada = [&solo[..], &tramar(m)].concat();
+        comprobar("ETX y VT", &[Llega(&pegada)], &[con_stx(m), con_trama(m)]);
+    }
+    let dato = b"MSH|^~\\&|1\rOBX|a\x1C\x1D b\x03c\r";
+    comprobar("FS y texto", &[Llega(&tramar(dato))], &[con_trama(dato)]);
+    comprobar(
+        "ETX y texto",
+        &[Llega(&enmarcar(dato, Envoltura::StxEtx)), Silencio],
+        &[con_stx(dato)],
+    );
+}
+
+#[test]
+fn stx_abre_una_trama_delante_de_una_cabecera_y_solo_es_un_latido() {
+    use Paso::{Calma, Cierre, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rOBX|1\r";
+    let trama = enmarcar(m, Envoltura::StxEtx);
+    for (nombre, pasos, esperado) in [
+        ("una", &[Llega(&trama), Calma][..], &[con_stx(m)][..]),
+        (
+            "con una pausa dentro",
+            &[Llega(&trama[..15]), Pausa(5000), Llega(&trama[15..]), Calma],
+            &[con_stx(m)],
+        ),
+        (
+            "tras unos latidos",
+            &[
+                Llega(b"\x02"),
+                Calma,
+                Llega(b"\x02"),
+                Calma,
+                Llega(&trama),
+                Calma,
+            ],
+            &[con_stx(m)],
+        ),
+        (
+            "con latidos entre dos",
+            &[Llega(&trama), Llega(b"\x02\x02"), Llega(&trama), Calma],
+            &[con_stx(m), con_stx(m)],
+        ),
+        (
+            "latidos de quien envía sin trama",
+            &[
+                Llega(b"\x02"),
+                Calma,
+                Llega(b"\x02"),
+                Llega(m),
+                Calma,
+                Llega(b"\x02\x02"),
+                Llega(m),
+                Calma,
+            ],
+            &[sin_trama(m), sin_trama(m)],
+        ),
+        (
+            "latidos de quien envía en MLLP",
+            &[
+                Llega(b"\x02\x02"),
+                Llega(b"\x0BMSH|^~\\&|1\r\x1C\r\x02"),
+                Llega(b"\x0BMSH|^~\\&|2\r\x1C\r"),
+            ],
+            &[con_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
+        ),
+        (
+            "cortada",
+            &[Llega(&trama[..trama.len() - 1]), Cierre],
+            &[apartado(m, Motivo::Cortado)],
+        ),
+        (
+            "reiniciada",
+            &[Llega(&trama[..trama.len() - 1]), Llega(&trama), Calma],
+            &[apartado(m, Motivo::Reiniciado), con_stx(m)],
+        ),
+        (
+            "reiniciada en MLLP",
+            &[
+                Llega(&trama[..trama.len() - 1]),
+                Llega(b"\x0BMSH|^~\\&|2\x1C\r"),
+            ],
+            &[apartado(m, Motivo::Reiniciado), con_trama(b"MSH|^~\\&|2")],
+        ),
+        (
+            "abandonada",
+            &[
+                Llega(&trama[..15]),
+                Calma,
+                Llega(&trama[15..]),
+                Llega(&trama),
+                Calma,
+            ],
+            &[
+                apartado(&trama[1..15], Motivo::Abandonado),
+                apartado(&trama[15..trama.len() - 1], Motivo::Abandonado),
+                con_stx(m),
+            ],
+        ),
+        (
+            "dos MSH",
+            &[Llega(b"\x02MSH|^~\\&|1\rMSH|^~\\&|2\r\x03\r")],
+            &[con_stx(b"MSH|^~\\&|1\rMSH|^~\\&|2\r")],
+        ),
+    ] {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
+fn lo_que_sigue_a_una_trama_abandonada_no_abre_nada_hasta_su_fin() {
+    use Paso::{Cierre, Llega, Silencio};
+    let otra = b"\x0BMSH|^~\\&|9\r\x1C\r";
+    let abandonado = |bytes: &[u8]| apartado(bytes, Motivo::Abandonado);
+    let nueve = con_trama(b"MSH|^~\\&|9\r");
+    for (nombre, resto, esperado) in [
+        (
+            "un lote",
+            &b"MSH|^~\\&|2\rBTS|2\r\x1C\r"[..],
+            &[abandonado(b"MSH|^~\\&|2\rBTS|2\r")][..],
+        ),
+        ("texto", b"BX|1\r\x1C\r", &[abandonado(b"BX|1\r")]),
+        ("sin fin", b"BX|1\r", &[abandonado(b"BX|1\r")]),
+        ("solo su fin", b"\x1C\r", &[]),
+        (
+            "con VT",
+            b"BX|\x0BMSH-2: a\r\x1C\r",
+            &[abandonado(b"BX|\x0BMSH-2: a\r")],
+        ),
+        (
+            "con STX",
+            b"BX|\x02MSH|^~\\&|2\r\x1C\r",
+            &[abandonado(b"BX|\x02MSH|^~\\&|2\r")],
+        ),
+    ] {
+        let pasos = [
+            Llega(b"\x0BMSH|^~\\&|1\rO"),
+            Silencio,
+            Llega(resto),
+            Llega(otra),
+        ];
+        let mut todo = vec![abandonado(b"MSH|^~\\&|1\rO")];
+        todo.extend_from_slice(esperado);
+        todo.push(nueve.clone());
+        comprobar(nombre, &pasos, &todo);
+        let pasos = [Llega(b"\x0BMSH|^~\\&|1\rO"), Silencio, Llega(resto), Cierre];
+        comprobar(nombre, &pasos, &todo[..todo.len() - 1]);
+    }
+    comprobar(
+        "que vuelve a callar",
+        &[
+            Llega(b"\x0BMSH|^~\\&|1\rO"),
+            Silencio,
+            Llega(b"BX|1\rMSH|^~\\&|2\r"),
+            Silencio,
+            Llega(b"OBX|2\r\x1C\r"),
+            Llega(otra),
+        ],
+        &[
+            abandonado(b"MSH|^~\\&|1\rO"),
+            abandonado(b"BX|1\rMSH|^~\\&|2\r"),
+            abandonado(b"OBX|2\r"),
+            nueve.clone(),
+        ],
+    );
+}
+
+#[test]
+fn entre_un_vt_y_la_cabecera_se_pasan_por_alto_unos_bytes_y_se_guardan() {
+    use Paso::{Llega, Silencio};
+    for extranos in [
+        &b"N"[..],
+        b"\x01\x02",
+        b"0001",
+        b"M",
+        b"MSH",
+        b"www.usr.cn",
+        &[b'x'; 64],
+    ] {
+        let suyo = [extranos, b"MSH|^~\\&|1\r"].concat();
+        comprobar(
+            "al comienzo",
+            &[Llega(&tramar(&suyo)), Llega(&tramar(&suyo))],
+            &[con_trama(&suyo), con_trama(&suyo)],
+        );
+        if extranos.len() <= 8 {
+            comprobar(
+                "al volver a empezar",
+                &[Llega(b"\x0BMSH|^~\\&|1\rOB"), Llega(&tramar(&suyo))],
+                &[
+                    apartado(b"MSH|^~\\&|1\rOB", Motivo::Reiniciado),
+                    con_trama(&suyo),
+                ],
+            );
+        }
+        comprobar(
+            "tras uno sin trama",
+            &[Llega(b"MSH|^~\\&|1\r"), Silencio, Llega(&tramar(&suyo))],
+            &[sin_trama(b"MSH|^~\\&|1\r"), con_trama(&suyo)],
+        );
+    }
+}
+
+#[test]
+fn donde_no_puede_ser_otra_cosa_vale_una_cabecera_descuidada() {
+    use Paso::{Llega, Silencio};
+    for descuidada in [
+        &b"msh|^~\\&|1\rPID|1\r"[..],
+        b"MSH||1\r",
+        b"MSH|^^^|1\r",
+        b"MSH|",
+    ] {
+        let trama = tramar(descuidada);
+        comprobar(
+            "tras VT y tras otra trama",
+            &[Llega(&trama), Llega(&trama), Llega(descuidada), Silencio],
+            &[
+                con_trama(descuidada),
+                con_trama(descuidada),
+                sin_trama(descuidada),
+            ],
+        );
+    }
+    // Quien envía sin trama y en minúsculas lo hace siempre.
+    let una = b"msh|^~\\&|1\rMSH-2: texto\r";
+    comprobar(
+        "las siguientes, como la primera",
+        &[Llega(una), Silencio, Llega(una), Llega(una), Silencio],
+        &[sin_trama(una), sin_trama(una), sin_trama(una)],
+    );
+}
+
+#[test]
+fn los_textos_de_un_convertidor_no_son_colas_ni_alargan_ningun_silencio() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rPID|1\r";
+    let convertidor = Leido::Indicio(Indicio::Convertidor);
+    let sin = sin_trama(m);
+    for (nombre, pasos, esperado) in [
+        (
+            "registro y latidos",
+            &[
+                Llega(b"USR-REG-01"),
+                Calma,
+                Llega(m),
+                Calma,
+                Llega(b"www.usr.cn"),
+                Calma,
+                Llega(b"www.usr.cn"),
+                Calma,
+                Llega(m),
+                Calma,
+            ][..],
+            &[convertidor.clone(), sin.clone(), sin.clone()][..],
+        ),
+        (
+            "de una marca que no se conoce",
+            &[
+                Llega(b"DTU 77"),
+                Calma,
+                Llega(m),
+                Calma,
+                Llega(b"PING-PONG"),
+                Calma,
+                Llega(b"PING-PONG"),
+                Calma,
+                Llega(m),
+                Calma,
+            ],
+            &[
+                Leido::Indicio(Indicio::Desconocido(None)),
+                sin.clone(),
+                convertidor.clone(),
+                sin.clone(),
+            ],
+        ),
+        (
+            "con fin de línea, si ya se conoce",
+            &[
+                Llega(b"alive!\r\n"),
+                Calma,
+                Llega(m),
+                Calma,
+                Llega(b"alive!\r\n"),
+                Calma,
+                Llega(m),
+                Pausa(300),
+                Llega(b"alive!\r\n"),
+                Pausa(199),
+                Calma,
+            ],
+            &[
+                Leido::Indicio(Indicio::Desconocido(None)),
+                sin.clone(),
+                convertidor.clone(),
+                sin.clone(),
+            ],
+        ),
+        (
+            "un prefijo",
+            &[
+                Llega(b"0001"),
+                Llega(m),
+                Calma,
+                Llega(b"0001"),
+                Llega(m),
+                Llega(b"0001"),
+                Llega(m),
+                Calma,
+            ],
+            &[convertidor.clone(), sin.clone(), sin.clone(), sin.clone()],
+        ),
+        (
+            "un texto conocido que sí es del mensaje",
+            &[
+                Llega(b"0001"),
+                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r"),
+                Calma,
+            ],
+            &[
+                convertidor.clone(),
+                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r"),
+            ],
+        ),
+    ] {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
+fn un_latido_no_alarga_el_silencio_de_un_mensaje_ni_acaba_en_su_archivo() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rPID|1\r";
+    let convertidor = Leido::Indicio(Indicio::Convertidor);
+    let sin = sin_trama(m);
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 3] = [
+        (
+            "un latido mientras se espera el fin",
+            &[
+                Llega(b"www.usr.cn"),
+                Calma,
+                Llega(m),
+                Pausa(400),
+                Llega(b"www.usr.cn"),
+                Pausa(99),
+                Calma,
+                Llega(m),
+                Pausa(300),
+                Llega(b"www.usr.cn"),
+                Pausa(150),
+                Llega(b"www.usr.cn"),
+                Pausa(49),
+                Calma,
+            ],
+            &[convertidor.clone(), sin.clone(), sin.clone()],
+        ),
+        (
+            "el primer latido, en una conexión con registro",
+            &[
+                Llega(b"registro"),
+                Calma,
+                Llega(m),
+                Pausa(400),
+                Llega(b"alive!"),
+                Pausa(99),
+                Calma,
+                Calma,
+                Llega(m),
+                Calma,
+            ],
+            &[
+                Leido::Indicio(Indicio::Desconocido(None)),
+                sin.clone(),
+                sin.clone(),
+            ],
+        ),
+        (
+            "el primer latido de todos, dos veces",
+            &[
+                Llega(m),
+                Pausa(400),
+                Llega(b"alive!"),
+                Pausa(1500),
+                Llega(b"alive!"),
+                Calma,
+                Llega(m),
+                Calma,
+            ],
+            &[sin.clone(), convertidor.clone(), sin.clone()],
+        ),
+    ];
+    for (nombre, pasos, esperado) in filas {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
+fn una_cola_que_se_repite_sin_mensaje_entre_medias_es_un_latido() {
+    use Paso::{Calma, Llega};
+    let m = b"MSH|^~\\&|1\r";
+    let cola = b"OBX|1|NM|GLU||92\r";
+    comprobar(
+        "sin mensaje",
+        &[Llega(m), Calma, Llega(cola), Calma, Llega(cola), Calma],
+        &[
+            sin_trama(m),
+            apartado(cola, Motivo::Cola),
+            Leido::Indicio(Indicio::Convertidor),
+        ],
+    );
+    comprobar(
+        "la misma de dos mensajes iguales",
+        &[
+            Llega(m),
+            Calma,
+            Llega(cola),
+            Calma,
+            Llega(m),
+            Calma,
+            Llega(cola),
+            Calma,
+        ],
+        &[
+            sin_trama(m),
+            apartado(cola, Motivo::Cola),
+            sin_trama(m),
+            apartado(cola, Motivo::Cola),
+        ],
+    );
 }
 
 /// Dieciséis veces más bytes cuestan unas dieciséis veces más; un coste cuadrático daría 256. Se
@@ -620,10 +1282,10 @@ fn el_tiempo_es_lineal_en_la_longitud_a_cada_tamano_de_trozo() {
         // Bastante para muchos trozos, y no más: a cada trozo, un coste cuadrático lo mira todo.
         for (trozo, corto) in [(1, 2_000), (1000, 20_000), (65_536, 100_000)] {
             // El mismo lector todas las veces: se mide la lectura, no lo que tarda el sistema en dar memoria.
-            let mut lector = Lector::new(limites);
+            let mut lector = Lector::new(limites, Instant::now());
             let mut trabajo = |longitud: usize| {
                 let contenido = relleno.repeat(longitud / relleno.len());
-                let trama = enmarcar(&[b"MSH|", &contenido[..]].concat());
+                let trama = tramar(&[b"MSH|", &contenido[..]].concat());
                 let antes = trabajado();
                 assert_eq!(contar(&mut lector, &trama, trozo), 1);
                 trabajado().saturating_sub(antes).as_secs_f64()
@@ -683,19 +1345,19 @@ proptest! {
         cortes in vec(1usize..40, 1..50),
     ) {
         let limites = Limites { mensaje_bytes: 1000, ..LIMITES };
-        let mut lector = Lector::new(limites);
-        let mut leidos = Vec::new();
+        let mut mesa = Mesa::new(limites);
         let bytes: Vec<u8> =
-            enviados.iter().flat_map(|(ruido, contenido)| [ruido.clone(), enmarcar(contenido)].concat()).collect();
+            enviados.iter().flat_map(|(ruido, contenido)| [ruido.clone(), tramar(contenido)].concat()).collect();
         let mut resto = &bytes[..];
         for corte in cortes.iter().cycle() {
             let (trozo, despues) = resto.split_at((*corte).min(resto.len()));
-            recibir(&mut lector, trozo, trozo.len().max(1), &mut leidos);
+            mesa.recibir(trozo, trozo.len().max(1));
             resto = despues;
             if resto.is_empty() {
                 break;
             }
         }
+        let mut leidos = mesa.leidos;
         leidos.retain(|leido| !matches!(leido, Leido::Indicio(_)));
         let esperados: Vec<_> = enviados.iter().map(|(_, contenido)| con_trama(contenido)).collect();
         prop_assert_eq!(leidos, esperados);
@@ -722,66 +1384,23 @@ proptest! {
 
     #[test]
     fn nada_de_lo_que_no_es_ruido_se_pierde(
-        trozos in vec(prop::sample::select(TROZOS), 0..60),
+        bytes in vec(prop::sample::select(b"\x0B\x1C\r\nMSH|a".to_vec()), 0..300),
     ) {
-        let entrada = [&b"\x0BMSH|^~\\&|"[..], &trozos.concat()].concat();
-        let limites = Limites { mensaje_bytes: 10_000, ..LIMITES };
-        let leidos = leer_con(limites, &[Paso::Llega(&entrada), Paso::Cierre], 4096);
-        comprobar_huecos(&entrada, &leidos).map_err(TestCaseError::fail)?;
-    }
-}
-
-const TROZOS: &[&[u8]] = &[
-    b"\x0B", b"\x1C", b"\x1C\r", b"\r", b"\n", b"M", b"MSH", b"MSH|", b"|", b"a", b"OBX|1\r",
-    CABECERA,
-];
-/// Lo que nadie puede tomar por otra cosa.
-const CABECERA: &[u8] = b"MSH|^~\\&|";
-
-/// Que todo byte de la entrada sale una vez y en orden, salvo los de las tramas y el ruido que haya
-/// entre ellas: lo que no salió no abre nada, y está donde no hay mensaje abierto.
-fn comprobar_huecos(entrada: &[u8], leidos: &[Leido]) -> Result<(), String> {
-    let mut desde = 0;
-    let mut hay_mensaje_abierto = true;
-    for leido in leidos {
-        let (bytes, acaba_en): (_, &[u8]) = match leido {
-            Leido::ConTrama(bytes) => (bytes, b"\x1C"),
-            Leido::Apartado(bytes, Motivo::Reiniciado) => (bytes, b"\x0B"),
-            Leido::Apartado(bytes, _) | Leido::SinTrama(bytes) => (bytes, b""),
-            Leido::Indicio(_) => continue,
-            Leido::Excedido(..) => return Err("excedido".to_owned()),
+        // Dentro de una trama abierta, todo byte sale en un mensaje o en un apartado.
+        let trama = [&b"\x0BMSH|"[..], &bytes].concat();
+        let leidos = leer_con(Limites { mensaje_bytes: 10_000, ..LIMITES }, &[Paso::Llega(&trama), Paso::Cierre], 4096);
+        let suyo = match leidos.first() {
+            Some(Leido::Mensaje(suyo, _) | Leido::Apartado(suyo, _)) => &suyo.0,
+            otro => return Err(TestCaseError::fail(format!("{otro:?}"))),
         };
-        let con_trama = !matches!(leido, Leido::SinTrama(_) | Leido::Apartado(_, Motivo::Cola));
-        let esta_en = |comienzo: &usize| {
-            let (antes, aqui) = entrada.split_at(*comienzo);
-            (!con_trama || antes.ends_with(b"\x0B"))
-                && aqui
-                    .strip_prefix(&bytes[..])
-                    .is_some_and(|resto| resto.starts_with(acaba_en))
+        prop_assert!(trama[1..].starts_with(suyo), "{}", suyo.escape_ascii());
+        // Y acaba donde debe: en el cierre, en un FS al que no sigue texto o en un VT con su cabecera.
+        let resto = &trama[1 + suyo.len()..];
+        let acaba = match resto {
+            [] => true,
+            [0x1C, despues @ ..] => despues.iter().find(|octeto| **octeto != 0x1C).is_none_or(|octeto| b"\r\n\x0B".contains(octeto)),
+            _ => false,
         };
-        let comienzo = (desde..=entrada.len()).find(esta_en);
-        let comienzo = comienzo.ok_or_else(|| format!("{leido:?} no está tras {desde}"))?;
-        let hueco = &entrada[desde..comienzo];
-        if bytes.is_empty() || abre_algo(hueco) || (hay_mensaje_abierto && !son_vt(hueco)) {
-            return Err(format!("{} antes de {leido:?}", hueco.escape_ascii()));
-        }
-        desde = comienzo + bytes.len();
-        hay_mensaje_abierto = acaba_en == b"\x0B";
+        prop_assert!(acaba, "{}", resto.escape_ascii());
     }
-    let resto = &entrada[desde..];
-    if hay_mensaje_abierto || abre_algo(resto) {
-        return Err(format!("{} al final", resto.escape_ascii()));
-    }
-    Ok(())
-}
-
-fn son_vt(hueco: &[u8]) -> bool {
-    !hueco.is_empty() && hueco.iter().all(|octeto| *octeto == 0x0B)
-}
-
-/// Si ahí comienza un mensaje, con trama o al comienzo de una línea.
-fn abre_algo(hueco: &[u8]) -> bool {
-    hueco
-        .windows(1 + CABECERA.len())
-        .any(|tramo| b"\x0B\r\n".contains(&tramo[0]) && &tramo[1..] == CABECERA)
 }

@@ -13,8 +13,8 @@ use super::contenido::BLOQUE_BYTES;
 use super::fallo::ErrorDeEnvio;
 use super::respuesta::{ENTREGADO, NO_ENTREGADO, Respuesta};
 use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
+use crate::hl7::comienzo::{CR, LF, es_relleno};
 use crate::hl7::mensaje;
-use crate::hl7::mensaje::{CR, LF, es_relleno};
 
 const PLAZO_DE_CONEXION: Duration = Duration::from_secs(10);
 /// Una respuesta es breve; la de una consulta puede llevar todas las peticiones del día.
@@ -82,7 +82,7 @@ impl Canal {
         };
         Canal {
             socket,
-            lector: Lector::new(limites),
+            lector: Lector::new(limites, ahora),
             oido: Oido::default(),
             por_dar: VecDeque::new(),
             llegada: ahora,
@@ -178,7 +178,7 @@ impl Canal {
             self.silencio_desde = self.llegada;
             let entrega = self.oido.mirar(&hueco[..cuantos]);
             self.por_dar.extend(entrega.map(Respuesta::Entrega));
-            self.lector.avanzar(cuantos);
+            self.lector.avanzar(cuantos, self.llegada);
         }
         if plazo.is_zero() {
             self.socket.set_nonblocking(false)?;

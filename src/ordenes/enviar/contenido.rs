@@ -6,11 +6,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fallo::ErrorDeEnvio;
 use crate::cable::{FS, Lector, Limites, Suceso, VT};
-use crate::hl7::mensaje::{CR, es_relleno};
+use crate::hl7::comienzo::{CR, es_relleno};
 
 /// Lo más que mide un mensaje que hay que separar de otros; solo ese se tiene en la memoria.
 pub(super) const MAX_SEPARADO_MIB: usize = 64;
@@ -198,7 +198,9 @@ fn recorrer<E: From<Defecto>>(
         sin_trama: Duration::from_secs(1),
         incompleta: Duration::from_secs(1),
     };
-    let mut lector = Lector::new(limites);
+    // Los bytes de un archivo llegan todos a la vez.
+    let ahora = Instant::now();
+    let mut lector = Lector::new(limites, ahora);
     let mut cerrado = false;
     loop {
         while let Some(suceso) = lector.siguiente() {
@@ -212,7 +214,7 @@ fn recorrer<E: From<Defecto>>(
                 cerrado = true;
                 lector.cerrar();
             }
-            Ok(cuantos) => lector.avanzar(cuantos),
+            Ok(cuantos) => lector.avanzar(cuantos, ahora),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Defecto::Ilegible(error).into()),
         }

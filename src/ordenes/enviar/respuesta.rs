@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::hl7::mensaje;
+use crate::hl7::mensaje::{self, Segmento};
 use crate::texto::escapar;
 
 const VISIBLE_BYTES: usize = 64;
@@ -67,12 +67,8 @@ impl Dicho {
             };
         };
         let campo = |nombre, numero| {
-            let segmento = mensaje::segmento(&crudo, nombre, cabecera.campo(1)).unwrap_or_default();
-            segmento
-                .split(|o| cabecera.campo(1) == [*o])
-                .nth(numero)
-                .unwrap_or_default()
-                .trim_ascii()
+            let segmento = Segmento::buscar(&crudo, &cabecera, nombre);
+            segmento.map_or(&b""[..], |segmento| segmento.campo(numero).trim_ascii())
         };
         let codigo = campo(b"MSA", 1).to_vec();
         // ORR y ORF no tienen QAK: es su MSA quien lo dice, con un código que en un ACK es un rechazo.

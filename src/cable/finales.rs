@@ -1,0 +1,439 @@
+//! Dónde acaba lo que se está leyendo: una trama, el resto de una abandonada o un mensaje sin trama.
+//!
+//! Un byte se mira una vez. Las posiciones se cuentan desde el primer byte de lo que se lee.
+
+use memchr::memchr2;
+
+use super::indicio::Indicio;
+use super::intercalado::TEXTO_BYTES;
+use super::lector::{
+    ETX, Envoltura, Estado, FS, Lector, Linea, Motivo, Pausa, STX, SinTrama, Stx, VT,
+};
+use crate::hl7::comienzo::{CR, Comienzo, LF, abre_creible, es_relleno};
+use crate::hl7::mensaje::se_llama;
+
+/// Fin de transmisión, que algunos equipos envían tras el ETX.
+const EOT: u8 = 0x04;
+/// Lo más que mide un comienzo de trama en el que aún no hay nada.
+pub(super) const VACIO_BYTES: usize = 64;
+/// Cuánto relleno tras un FS o un ETX, o cuántos latidos seguidos, bastan sin que llegue un silencio.
+const DE_SOBRA_BYTES: usize = 1024;
+
+/// Dónde acaba lo que se estaba leyendo.
+pub(super) struct Final {
+    /// Primer byte que ya no le pertenece.
+    pub(super) hasta: usize,
+    /// Donde sigue la lectura.
+    pub(super) sigue: usize,
+    /// `None`: está entero.
+    pub(super) motivo: Option<Motivo>,
+    /// Cómo viajó.
+    pub(super) envoltura: Envoltura,
+    /// Si lo que siga hasta el fin de su trama es todavía suyo.
+    pub(super) deja_resto: bool,
+}
+
+impl Final {
+    fn entero(hasta: usize, sigue: usize, envoltura: Envoltura) -> Final {
+        Final {
+            hasta,
+            sigue,
+            motivo: None,
+            envoltura,
+            deja_resto: false,
+        }
+    }
+
+    fn sin_trama(hasta: usize, sigue: usize) -> Final {
+        Final::entero(hasta, sigue, Envoltura::Ninguna)
+    }
+
+    fn por(self, motivo: Motivo) -> Final {
+        Final {
+            motivo: Some(motivo),
+            ..self
+        }
+    }
+}
+
+impl Lector {
+    /// Dónde acaba lo que se está leyendo, si ya se puede saber.
+    pub(super) fn buscar_final(&mut self) -> Option<Final> {
+        let visto = match self.estado {
+            Estado::Ruido(_) => None,
+            Estado::Trama(envoltura) => self.final_de_trama(envoltura, false),
+            Estado::Resto(envoltura) => self
+                .final_de_trama(envoltura, true)
+                .map(|fin| fin.por(Motivo::Abandonado)),
+            Estado::SinTrama(mensaje) => self.final_sin_trama(mensaje),
+        };
+        visto.or_else(|| self.final_por_pausa())
+    }
+
+    fn final_por_pausa(&mut self) -> Option<Final> {
+        let pausa = self.tomar_pausa()?;
+        let fin = self.bufer.pendiente().len();
+        let acaba = if self.acaba_si_calla() {
+            self.cierre
+        } else {
+            None
+        };
+        let hasta = acaba.unwrap_or(fin);
+        match self.estado {
+            Estado::Ruido(_) => None,
+            Estado::Trama(envoltura) => {
+                let entero = Final::entero(hasta, fin, envoltura);
+                Some(match pausa {
+                    _ if acaba.is_some() => entero,
+                    Pausa::Silencio => Final {
+                        deja_resto: true,
+                        ..entero.por(Motivo::Abandonado)
+                    },
+                    Pausa::Cierre | Pausa::Corte => entero.por(Motivo::Cortado),
+                })
+            }
+            Estado::Resto(envoltura) => Some(Final {
+                deja_resto: acaba.is_none() && pausa == Pausa::Silencio,
+                ..Final::entero(hasta, fin, envoltura).por(Motivo::Abandonado)
+            }),
+            Estado::SinTrama(mensaje) => Some(match (mensaje.linea, acaba) {
+                (_, Some(cierre)) => Final::entero(cierre, fin, self.envoltura_de(cierre)),
+                (Linea::Dudosa { desde, .. }, _) if self.es_intercalada(mensaje.linea) => {
+                    Final::sin_trama(desde, desde)
+                }
+                (linea, _) if pausa == Pausa::Corte && !matches!(linea, Linea::Vacia { .. }) => {
+                    Final::sin_trama(fin, fin).por(Motivo::Cortado)
+                }
+                _ => Final::sin_trama(fin, fin),
+            }),
+        }
+    }
+
+    /// Cómo viajó un mensaje sin trama que acaba en ese byte: si es un ETX, sí la tenía.
+    fn envoltura_de(&self, cierre: usize) -> Envoltura {
+        if self.bufer.pendiente()[cierre] == ETX {
+            Envoltura::StxEtx
+        } else {
+            Envoltura::Ninguna
+        }
+    }
+
+    /// `es_resto`: lo que se lee es lo que sigue a una trama abandonada.
+    fn final_de_trama(&mut self, envoltura: Envoltura, es_resto: bool) -> Option<Final> {
+        loop {
+            if let Some(cierre) = self.cierre {
+                match self.tras_cierre(cierre) {
+                    TrasCierre::Acaba(sigue) => {
+                        return Some(Final::entero(cierre, sigue, envoltura));
+                    }
+                    TrasCierre::Faltan => return None,
+                    TrasCierre::Dato => {}
+                }
+            }
+            let p = self.buscar_en_trama(envoltura)?;
+            let octeto = self.bufer.pendiente()[p];
+            let resto = &self.bufer.pendiente()[p + 1..];
+            let empieza_otra = match octeto {
+                FS | ETX => {
+                    self.cierre = Some(p);
+                    Comienzo::No
+                }
+                STX => abre_creible(resto),
+                _ if !es_resto && self.esta_vacia_hasta(p) => {
+                    // VT VT al comienzo es un solo comienzo.
+                    self.bufer.soltar(p + 1);
+                    self.rafaga = self.rafaga.saturating_sub(p + 1);
+                    self.revisado = 0;
+                    continue;
+                }
+                _ => self.abre_tras_vt(resto),
+            };
+            match empieza_otra {
+                Comienzo::Faltan => return None,
+                Comienzo::Si => {
+                    return Some(Final::entero(p, p, envoltura).por(Motivo::Reiniciado));
+                }
+                Comienzo::No => self.revisado = p + 1,
+            }
+            if octeto == STX && self.stx == Stx::Desconocido {
+                self.stx = Stx::Latido;
+            }
+        }
+    }
+
+    /// La posición del próximo byte que puede acabar una trama con esa envoltura o empezar otra.
+    fn buscar_en_trama(&mut self, envoltura: Envoltura) -> Option<usize> {
+        self.contado = self.ahora;
+        self.buscar(|pendiente| match envoltura {
+            Envoltura::StxEtx => pendiente
+                .iter()
+                .position(|octeto| matches!(*octeto, STX | ETX | FS | VT)),
+            _ => memchr2(FS, VT, pendiente),
+        })
+    }
+
+    fn esta_vacia_hasta(&self, p: usize) -> bool {
+        p <= VACIO_BYTES && self.esta_entero() && es_trama_vacia(&self.bufer.pendiente()[..p])
+    }
+
+    /// Qué sigue al FS o al ETX que está pendiente. Si es un texto, deja de estarlo: era un dato.
+    fn tras_cierre(&mut self, cierre: usize) -> TrasCierre {
+        self.contado = self.ahora;
+        let pendiente = self.bufer.pendiente();
+        let es_etx = pendiente[cierre] == ETX;
+        let es_utf16 = Indicio::reconocer(self.primeros()) == Some(Indicio::Utf16);
+        while let Some(octeto) = pendiente.get(self.revisado) {
+            let p = self.revisado;
+            match *octeto {
+                CR | LF => return TrasCierre::Acaba(p + 1),
+                EOT if es_etx => return TrasCierre::Acaba(p + 1),
+                VT => return TrasCierre::Acaba(p),
+                STX if es_etx => return TrasCierre::Acaba(p),
+                _ if p > cierre + DE_SOBRA_BYTES => return TrasCierre::Acaba(p),
+                // Un carácter UTF-16 no es un byte y su relleno.
+                0 if es_utf16 => {
+                    self.cierre = None;
+                    return TrasCierre::Dato;
+                }
+                octeto if octeto.is_ascii_control() || es_relleno(octeto) => self.revisado += 1,
+                _ => {
+                    return match self.abre_otro(&pendiente[p..]) {
+                        Comienzo::Faltan => TrasCierre::Faltan,
+                        Comienzo::Si if pendiente[p - 1] == STX => TrasCierre::Acaba(p - 1),
+                        Comienzo::Si => TrasCierre::Acaba(p),
+                        Comienzo::No => {
+                            self.cierre = None;
+                            TrasCierre::Dato
+                        }
+                    };
+                }
+            }
+        }
+        TrasCierre::Faltan
+    }
+
+    fn final_sin_trama(&mut self, mut mensaje: SinTrama) -> Option<Final> {
+        loop {
+            let visto = match mensaje.linea {
+                Linea::Suya => self.leer_linea(&mut mensaje),
+                Linea::Vacia { desde } => self.mirar_comienzo(&mut mensaje, desde),
+                Linea::Dudosa { desde, .. } => self.mirar_dudosa(&mut mensaje, desde),
+            };
+            self.estado = Estado::SinTrama(mensaje);
+            match visto {
+                Visto::Acaba(fin) => return Some(fin),
+                Visto::Faltan => return None,
+                Visto::Sigue => {}
+            }
+        }
+    }
+
+    /// Lee una línea del mensaje hasta su fin.
+    fn leer_linea(&mut self, mensaje: &mut SinTrama) -> Visto {
+        if let Some(cierre) = self.cierre {
+            match self.tras_cierre(cierre) {
+                TrasCierre::Acaba(sigue) => {
+                    let envoltura = self.envoltura_de(cierre);
+                    return Visto::Acaba(Final::entero(cierre, sigue, envoltura));
+                }
+                TrasCierre::Faltan => return Visto::Faltan,
+                TrasCierre::Dato => {}
+            }
+        }
+        self.contado = self.ahora;
+        let con_etx = mensaje.puede_acabar_en_etx;
+        let importa = |octeto: &u8| match *octeto {
+            FS | VT | CR | LF => true,
+            ETX => con_etx,
+            _ => false,
+        };
+        let Some(p) = self.buscar(|pendiente| pendiente.iter().position(importa)) else {
+            return Visto::Faltan;
+        };
+        match self.bufer.pendiente()[p] {
+            FS | ETX => {
+                self.cierre = Some(p);
+                self.revisado = p + 1;
+            }
+            VT => {
+                let resto = &self.bufer.pendiente()[p + 1..];
+                match self.abre_tras_vt(resto) {
+                    Comienzo::Si => return Visto::Acaba(Final::sin_trama(p, p)),
+                    Comienzo::Faltan => return Visto::Faltan,
+                    Comienzo::No => self.revisado = p + 1,
+                }
+            }
+            _ => {
+                self.revisado = p + 1;
+                mensaje.linea = Linea::Vacia { desde: p + 1 };
+            }
+        }
+        Visto::Sigue
+    }
+
+    /// Mira con qué empieza una línea.
+    fn mirar_comienzo(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+        let comienzo =
+            self.buscar(|pendiente| pendiente.iter().position(|octeto| !es_relleno(*octeto)));
+        let Some(p) = comienzo else {
+            return Visto::Faltan;
+        };
+        let pendiente = self.bufer.pendiente();
+        match self.empieza_otro(mensaje, &pendiente[p..]) {
+            Comienzo::Si => {
+                let hasta = if pendiente[p - 1] == STX { p - 1 } else { p };
+                return Visto::Acaba(Final::sin_trama(hasta, hasta));
+            }
+            Comienzo::Faltan => {
+                self.contado = self.ahora;
+                return Visto::Faltan;
+            }
+            Comienzo::No => {}
+        }
+        mensaje.linea = Linea::Dudosa {
+            desde: p,
+            cuando: self.ahora,
+            tras_pausa: self.rafaga > 0 && (desde..=p).contains(&self.rafaga),
+            conocida: false,
+        };
+        Visto::Sigue
+    }
+
+    /// Si lo que empieza una línea es ya de otro mensaje.
+    fn empieza_otro(&self, mensaje: &mut SinTrama, linea: &[u8]) -> Comienzo {
+        if linea[0] == VT {
+            return self.abre_tras_vt(&linea[1..]);
+        }
+        let abre = self.abre_otro(linea);
+        let Some(fin_de_lote) = mensaje.fin_de_lote else {
+            return abre;
+        };
+        // Dentro de un lote un MSH no empieza otro; tras su último segmento, o si empieza otro
+        // lote igual, sí.
+        let nombre = &linea[..linea.len().min(3)];
+        if fin_de_lote[..nombre.len()].eq_ignore_ascii_case(nombre) {
+            match linea.get(3) {
+                None => return Comienzo::Faltan,
+                Some(octeto) if *octeto == mensaje.separador || es_fin_de_segmento(*octeto) => {
+                    mensaje.fin_de_lote = None;
+                    return Comienzo::No;
+                }
+                Some(_) => {}
+            }
+        }
+        match abre {
+            Comienzo::Si if se_llama(linea, b"MSH") => Comienzo::No,
+            Comienzo::Si if fin_de_lote == b"FTS" && !se_llama(linea, b"FHS") => Comienzo::No,
+            abre => abre,
+        }
+    }
+
+    /// Mira si una línea dudosa es del mensaje o de un convertidor.
+    fn mirar_dudosa(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+        let pendiente = self.bufer.pendiente();
+        let mut conocida = self.revisado > desde;
+        loop {
+            let resto = &pendiente[self.revisado..];
+            match self.intercalados.en_mensaje(resto, mensaje.separador) {
+                (Comienzo::Si, cuantos) => self.revisado += cuantos,
+                (Comienzo::No, _) if conocida && resto.first().is_some_and(|o| es_relleno(*o)) => {
+                    self.revisado += 1;
+                }
+                _ => break,
+            }
+            conocida = true;
+        }
+        if let Linea::Dudosa { conocida: ya, .. } = &mut mensaje.linea {
+            *ya = conocida;
+        }
+        let resto = &pendiente[self.revisado..];
+        let otro = self.intercalados.en_mensaje(resto, mensaje.separador).0;
+        let abre = if resto.is_empty() || otro != Comienzo::No {
+            Comienzo::Faltan
+        } else if conocida {
+            self.empieza_otro(mensaje, resto)
+        } else {
+            return self.mirar_desconocida(mensaje, desde);
+        };
+        match abre {
+            Comienzo::Si => Visto::Acaba(Final::sin_trama(desde, desde)),
+            Comienzo::Faltan if self.revisado > desde + DE_SOBRA_BYTES => {
+                Visto::Acaba(Final::sin_trama(desde, desde))
+            }
+            Comienzo::Faltan => Visto::Faltan,
+            Comienzo::No => self.es_suya(mensaje, desde),
+        }
+    }
+
+    /// Una línea dudosa que no es un texto conocido deja de serlo en cuanto tiene algo de HL7.
+    fn mirar_desconocida(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+        let texto = &self.bufer.pendiente()[desde..];
+        let intercalada = self.es_intercalada(mensaje.linea);
+        for (i, octeto) in texto.iter().enumerate() {
+            let abre = if i > 0 && intercalada {
+                self.abre_otro(&texto[i..])
+            } else {
+                Comienzo::No
+            };
+            match abre {
+                Comienzo::Si => return Visto::Acaba(Final::sin_trama(desde, desde)),
+                Comienzo::Faltan => return Visto::Faltan,
+                Comienzo::No => {}
+            }
+            let es_etx = *octeto == ETX && mensaje.puede_acabar_en_etx;
+            let es_de_hl7 = *octeto == mensaje.separador || matches!(*octeto, CR | LF | FS | VT);
+            if es_de_hl7 || es_etx || i >= TEXTO_BYTES {
+                return self.es_suya(mensaje, desde);
+            }
+        }
+        // El mismo texto otra vez, tras una pausa, es un latido.
+        let (antes, ahora) = texto.split_at(self.rafaga.saturating_sub(desde).min(texto.len()));
+        if antes == ahora && self.intercalados.recordar(antes) {
+            Visto::Sigue
+        } else {
+            Visto::Faltan
+        }
+    }
+
+    fn es_suya(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+        mensaje.linea = Linea::Suya;
+        self.revisado = desde;
+        Visto::Sigue
+    }
+
+    /// La posición del próximo byte que importa; `revisado` queda en él, o al final.
+    fn buscar(&mut self, importa: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+        let pendiente = self.bufer.pendiente();
+        let hallado = importa(&pendiente[self.revisado..]);
+        self.revisado = hallado.map_or(pendiente.len(), |distancia| self.revisado + distancia);
+        hallado.map(|_| self.revisado)
+    }
+}
+
+/// Qué sigue a un FS o a un ETX.
+enum TrasCierre {
+    /// Nada suyo: acaba ahí, y se sigue leyendo desde esa posición.
+    Acaba(usize),
+    /// Un texto: es un dato.
+    Dato,
+    Faltan,
+}
+
+/// Qué se vio de un mensaje sin trama.
+enum Visto {
+    Acaba(Final),
+    Faltan,
+    Sigue,
+}
+
+/// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.
+pub(super) fn es_trama_vacia(contenido: &[u8]) -> bool {
+    let mut octetos = contenido
+        .iter()
+        .filter(|octeto| !es_fin_de_segmento(**octeto));
+    octetos.next().is_none_or(u8::is_ascii_control) && octetos.next().is_none()
+}
+
+pub(super) fn es_fin_de_segmento(octeto: u8) -> bool {
+    octeto == CR || octeto == LF
+}

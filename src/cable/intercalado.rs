@@ -1,0 +1,131 @@
+//! Los textos que no son HL7 y que se repiten entre los mensajes de una conexión.
+//!
+//! Un convertidor de serie a red se presenta al conectar, late mientras nadie envía y puede poner un
+//! prefijo delante de cada bloque. Aquí se recuerdan sus textos para reconocerlos cuando vuelven. No
+//! sabe dónde empieza un mensaje.
+
+use crate::hl7::comienzo::{Comienzo, es_relleno};
+
+/// Lo más largo que se toma por uno de esos textos.
+pub(super) const TEXTO_BYTES: usize = 64;
+/// Uno más corto podría ser el comienzo de cualquier cosa.
+const TEXTO_MINIMO_BYTES: usize = 4;
+/// Cuántos se recuerdan: el registro, el latido y el prefijo, y uno más.
+const RECORDADOS: usize = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct Intercalados {
+    /// El que está llegando, desde su primer byte de texto; vacío si es demasiado largo.
+    actual: Vec<u8>,
+    demasiado_largo: bool,
+    recordados: Vec<Vec<u8>>,
+    /// La última cola apartada desde que empezó el último mensaje.
+    cola: Vec<u8>,
+}
+
+impl Intercalados {
+    /// Llegó otro byte de ruido.
+    pub(super) fn anotar(&mut self, octeto: u8) {
+        if self.demasiado_largo || (self.actual.is_empty() && !es_texto(octeto)) {
+            return;
+        }
+        self.actual.push(octeto);
+        if self.actual.len() > TEXTO_BYTES {
+            self.actual.clear();
+            self.demasiado_largo = true;
+        }
+    }
+
+    /// El ruido acabó en un silencio o en un mensaje. Dice si trajo un texto ya conocido.
+    pub(super) fn concluir(&mut self) -> bool {
+        self.demasiado_largo = false;
+        let actual = std::mem::take(&mut self.actual);
+        let texto = sin_blancos_finales(&actual);
+        let conocido = self.recordados.iter().any(|recordado| recordado == texto);
+        self.recordar(texto);
+        conocido || (!texto.is_empty() && texto == self.cola)
+    }
+
+    /// Recuerda el texto; dice si lo hizo, porque era nuevo y de la longitud de uno de estos.
+    pub(super) fn recordar(&mut self, texto: &[u8]) -> bool {
+        let vale = (TEXTO_MINIMO_BYTES..=TEXTO_BYTES).contains(&texto.len());
+        let es_nuevo = vale && !self.recordados.iter().any(|recordado| recordado == texto);
+        if es_nuevo {
+            self.recordados.truncate(RECORDADOS - 1);
+            self.recordados.insert(0, texto.to_vec());
+        }
+        es_nuevo
+    }
+
+    /// Una cola que se apartó. Con un separador de campos, repetida puede ser el final de otro
+    /// mensaje igual, así que solo se recuerda hasta que empiece uno.
+    pub(super) fn recordar_cola(&mut self, cola: &[u8], separador: u8) {
+        let texto = sin_blancos_finales(cola);
+        if texto.contains(&separador) {
+            self.cola = texto[..texto.len().min(TEXTO_BYTES + 1)].to_vec();
+        } else {
+            self.recordar(texto);
+        }
+    }
+
+    /// Empieza un mensaje: su cola no será la del anterior.
+    pub(super) fn olvidar_cola(&mut self) {
+        self.cola.clear();
+    }
+
+    /// Si está llegando uno.
+    pub(super) fn hay_actual(&self) -> bool {
+        self.demasiado_largo || !self.actual.is_empty()
+    }
+
+    /// Si el ruido que está llegando acaba en un texto, sin blancos ni fin de línea.
+    pub(super) fn acaba_en_texto(&self) -> bool {
+        self.actual.last().is_some_and(|octeto| es_texto(*octeto))
+    }
+
+    /// Si en esta conexión ya ha llegado alguno.
+    pub(super) fn hay(&self) -> bool {
+        !self.recordados.is_empty()
+    }
+
+    /// Lo mismo que [`Intercalados::al_comienzo`] dentro de un mensaje, donde un texto con su
+    /// separador de campos es suyo.
+    pub(super) fn en_mensaje(&self, bytes: &[u8], separador: u8) -> (Comienzo, usize) {
+        let ajenos = self
+            .recordados
+            .iter()
+            .filter(|texto| !texto.contains(&separador));
+        buscar(ajenos, bytes)
+    }
+
+    /// Si los bytes comienzan por un texto conocido, y cuánto mide.
+    pub(super) fn al_comienzo(&self, bytes: &[u8]) -> (Comienzo, usize) {
+        let cola = (TEXTO_MINIMO_BYTES..=TEXTO_BYTES)
+            .contains(&self.cola.len())
+            .then_some(&self.cola);
+        buscar(self.recordados.iter().chain(cola), bytes)
+    }
+}
+
+fn buscar<'a>(conocidos: impl Iterator<Item = &'a Vec<u8>>, bytes: &[u8]) -> (Comienzo, usize) {
+    let mut hallado = (Comienzo::No, 0);
+    for texto in conocidos {
+        if bytes.starts_with(texto) {
+            return (Comienzo::Si, texto.len());
+        }
+        if texto.starts_with(bytes) {
+            hallado = (Comienzo::Faltan, bytes.len());
+        }
+    }
+    hallado
+}
+
+/// Si el byte se escribe: ni de control, ni blanco, ni de un BOM.
+pub(super) fn es_texto(octeto: u8) -> bool {
+    (octeto.is_ascii_graphic() || !octeto.is_ascii()) && !es_relleno(octeto)
+}
+
+fn sin_blancos_finales(texto: &[u8]) -> &[u8] {
+    let util = texto.iter().rposition(|octeto| es_texto(*octeto));
+    &texto[..util.map_or(0, |ultimo| ultimo + 1)]
+}

@@ -1,0 +1,243 @@
+//! Qué comienza un mensaje. La regla está aquí, y solo aquí.
+//!
+//! Un informe lleva texto libre con líneas como «MSH-2: conservada», «BHS: negativo» o un base64 que
+//! empieza por `msh/`. Si una de ellas se tomara por una cabecera, un trozo de un mensaje se acusaría
+//! como si fuera otro. Por eso hay dos reglas: donde no puede ser otra cosa vale [`abre`], que admite
+//! lo que envían de veras los equipos, y en mitad de algo solo [`abre_creible`]. No sabe dónde está
+//! cada cual: eso lo sabe quien pregunta.
+
+/// Fin de segmento (HL7 v2, capítulo 2).
+pub const CR: u8 = 0x0D;
+/// Algunos equipos terminan sus segmentos con LF o con CR LF.
+pub const LF: u8 = 0x0A;
+
+const NOMBRES: [&[u8; 3]; 3] = [b"MSH", b"FHS", b"BHS"];
+/// Cuántos caracteres de codificación caben en MSH-2: cuatro, y el de truncado desde la versión 2.7.
+const MAX_CODIFICACION: usize = 5;
+
+/// Cuántos bytes extraños se pasan por alto entre el comienzo de una trama y una cabecera creíble.
+pub(crate) const EXTRANOS_BYTES: usize = 64;
+
+/// Si unos bytes comienzan un mensaje.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comienzo {
+    /// Lo comienzan.
+    Si,
+    /// No lo comienzan.
+    No,
+    /// Hacen falta más bytes para saberlo.
+    Faltan,
+}
+
+/// Si `bytes` comienza un mensaje o un lote donde no puede ser otra cosa: MSH, FHS o BHS y su
+/// separador de campos, que puede ser cualquier byte que no sea letra, cifra, blanco ni parte de una
+/// trama. Las minúsculas valen: hay equipos que envían `msh`.
+#[must_use]
+pub fn abre(bytes: &[u8]) -> Comienzo {
+    let nombre = &bytes[..bytes.len().min(3)];
+    let conocido = NOMBRES
+        .iter()
+        .any(|segmento| segmento[..nombre.len()].eq_ignore_ascii_case(nombre));
+    match bytes.get(3) {
+        _ if !conocido => Comienzo::No,
+        None => Comienzo::Faltan,
+        Some(&separador) if vale_de_separador(separador) => Comienzo::Si,
+        Some(_) => Comienzo::No,
+    }
+}
+
+/// Si `bytes` comienza un mensaje en mitad de un texto: el nombre en mayúsculas, un signo de
+/// puntuación por separador, de uno a cinco signos más, todos distintos, y otra vez el separador.
+#[must_use]
+pub fn abre_creible(bytes: &[u8]) -> Comienzo {
+    let nombre = &bytes[..bytes.len().min(3)];
+    if !NOMBRES.iter().any(|segmento| segmento.starts_with(nombre)) {
+        return Comienzo::No;
+    }
+    let Some(separador) = bytes.get(3) else {
+        return Comienzo::Faltan;
+    };
+    if !separador.is_ascii_punctuation() {
+        return Comienzo::No;
+    }
+    let resto = &bytes[4..];
+    for (i, octeto) in resto.iter().enumerate() {
+        if octeto == separador {
+            return if i > 0 { Comienzo::Si } else { Comienzo::No };
+        }
+        let repetido = resto[..i].contains(octeto);
+        if i == MAX_CODIFICACION || repetido || !octeto.is_ascii_punctuation() {
+            return Comienzo::No;
+        }
+    }
+    Comienzo::Faltan
+}
+
+/// Lo mismo detrás de unos pocos bytes extraños, a lo sumo `max`: la longitud que un equipo pone
+/// delante, o un blanco. Devuelve también dónde empieza la cabecera. Entre ellos no hay un fin de
+/// línea, salvo que no haya otra cosa: lo que sigue a una línea de texto no está «detrás».
+#[must_use]
+pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) {
+    let relleno = bytes.iter().take_while(|octeto| es_relleno(**octeto));
+    let desde = relleno.take(max).count();
+    for i in desde..=max {
+        match bytes.get(i) {
+            None => return (Comienzo::Faltan, i),
+            Some(0x0B | 0x1C | &CR | &LF) => break,
+            Some(_) => {}
+        }
+        match abre_creible(&bytes[i..]) {
+            Comienzo::No => {}
+            abre => return (abre, i),
+        }
+    }
+    (Comienzo::No, 0)
+}
+
+/// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si se parece al de
+/// [`abre_creible`] aunque no lo sea: en minúsculas, o sin caracteres de codificación.
+#[must_use]
+pub(crate) fn apertura(mensaje: &[u8]) -> Option<&[u8]> {
+    let separador = mensaje
+        .get(3)
+        .filter(|octeto| octeto.is_ascii_punctuation())?;
+    let mut cerca = mensaje[4..].iter().take(MAX_CODIFICACION + 1);
+    let codificacion = cerca.position(|octeto| octeto == separador)?;
+    let abierto = &mensaje[..4 + codificacion];
+    let vale = abierto[4..].iter().all(u8::is_ascii_punctuation) && abre(abierto) == Comienzo::Si;
+    vale.then(|| &mensaje[..=abierto.len()])
+}
+
+/// Si el byte no significa nada delante de un segmento: blancos, fines de línea, NUL, BOM, y lo
+/// que los equipos envían entre mensajes (latidos STX, ENQ, los acuses ACK y NAK de MLLP 2).
+#[must_use]
+pub(crate) fn es_relleno(octeto: u8) -> bool {
+    matches!(
+        octeto,
+        0 | 0x02 | 0x05 | 0x06 | b'\t' | LF | CR | 0x15 | b' ' | 0xBB | 0xBF | 0xEF
+    )
+}
+
+fn vale_de_separador(octeto: u8) -> bool {
+    let es_de_trama = matches!(octeto, 0x0B | 0x1C);
+    !octeto.is_ascii_alphanumeric() && !es_relleno(octeto) && !es_de_trama
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Comienzo::{Faltan, No, Si};
+    use super::*;
+
+    /// Lo que abre, con la regla de donde no puede ser otra cosa y con la de en mitad de un texto.
+    const REGLA: [(&[u8], Comienzo, Comienzo); 42] = [
+        (b"", Faltan, Faltan),
+        (b"M", Faltan, Faltan),
+        (b"FH", Faltan, Faltan),
+        (b"BHS", Faltan, Faltan),
+        (b"MSH|", Si, Faltan),
+        (b"MSH|^", Si, Faltan),
+        (b"MSH|^~\\&", Si, Faltan),
+        (b"MSH|^~\\&|", Si, Si),
+        (b"MSH|^~\\&|A|B", Si, Si),
+        (b"MSH|^~\\&#|A", Si, Si),
+        (b"MSH|^~\\&#", Si, Faltan),
+        (b"MSH|^~&|BF-6900", Si, Si),
+        (b"MSH|\\^&|", Si, Si),
+        (b"MSH|^|", Si, Si),
+        (b"MSH#^~\\&#LAB", Si, Si),
+        (b"FHS|^~\\&|", Si, Si),
+        (b"BHS!^~\\&!", Si, Si),
+        (b"msh|^~\\&|A", Si, No),
+        (b"Msh|^~\\&|A", Si, No),
+        (b"MSH||A", Si, No),
+        (b"MSH|A|", Si, No),
+        (b"MSH|^~\\&#+|A", Si, No),
+        (b"MSH|^^\\&|A", Si, No),
+        (b"MSH|^~ \\|A", Si, No),
+        (b"MSH|^~\\&\r", Si, No),
+        (b"MSH|^~\xC3\\|A", Si, No),
+        (b"MSH\x01^~\\&\x01A", Si, No),
+        (b"MSH\xA6^~\\&\xA6A", Si, No),
+        (b"MSH-2: conservada", Si, No),
+        (b"MSH: 25 pg/mL", Si, No),
+        (b"MSH:", Si, Faltan),
+        (b"BHS: negativo", Si, No),
+        (b"BHS:+++", Si, No),
+        (b"MSH|---|", Si, No),
+        (b"MSH---", Si, No),
+        (b"msh/dXZ3eHl6e3x9", Si, No),
+        (b"MSH|texto", Si, No),
+        (b"MSH ", No, No),
+        (b"MSH\x0B", No, No),
+        (b"MSHA", No, No),
+        (b"MX", No, No),
+        (b"PID|", No, No),
+    ];
+
+    #[test]
+    fn abre_lo_que_dice_la_tabla_segun_donde_este() {
+        for (bytes, donde_sea, en_un_texto) in REGLA {
+            assert_eq!(abre(bytes), donde_sea, "{}", bytes.escape_ascii());
+            assert_eq!(abre_creible(bytes), en_un_texto, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn lo_dicho_con_pocos_bytes_no_cambia_con_mas() {
+        for (bytes, ..) in REGLA {
+            for regla in [abre, abre_creible] {
+                let al_final = regla(bytes);
+                for hasta in 0..bytes.len() {
+                    let antes = regla(&bytes[..hasta]);
+                    assert!(
+                        antes == Faltan || antes == al_final,
+                        "{} con {hasta}",
+                        bytes.escape_ascii()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn los_bytes_extranos_se_pasan_por_alto_si_son_pocos_y_de_la_misma_linea() {
+        for (bytes, esperado) in [
+            (&b"MSH|^~\\&|"[..], (Si, 0)),
+            (b"NMSH|^~\\&|", (Si, 1)),
+            (b"0001MSH|^~\\&|", (Si, 4)),
+            (b"\r\n MSH|^~\\&|", (Si, 3)),
+            (b"MMSH|^~\\&|", (Si, 1)),
+            (b"01234567MSH|^~\\&|", (Si, 8)),
+            (b"012345678MSH|^~\\&|", (No, 0)),
+            (b"texto\rMSH|^~\\&|", (No, 0)),
+            (b"a\x0BMSH|^~\\&|", (No, 0)),
+            (b"a\x1CMSH|^~\\&|", (No, 0)),
+            (b"abc", (Faltan, 3)),
+            (b"abMS", (Faltan, 2)),
+            (b"abMSH|t", (Faltan, 7)),
+            (b"abMSH|texto", (No, 0)),
+        ] {
+            assert_eq!(
+                abre_tras_extranos(bytes, 8),
+                esperado,
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn la_apertura_llega_al_separador_que_cierra_msh_2() {
+        for (mensaje, esperada) in [
+            (&b"msh|^~\\&|A|B"[..], Some(&b"msh|^~\\&|"[..])),
+            (b"MSH|^~\\\\&|A", Some(b"MSH|^~\\\\&|")),
+            (b"MSH||A", Some(b"MSH||")),
+            (b"MSH-2: conservada", None),
+            (b"MSH|A", None),
+            (b"MSH", None),
+            (b"PID|1|", None),
+        ] {
+            assert_eq!(apertura(mensaje), esperada, "{}", mensaje.escape_ascii());
+        }
+    }
+}
