@@ -248,6 +248,7 @@ mod tests {
             (trama.repeat(3), "3", "3"),
             (format!("\r\n{trama}\n{trama}\r\n"), "2", "2"),
             (format!("{MSH}\x1c\r"), "1", "1"),
+            (format!("{MSH}\x1c"), "1", "1"),
             (format!("\x0b{MSH}\x1c{trama}"), "2", "2"),
             (format!("{MSH}{trama}"), "2", "2"),
             (format!("\x0b{MSH}"), "Cortado", "Cortado"),
