@@ -23,6 +23,7 @@ use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::linea::{
     self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
 };
+use crate::recepcion::paciencia::Paciencia;
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::repetidos::AnteReenvio;
@@ -67,6 +68,7 @@ pub(super) fn atender(
         ultimo: Lugar::Ninguno,
         sin_guardar: None,
         desmedido: false,
+        atendidos: 0,
         acuses: 0,
     };
     let acabada = conversacion.conversar();
@@ -109,6 +111,8 @@ struct Conversacion<'a> {
     sin_guardar: Option<(Vec<u8>, NaiveDateTime, Apartado)>,
     /// Si lleva demasiado sin enviar más que basura.
     desmedido: bool,
+    /// Cuántas cosas se han atendido.
+    atendidos: u64,
     /// Cuántos acuses del equipo se han contado.
     acuses: u64,
 }
@@ -117,6 +121,7 @@ impl Conversacion<'_> {
     fn conversar(&mut self) -> io::Result<()> {
         let mut lector = Lector::new(self.equipo.trato.limites, Instant::now());
         let mut plazo_puesto = None;
+        let mut paciencia = Paciencia::new(Instant::now());
         let mut cerrada = false;
         loop {
             if self.atender_lo_llegado(&mut lector).is_break() {
@@ -131,6 +136,16 @@ impl Conversacion<'_> {
             let espera = lector.espera();
             if espera == Some(Duration::ZERO) {
                 lector.vencer();
+                continue;
+            }
+            if paciencia.se_agota(espera.is_some(), self.atendidos, Instant::now()) {
+                avisar!(
+                    warn,
+                    self.equipo,
+                    "lleva más de una hora enviando un mismo mensaje; se corta la conexión y debe enviarlo de nuevo"
+                );
+                self.fallo = Some(ErrorKind::TimedOut.into());
+                lector.cortar();
                 continue;
             }
             // En Windows nadie despierta a quien lee: mira de vez en cuando si aún tiene plaza.
@@ -185,6 +200,7 @@ impl Conversacion<'_> {
             self.en_curso = Some(en_curso);
             let rumbo = self.atender_suceso(suceso);
             self.en_curso = None;
+            self.atendidos += 1;
             rumbo?;
             if self.desmedido {
                 return Rumbo::Break(());

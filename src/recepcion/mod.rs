@@ -9,6 +9,7 @@ pub mod equipo;
 mod intermediario;
 mod linea;
 pub mod llamada;
+mod paciencia;
 pub mod parada;
 mod plazas;
 pub mod repetidos;

@@ -41,6 +41,33 @@ fn doscientas_conexiones_ociosas_ocupan_lo_que_dice_el_readme() {
     assert!(cada_una <= OCIOSA_KIB, "{cada_una} KiB por conexión");
 }
 
+/// Un búfer que se doblara ocuparía 32 MiB por 17, y 64 por 33.
+#[test]
+fn un_mensaje_que_llega_ocupa_lo_que_mide_a_cualquier_tamano() {
+    const MIB: usize = 1024 * 1024;
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut equipo = servidor.conectar();
+    equipo.entregar("0");
+    let antes = residente_kib(&servidor);
+    let grande = mensaje_de("G", 40 * MIB);
+    equipo.enviar(b"\x0B");
+    let mut enviado = 0;
+    for mib in [1, 2, 3, 5, 8, 9, 16, 17, 24, 33, 40] {
+        equipo.enviar(&grande[enviado..mib * MIB]);
+        enviado = mib * MIB;
+        // Quien lee puede ir algo detrás de quien envía: se espera a que lo tenga casi todo.
+        let esperado = mib * 1024;
+        esperar("la memoria de lo que ha llegado", || {
+            (residente_kib(&servidor) + 512 >= antes + esperado).then_some(())
+        });
+        let ocupado = residente_kib(&servidor).saturating_sub(antes);
+        assert!(
+            ocupado <= esperado + RECIBIENDO_KIB,
+            "{ocupado} KiB por {mib} MiB"
+        );
+    }
+}
+
 #[test]
 fn lo_que_ocupo_un_mensaje_grande_se_devuelve_aunque_haya_empezado_otro() {
     let servidor = Servidor::con("Sincronizar = no");

@@ -2,7 +2,7 @@
 //! inventa bytes, no repite ninguno y dice lo mismo a cada tamaño de trozo.
 #![no_main]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use servidor_hl7::cable::{Lector, Limites, Suceso};
@@ -26,7 +26,8 @@ fuzz_target!(|guion: &[u8]| {
 });
 
 fn leer(guion: &[u8], trozo: usize) -> Vec<String> {
-    let mut lector = Lector::new(LIMITES);
+    let mut ahora = Instant::now();
+    let mut lector = Lector::new(LIMITES, ahora);
     let mut leidos = Vec::new();
     let mut entregados = 0;
     for tramo in guion.chunk_by(|a, b| (*a < SILENCIO) == (*b < SILENCIO)) {
@@ -37,11 +38,12 @@ fn leer(guion: &[u8], trozo: usize) -> Vec<String> {
                 assert!(!hueco.is_empty());
                 let cuantos = trozo.min(hueco.len()).min(resto.len());
                 hueco[..cuantos].copy_from_slice(&resto[..cuantos]);
-                lector.avanzar(cuantos);
+                lector.avanzar(cuantos, ahora);
                 resto = &resto[cuantos..];
                 sacar(&mut lector, guion, &mut leidos, &mut entregados);
             }
-        } else if lector.espera().is_some() {
+        } else if let Some(espera) = lector.espera() {
+            ahora += espera;
             lector.vencer();
             sacar(&mut lector, guion, &mut leidos, &mut entregados);
         }
