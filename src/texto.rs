@@ -80,6 +80,34 @@ pub(crate) fn ruta_visible(ruta: &Path) -> impl fmt::Display {
     })
 }
 
+/// El texto en `ancho` letras como mucho; lo que no cabe se abrevia.
+pub(crate) fn recortar(texto: &str, ancho: usize) -> String {
+    if texto.chars().count() <= ancho {
+        return texto.to_owned();
+    }
+    let cabe = texto.chars().take(ancho.saturating_sub(1));
+    cabe.chain(['…']).collect()
+}
+
+/// La línea, que puede tener color, partida por un blanco donde pasaría de `ancho` letras; lo que
+/// sigue va con `sangria`. Una palabra más larga se deja entera.
+pub(crate) fn partir(linea: &str, ancho: usize, sangria: usize) -> String {
+    let mut partida = String::with_capacity(linea.len());
+    let mut columna = 0;
+    for palabra in linea.split_inclusive(' ') {
+        let letras = sin_color(palabra.trim_end()).chars().count();
+        if letras > 0 && columna > sangria && columna + letras > ancho {
+            partida.truncate(partida.trim_end().len());
+            partida.push('\n');
+            partida.extend(std::iter::repeat_n(' ', sangria));
+            columna = sangria;
+        }
+        partida.push_str(palabra);
+        columna += letras + usize::from(palabra.ends_with(' '));
+    }
+    partida
+}
+
 /// Con un decimal y la coma decimal.
 pub(crate) fn milisegundos(tiempo: Duration) -> String {
     format!("{:.1}", tiempo.as_secs_f64() * 1000.0).replace('.', ",")
@@ -97,6 +125,29 @@ mod tests {
             visible("a\nb\x1b[2J\u{202e}c"),
             "a\\u{a}b\\u{1b}[2J\\u{202e}c"
         );
+    }
+
+    #[test]
+    fn lo_que_no_cabe_se_abrevia() {
+        assert_eq!(recortar("Química", 7), "Química");
+        assert_eq!(recortar("Química 2", 7), "Químic…");
+        assert_eq!(recortar("Q", 0), "…");
+    }
+
+    #[test]
+    fn una_linea_larga_se_parte_por_un_blanco_y_sin_contar_el_color() {
+        for (linea, esperada) in [
+            ("", ""),
+            ("uno dos tres", "uno dos tres"),
+            ("uno dos tres x", "uno dos tres\n  x"),
+            ("uno   dos   tres x", "uno   dos\n  tres x"),
+            ("una_palabra_enorme x", "una_palabra_enorme\n  x"),
+            ("uno una_palabra_enorme", "uno\n  una_palabra_enorme"),
+            ("uno dos \x1b[32mtres\x1b[0m", "uno dos \x1b[32mtres\x1b[0m"),
+            ("12 á ñ ó é í ú", "12 á ñ ó é í\n  ú"),
+        ] {
+            assert_eq!(partir(linea, 12, 2), esperada);
+        }
     }
 
     #[test]

@@ -26,6 +26,13 @@ pub fn secuencia_de_titulo(titulo: &str) -> Option<String> {
     })
 }
 
+/// Cuántas letras caben en una línea de la salida, si es una ventana.
+#[must_use]
+pub(crate) fn columnas() -> Option<usize> {
+    let (ancho, _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(ancho.0)).filter(|columnas| *columnas > 0)
+}
+
 /// Llama a `cerrar` cuando alguien cierra la ventana con la X, cierra la sesión o apaga Windows.
 /// Desde entonces el proceso tiene unos 5 s para acabar (HandlerRoutine, SPI_GETHUNGAPPTIMEOUT).
 ///

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
-use log::{debug, info};
+use log::{debug, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
@@ -552,14 +552,15 @@ impl Conversacion<'_> {
             None => contestado,
         };
         let ancho = self.recepcion.ancho_de_equipo;
-        let linea = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
+        let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
+        let ip = self.equipo.ip;
         if linea::color(contestado, &lugar) != Color::Bien {
-            avisar!(warn, self.equipo; "{linea}");
+            warn!(equipo:% = ip, fila:%; "{entera}");
         } else if recibido.repetido_de.is_some() {
             // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
-            avisar!(info, self.equipo; "{linea}");
+            info!(equipo:% = ip, fila:%; "{entera}");
         } else {
-            info!("{linea}");
+            info!(fila:%; "{entera}");
         }
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));

@@ -10,6 +10,7 @@ use chrono::NaiveDateTime;
 use crate::cable::{Envoltura, Indicio};
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
+use crate::recepcion::fila::Fila;
 use crate::texto::{Color, colorear, escapar};
 
 /// Cuánto se muestra de un campo del MSH.
@@ -103,16 +104,21 @@ pub(super) fn color(contestado: Contestado, lugar: &Lugar) -> Color {
     }
 }
 
-/// La línea de un mensaje. El nombre del equipo ocupa `ancho` letras.
+/// La línea de un mensaje, en la que el nombre del equipo ocupa `ancho` letras, y su fila, que es lo
+/// que cabe de ella en la consola.
 pub(super) fn redactar(
     recibido: &Recibido<'_>,
     equipo: &Equipo,
     ancho: usize,
     contestado: Contestado,
     lugar: &Lugar,
-) -> String {
-    let tipo = recibido.visible(9).to_string();
-    let tipo = if tipo.is_empty() { "(sin tipo)" } else { &tipo };
+) -> (String, String) {
+    let visible = recibido.visible(9).to_string();
+    let tipo = if visible.is_empty() {
+        "(sin tipo)"
+    } else {
+        &visible
+    };
     let dicho = match contestado {
         Contestado::Aceptado(codigo) | Contestado::NoAceptado(codigo) => codigo,
         // De RSP^K11^RSP_K11, lo que cabe en su columna.
@@ -123,15 +129,28 @@ pub(super) fn redactar(
         .repetido_de
         .as_ref()
         .map(|archivo| format!(" repetido de {archivo}"));
-    format!(
-        "{} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{}»{}",
-        colorear(format!("{dicho:<9}"), color(contestado, lugar)),
+    let (color, tiempo) = (color(contestado, lugar), recibido.instante.elapsed());
+    let id = recibido.visible(10).to_string();
+    let entera = format!(
+        "{} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»{}",
+        colorear(format!("{dicho:<9}"), color),
         recibido.longitud,
-        recibido.instante.elapsed().as_millis(),
+        tiempo.as_millis(),
         lugar.nombre(),
-        recibido.visible(10),
         repetido.unwrap_or_default(),
-    )
+    );
+    let fila = Fila {
+        contestado: dicho,
+        color,
+        equipo: &equipo.quien,
+        tipo: &visible,
+        longitud: recibido.longitud,
+        tiempo,
+        id: &id,
+        archivo: lugar.nombre(),
+        repetido_de: recibido.repetido_de.as_deref(),
+    };
+    (entera, fila.to_string())
 }
 
 /// Qué hacer, si los bytes delatan qué habla el equipo.

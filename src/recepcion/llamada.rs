@@ -9,12 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{debug, info};
+use log::{Level, debug, log};
 
 use crate::causa;
 use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
+use crate::recepcion::presencia;
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
 const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
@@ -37,16 +38,19 @@ pub(super) fn mantener(
     while !parada.pedida() {
         match TcpStream::connect_timeout(&equipo.direccion(), PLAZO_DE_LLAMADA) {
             Ok(canal) => {
-                info!("Conexión Establecida con {quien}");
                 avisado = None;
                 let comienzo = Instant::now();
-                let acabada = catch_unwind(AssertUnwindSafe(|| {
+                let mut nivel = Level::Info;
+                let conversar = || {
+                    nivel = presencia::esperar(&canal)?;
+                    log!(nivel, "Conexión Establecida con {quien}");
                     atender(&canal, equipo, &Actividad::default())
-                }));
+                };
+                let acabada = catch_unwind(AssertUnwindSafe(conversar));
                 let entrego = ultimo(equipo) > Some(comienzo);
                 // Un pánico ya se dijo.
                 if let Ok(acabada) = acabada {
-                    decir_el_fin(equipo, acabada, entrego);
+                    decir_el_fin(equipo, acabada, if entrego { nivel } else { Level::Warn });
                 }
                 // Una conexión que dura o que entrega algo merece otra enseguida; una que se cae al
                 // nacer, no.
@@ -69,15 +73,11 @@ pub(super) fn mantener(
 }
 
 /// Muchos equipos entregan y cuelgan: eso no es un fallo, y un aviso por resultado taparía los demás.
-fn decir_el_fin(equipo: &Equipo, acabada: io::Result<()>, entrego: bool) {
+fn decir_el_fin(equipo: &Equipo, acabada: io::Result<()>, nivel: Level) {
     let quien = equipo.con_direccion();
     let fin = match acabada {
         Ok(()) => "se cerró la conexión".to_owned(),
         Err(error) => format!("se perdió la conexión: {}", causa::explicar(&error)),
     };
-    if entrego {
-        avisar!(info, equipo; "{quien}: {fin}; se le vuelve a llamar");
-    } else {
-        avisar!(warn, equipo; "{quien}: {fin}; se le vuelve a llamar");
-    }
+    log!(nivel, equipo:% = equipo.ip; "{quien}: {fin}; se le vuelve a llamar");
 }

@@ -10,13 +10,14 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use log::{debug, warn};
+use log::{Level, debug, log, warn};
 
 use crate::causa;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
 use crate::recepcion::intermediario::{Representado, leer_cabecera};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
+use crate::recepcion::presencia;
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
@@ -293,14 +294,19 @@ where
     F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
 {
     let quien = equipo.con_direccion();
-    avisar!(info, equipo; "Conexión Establecida desde {quien}");
-    match atender(canal, equipo, &plaza.actividad) {
+    let mut nivel = Level::Info;
+    let conversado = presencia::esperar(canal).and_then(|hallado| {
+        nivel = hallado;
+        log!(nivel, equipo:% = equipo.ip; "Conexión Establecida desde {quien}");
+        atender(canal, equipo, &plaza.actividad)
+    });
+    match conversado {
         // Quien perdió su plaza puede ver una conexión rota: la rompió el programa.
         Err(error) if !plaza.actividad.es_perdida() => {
             let causa = causa::explicar(&error);
             avisar!(warn, equipo; "Error en la Conexion: {quien}: {causa}");
         }
-        _ => avisar!(info, equipo; "Conexion cerrada {quien}"),
+        _ => log!(nivel, equipo:% = equipo.ip; "Conexion cerrada {quien}"),
     }
 }
 

@@ -13,12 +13,15 @@ use chrono::NaiveDateTime;
 
 use crate::recepcion::aluvion::{Aluvion, Muchos};
 use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
+use crate::texto::recortar;
 
 /// Cuántos equipos se cuentan uno por uno; los demás, juntos: a la red puede conectarse cualquiera.
 const MAX_EQUIPOS: usize = 1000;
 const LOS_DEMAS: &str = "los demás";
 /// Lo que ocupa en la tabla el nombre de un equipo, si ninguno es más largo.
 const ANCHO_DE_EQUIPO: usize = "255.255.255.255".len();
+/// Y en la consola, donde cabe en una línea.
+const ANCHO_EN_LA_CONSOLA: usize = 16;
 
 /// Una hora, y el mismo instante en el reloj monótono.
 type Cuando = (NaiveDateTime, Instant);
@@ -215,9 +218,9 @@ impl Totales {
         self.contestados.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado; vacía si
-    /// ninguno tiene nombre ni ha enviado nada desde el arranque.
-    pub(super) fn tabla(&self) -> Vec<String> {
+    /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado, entera y como cabe
+    /// en la consola; vacía si ninguno tiene nombre ni ha enviado nada desde el arranque.
+    pub(super) fn tabla(&self) -> Vec<(String, String)> {
         let mut cuentas = self.tomar();
         let Cuentas {
             equipos, anterior, ..
@@ -229,9 +232,15 @@ impl Totales {
         let ancho = dichos()
             .map(|(equipo, _)| equipo.chars().count())
             .fold(ANCHO_DE_EQUIPO, usize::max);
-        let mut lineas = vec![format!(
-            "{:<ancho$} {:>9} {:>9} {:>8} {:>10} {:>9} {:>9} {:<11} {:>9}",
-            "equipo",
+        let linea = |equipo: &str, columnas: &str| {
+            let breve = recortar(equipo, ANCHO_EN_LA_CONSOLA);
+            (
+                format!("{equipo:<ancho$} {columnas}"),
+                format!("{breve:<ANCHO_EN_LA_CONSOLA$} {columnas}"),
+            )
+        };
+        let encabezado = format!(
+            "{:>9} {:>9} {:>8} {:>10} {:>9} {:>9} {:<11} {:>9}",
             "guardados",
             "repetidos",
             "fallidos",
@@ -240,7 +249,8 @@ impl Totales {
             "consultas",
             "último",
             "más lento"
-        )];
+        );
+        let mut lineas = vec![linea("equipo", &encabezado)];
         for (equipo, cuenta) in equipos.iter_mut().filter(|(_, cuenta)| cuenta.se_dice()) {
             let suma = std::mem::take(&mut cuenta.suma);
             let ultimo = match cuenta.ultimo {
@@ -260,9 +270,10 @@ impl Totales {
                 repetidos,
                 ..
             } = suma;
-            lineas.push(format!(
-                "{equipo:<ancho$} {guardados:>9} {repetidos:>9} {fallidos:>8} {rechazados:>10} {apartados:>9} {consultas:>9} {ultimo:<11} {mas_lento:>9}",
-            ));
+            let columnas = format!(
+                "{guardados:>9} {repetidos:>9} {fallidos:>8} {rechazados:>10} {apartados:>9} {consultas:>9} {ultimo:<11} {mas_lento:>9}",
+            );
+            lineas.push(linea(equipo, &columnas));
             *anterior += suma;
         }
         lineas
@@ -386,9 +397,9 @@ mod tests {
         totales_con(&[], AvisoDeSilencio::NUNCA)
     }
 
-    fn sin_columnas(lineas: &[String]) -> Vec<String> {
-        let palabras = |linea: &String| linea.split_whitespace().collect::<Vec<_>>().join(" ");
-        lineas.iter().map(palabras).collect()
+    fn sin_columnas(lineas: &[(String, String)]) -> Vec<String> {
+        let palabras = |linea: &str| linea.split_whitespace().collect::<Vec<_>>().join(" ");
+        lineas.iter().map(|(entera, _)| palabras(entera)).collect()
     }
 
     #[test]
@@ -402,7 +413,10 @@ mod tests {
         totales.apartado("BC-20");
         totales.recibido("10.0.0.9", 1, Destino::Fallido, a_las(3));
         let tabla = totales.tabla();
-        let anchos: Vec<_> = tabla.iter().map(|linea| linea.chars().count()).collect();
+        let anchos: Vec<_> = tabla
+            .iter()
+            .map(|(linea, _)| linea.chars().count())
+            .collect();
         assert!(anchos.iter().all(|ancho| *ancho == anchos[0]), "{anchos:?}");
         assert_eq!(
             sin_columnas(&tabla),
@@ -439,7 +453,26 @@ mod tests {
             sin_columnas(&tabla)[1..],
             ["dieciséis letras 0 0 0 0 0 0 ninguno —"]
         );
-        assert!(ENCABEZADO + tabla[0].chars().count() <= 119, "{tabla:?}");
+        assert!(
+            tabla
+                .iter()
+                .all(|(linea, _)| ENCABEZADO + linea.chars().count() <= 119),
+            "{tabla:?}"
+        );
+    }
+
+    #[test]
+    fn en_la_consola_un_nombre_largo_se_abrevia_y_en_el_registro_esta_entero() {
+        let totales = sin_nombres();
+        totales.recibido("Hematología", 1, guardado(1), a_las(0));
+        let largo = "Química de urgencias, sala 2";
+        totales.recibido(largo, 1, guardado(1), a_las(0));
+        let tabla = totales.tabla();
+        assert!(tabla[2].0.starts_with(largo) && tabla[2].1.starts_with("Química de urge… "));
+        for (entera, fila) in &tabla {
+            assert_eq!(fila.chars().count(), tabla[0].1.chars().count(), "{fila}");
+            assert_eq!(entera.chars().count(), tabla[0].0.chars().count());
+        }
     }
 
     #[test]

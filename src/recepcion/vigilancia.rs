@@ -52,8 +52,8 @@ pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
     if !tabla.is_empty() {
         info!("Lo recibido el {}, por equipo:", dia.format("%d/%m/%Y"));
     }
-    for linea in tabla {
-        info!("{linea}");
+    for (entera, fila) in tabla {
+        info!(fila:%; "{entera}");
     }
 }
 

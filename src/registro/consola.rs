@@ -14,6 +14,7 @@ use std::time::Duration;
 use log::Level;
 
 use crate::registro::linea::Linea;
+use crate::texto::sin_color;
 use crate::ventana;
 
 /// Cuánto puede esperar a que la consola lea.
@@ -56,9 +57,9 @@ impl Lector {
     /// Como quiere ver una línea.
     fn escribir(self, linea: &Linea) -> String {
         match self {
-            Lector::Terminal => linea.en_terminal(),
+            Lector::Terminal => linea.en_consola(ventana::columnas()),
             Lector::Journal => linea.en_journal(),
-            Lector::Otro => linea.sin_color(),
+            Lector::Otro => sin_color(&linea.en_consola(ventana::columnas())),
         }
     }
 

@@ -66,6 +66,7 @@ impl Diario {
             hora: ahora,
             nivel: Level::Warn,
             texto,
+            fila: None,
         });
         let texto: String = vuelta.iter().chain(lineas).map(Linea::en_archivo).collect();
         match self.escribir(texto.as_bytes(), ahora.date()) {
@@ -167,6 +168,7 @@ mod tests {
             hora: el_dia(1),
             nivel: Level::Info,
             texto: (*texto).to_owned(),
+            fila: None,
         };
         textos.iter().map(linea).collect()
     }

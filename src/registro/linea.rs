@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use chrono::{Local, NaiveDateTime};
 use log::Level;
 
-use crate::texto::{Color, colorear, sin_color};
+use crate::texto::{Color, colorear, partir, sin_color};
 
 /// Una línea: cuándo se dijo, su nivel y lo que dice.
 #[derive(Debug, Clone)]
@@ -13,23 +13,40 @@ pub(crate) struct Linea {
     pub(super) hora: NaiveDateTime,
     pub(super) nivel: Level,
     pub(super) texto: String,
+    /// Lo mismo en una fila que cabe en una consola, si lo trae: entero está en el archivo.
+    pub(super) fila: Option<String>,
 }
+
+/// Lo que ocupa la hora: lo que sigue de una línea partida va debajo del texto.
+const SANGRIA: usize = "09:45:01.123 ".len();
 
 impl Linea {
     /// Una línea que se dice ahora.
     pub(super) fn ahora(nivel: Level, texto: String) -> Linea {
-        let hora = Local::now().naive_local();
-        Linea { hora, nivel, texto }
+        Linea {
+            hora: Local::now().naive_local(),
+            nivel,
+            texto,
+            fila: None,
+        }
     }
 
-    /// En una terminal: la hora, el nivel y el texto, con sus colores.
-    pub(super) fn en_terminal(&self) -> String {
-        format!("{self}\n")
+    /// En una consola: la hora y la fila o, si no la trae, la hora, el nivel y el texto, con sus colores;
+    /// en una de tantas columnas, si se sabe, nada se parte por la mitad de una palabra.
+    pub(super) fn en_consola(&self, columnas: Option<usize>) -> String {
+        let linea = match &self.fila {
+            Some(fila) => format!("{} {fila}", self.hora.format("%H:%M:%S%.3f")),
+            None => self.to_string(),
+        };
+        match columnas {
+            // En la última columna, una consola de Windows salta de línea.
+            Some(columnas) => partir(&linea, columnas.saturating_sub(1), SANGRIA) + "\n",
+            None => linea + "\n",
+        }
     }
 
-    /// Donde no se ven los colores.
-    pub(super) fn sin_color(&self) -> String {
-        sin_color(&self.en_terminal())
+    fn sin_color(&self) -> String {
+        sin_color(&format!("{self}\n"))
     }
 
     /// En el archivo del registro, que se lee otro día y junto con otros: con la fecha.
@@ -82,12 +99,26 @@ mod tests {
             hora,
             nivel: Level::Warn,
             texto,
+            fila: None,
         };
         assert_eq!(
-            linea.en_terminal(),
+            linea.en_consola(None),
             "09:45:01.123 \x1b[33mAVISO\x1b[0m \x1b[32mAA\x1b[0m dos\nrenglones\n"
         );
-        assert_eq!(linea.sin_color(), "09:45:01.123 AVISO AA dos\nrenglones\n");
+        let con_fila = Linea {
+            fila: Some("AA  HL7_1.res".to_owned()),
+            ..linea.clone()
+        };
+        assert_eq!(
+            con_fila.en_consola(Some(30)),
+            "09:45:01.123 AA  HL7_1.res\n"
+        );
+        assert_eq!(
+            con_fila.en_consola(Some(26)),
+            "09:45:01.123 AA\n             HL7_1.res\n"
+        );
+        assert_eq!(con_fila.en_archivo(), linea.en_archivo());
+        assert_eq!(con_fila.en_journal(), linea.en_journal());
         assert_eq!(
             linea.en_archivo(),
             "2026-09-12 09:45:01.123 AVISO AA dos\nrenglones\n"

@@ -204,7 +204,11 @@ impl Log for Buzon {
         if !self.filtro.matches(dicha) || !self.repetidas.hay_que_decir(dicha) {
             return;
         }
-        let linea = Linea::ahora(dicha.level(), dicha.args().to_string());
+        let fila = dicha.key_values().get("fila".into());
+        let linea = Linea {
+            fila: fila.map(|fila| fila.to_string()),
+            ..Linea::ahora(dicha.level(), dicha.args().to_string())
+        };
         if let Err(TrySendError::Full(_)) = self.fila.try_send(Entrada::Linea(linea)) {
             self.perdidas.fetch_add(1, Ordering::Relaxed);
         }

@@ -558,7 +558,7 @@ fn lo_que_otro_valor_cita_no_sobra_y_se_puede_citar_en_cada_seccion() {
         "Base = mensajes\nDirectorio = %(base)s\n[DEFAULT]\nRed = 127.0.0.\n[Equipos]\nUno = %(Red)s1",
     );
     servidor.conectar().entregar("77");
-    servidor.esperar_linea("Conexión Establecida desde Uno (127.0.0.1:");
+    servidor.esperar_linea(" AA        Uno ");
     assert_eq!(servidor.archivos().len(), 1);
     assert!(!servidor.consola().contains("sobra"));
 }

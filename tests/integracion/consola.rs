@@ -9,7 +9,6 @@ use crate::servidor_de_prueba::{
 fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
     let servidor = Servidor::arrancar();
     let mut equipo = servidor.conectar();
-    equipo.entregar("77");
     let origen = equipo.canal.local_addr().unwrap();
     servidor.esperar_linea("Archivo por Guardar en: ");
     servidor.esperar_linea(&format!(
@@ -17,12 +16,13 @@ fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
         servidor.puerto
     ));
     servidor.esperar_linea(&format!("Conexión Establecida desde {origen}"));
-    let linea = servidor.esperar_linea("Archivo en Transmision: ");
+    equipo.entregar("77");
+    let linea = servidor.esperar_linea("«77»");
     let archivo = rutas(&servidor.mensajes(), "res").pop().unwrap();
     let archivo = archivo.file_name().unwrap().to_str().unwrap();
-    let bytes = format!("{} bytes", mensaje("77").len());
+    let bytes = format!(" {} B ", mensaje("77").len());
     for dato in [
-        &origen.to_string(),
+        " 127.0.0.1 ",
         "ORU^R01",
         "«77»",
         &bytes,
@@ -33,8 +33,26 @@ fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
         assert!(linea.contains(dato), "falta «{dato}» en «{linea}»");
     }
     drop(equipo);
-    servidor.esperar_linea("Conexion cerrada");
+    servidor.esperar_linea(&format!("Conexion cerrada {origen}"));
     assert_eq!(servidor.consola().matches("«77»").count(), 1);
+}
+
+#[test]
+fn quien_conecta_entrega_y_se_va_es_una_linea_y_quien_no_dice_nada_ninguna() {
+    let servidor = Servidor::arrancar();
+    for numero in 0..20 {
+        drop(servidor.conectar());
+        servidor.conectar().entregar(&numero.to_string());
+    }
+    servidor.esperar_linea("«19»");
+    let consola = servidor.consola();
+    let (_, desde_que_escucha) = consola.split_once("Servidor Escuchando").unwrap();
+    assert_eq!(desde_que_escucha.lines().count(), 1 + 20, "{consola}");
+
+    let servidor = Servidor::con_orden("", |carpeta| con_rust_log(carpeta, "debug"));
+    drop(servidor.conectar());
+    servidor.esperar_linea("DEBUG Conexión Establecida desde 127.0.0.1:");
+    servidor.esperar_linea("DEBUG Conexion cerrada 127.0.0.1:");
 }
 
 #[test]
@@ -127,9 +145,9 @@ fn nada_del_paciente_llega_a_la_consola_a_ningun_nivel() {
 fn los_bytes_de_la_red_se_escapan_antes_de_mostrarlos() {
     let servidor = Servidor::arrancar();
     let mut equipo = servidor.conectar();
-    equipo.entregar("\u{1b}[31m\u{7}\u{8}Ñ");
-    let linea = servidor.esperar_linea("Archivo en Transmision");
-    assert!(linea.contains("«\\x1B[31m\\x07\\x08\\xC3\\x91»"), "{linea}");
+    equipo.entregar("\u{1b}[31m\u{7}Ñ");
+    let linea = servidor.esperar_linea(" AA ");
+    assert!(linea.contains("«\\x1B[31m\\x07\\xC3\\x91»"), "{linea}");
     assert!(!servidor.consola().contains(['\u{1b}', '\u{7}', '\u{8}']));
 }
 
@@ -144,9 +162,10 @@ fn un_msh_10_de_un_megabyte_es_una_linea_corta_y_no_se_pierde_ninguna() {
     equipo.entregar("DESPUES");
     servidor.esperar_linea("«DESPUES»");
     let consola = servidor.consola();
-    assert_eq!(consola.matches("Archivo en Transmision").count(), 3);
-    let larga = consola.lines().map(str::len).max().unwrap();
-    assert!(larga < 400, "una línea de {larga} bytes");
+    let filas = consola.lines().filter(|linea| linea.contains(" AA "));
+    let letras: Vec<_> = filas.map(|fila| fila.chars().count()).collect();
+    assert_eq!(letras.len(), 3);
+    assert!(letras.iter().all(|letras| *letras < 120), "{letras:?}");
 }
 
 #[test]
@@ -185,7 +204,7 @@ fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_
     let mut equipo = Analizador::conectar(puerto);
     // Cada uno distinto del anterior: las líneas de los reenvíos se cuentan en lugar de decirse.
     let relleno = "L".repeat(60);
-    for vuelta in 0..60 {
+    for vuelta in 0..120 {
         let ids: Vec<_> = (0..100).map(|n| format!("{relleno}{vuelta}-{n}")).collect();
         let tramas = ids.iter().flat_map(|id| enmarcar(&mensaje(id)));
         equipo.enviar(&tramas.collect::<Vec<u8>>());

@@ -68,13 +68,16 @@ fn un_mismo_nombre_en_equipos_y_en_llamar_es_el_mismo_equipo() {
         "[Equipos]\nQuímica = 127.0.0.3\n[Llamar]\nQUIMICA = 127.0.0.1:{puerto}\n[química]\nCodigoAcuse = CA\n"
     ));
     let mut llamado = Analizador::con(equipo.accept().unwrap().0);
-    llamado.enviar_mensaje(&mensaje("1"));
-    assert_eq!(llamado.acuse().codigo, "CA");
     servidor.esperar_linea(&format!(
         "Conexión Establecida con Química (127.0.0.1:{puerto})"
     ));
+    llamado.enviar_mensaje(&mensaje("1"));
+    assert_eq!(llamado.acuse().codigo, "CA");
     assert_eq!(codigo(&servidor, QUIMICA, "2"), "CA");
-    servidor.esperar_linea("Conexión Establecida desde Química (127.0.0.3:");
+    for numero in ["«1»", "«2»"] {
+        let linea = servidor.esperar_linea(numero);
+        assert!(linea.contains(" CA        Química "), "{linea}");
+    }
 }
 
 #[test]
@@ -143,7 +146,8 @@ fn con_carpeta_por_equipo_lo_de_cada_uno_va_a_la_suya_y_lo_de_los_demas_a_direct
             .collect();
         assert_eq!(mensajes_en(&servidor, carpeta), esperados, "{carpeta}");
     }
-    servidor.esperar_linea("Química/HL7_ORU_");
+    let fila = servidor.esperar_linea(" «Q0» ");
+    assert!(fila.contains(" Química "), "{fila}");
     // Lo que no es un mensaje va al mismo sitio, sea de quien sea.
     let mut malo = Analizador::desde(QUIMICA, servidor.puerto);
     malo.enviar_mensaje(b"hola");
@@ -232,8 +236,7 @@ fn los_equipos_con_nombre_estan_siempre_en_la_tabla_y_los_que_no_entregan_nada_n
         ("BC-20", "ninguno"),
         ("Química", " ms"),
     ] {
-        let fila =
-            |linea: &&str| linea.contains(&format!("INFO  {equipo} ")) && linea.contains(ultimo);
+        let fila = |linea: &&str| linea.contains(&format!(" {equipo} ")) && linea.contains(ultimo);
         assert!(
             consola.lines().any(|linea| fila(&linea)),
             "{equipo}: {consola}"
@@ -252,7 +255,10 @@ fn la_tabla_cuenta_las_consultas_de_cada_equipo_a_las_que_no_hay_nada_que_contes
     equipo.entregar("1");
     servidor.interrumpir();
     assert!(servidor.esperar_fin().success());
-    let fila = servidor.esperar_linea("INFO  Química ");
-    let columnas: Vec<_> = fila.split_whitespace().skip(2).take(7).collect();
+    servidor.esperar_linea("Servidor detenido");
+    let consola = servidor.consola();
+    let (_, tabla) = consola.split_once("más lento").unwrap();
+    let fila = tabla.lines().find(|linea| linea.contains(" Química "));
+    let columnas: Vec<_> = fila.unwrap().split_whitespace().skip(1).take(7).collect();
     assert_eq!(columnas, ["Química", "4", "2", "0", "0", "0", "3"]);
 }

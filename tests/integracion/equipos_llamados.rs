@@ -81,7 +81,7 @@ fn a_un_equipo_que_entrega_y_cuelga_se_le_vuelve_a_llamar_enseguida() {
     assert!(tardo < Duration::from_secs(20), "tardó {tardo:?}");
     assert_eq!(servidor.archivos().len(), 6);
     // Un aviso por resultado taparía los demás; el que no entrega nada sí se avisa.
-    servidor.esperar_linea("INFO  BC-6000 (127.0.0.1:");
+    servidor.esperar_linea("DEBUG BC-6000 (127.0.0.1:");
     assert!(!servidor.consola().contains("AVISO BC-6000"));
     drop(equipo.descolgar());
     servidor.esperar_linea("se cerró la conexión; se le vuelve a llamar");

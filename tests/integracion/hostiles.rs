@@ -100,7 +100,7 @@ fn ningun_ataque_cambia_lo_que_tarda_un_equipo_bueno_ni_llena_la_memoria_o_la_co
     servidor.esperar_fin();
     servidor.esperar_linea("líneas como esta en el último minuto");
     let consola = servidor.consola();
-    let de_guardados = |linea: &&str| linea.contains(" AA ") && linea.contains(" ms. ");
+    let de_guardados = |linea: &&str| linea.contains(" AA ") && linea.contains(".res");
     let otras = consola.lines().filter(|linea| !de_guardados(linea)).count();
     // De cada clase se dicen unas cuantas por minuto.
     let minutos = usize::try_from(comienzo.elapsed().as_secs()).unwrap() / 60;

@@ -48,6 +48,9 @@ mod intermediarios;
 mod limites;
 /// Las tablas del README dicen cada aviso y cada error.
 mod manual;
+/// Lo que se ve en una terminal de verdad, comparado con `tests/pantallas`.
+#[cfg(target_os = "linux")]
+mod pantallas;
 /// Ctrl+C, SIGTERM, y el puerto libre después.
 mod parada;
 /// Lo que llega dos veces.

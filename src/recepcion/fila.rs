@@ -1,0 +1,234 @@
+//! La fila de un mensaje en la consola: una sola línea de las 120 letras que abre Windows.
+//!
+//! Lo que no cabe se abrevia con «…»; entero está en el archivo del registro. No sabe de dónde sale lo
+//! que muestra.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::almacen::APARTADOS;
+use crate::texto::{Color, colorear, recortar};
+
+/// Lo que ocupa una fila con su hora; en la última columna, una consola de Windows saltaría de línea.
+const ANCHO: usize = 119;
+/// La hora, con el blanco que la sigue.
+const HORA: usize = "09:45:01.123 ".len();
+const EQUIPO: usize = 16;
+const TIPO: usize = "ORU^R01".len();
+/// Un MSH-10 de veinte letras con sus comillas.
+const ID: usize = 22;
+
+/// Lo que se ve de un mensaje.
+pub(super) struct Fila<'a> {
+    pub(super) contestado: &'a str,
+    pub(super) color: Color,
+    pub(super) equipo: &'a str,
+    pub(super) tipo: &'a str,
+    pub(super) longitud: usize,
+    pub(super) tiempo: Duration,
+    pub(super) id: &'a str,
+    pub(super) archivo: &'a str,
+    /// El archivo del que es una copia, que se ve en lugar del suyo.
+    pub(super) repetido_de: Option<&'a str>,
+}
+
+impl fmt::Display for Fila<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let contestado = colorear(format!("{:<9}", self.contestado), self.color);
+        // De OUL^R22^OUL_R22, los dos primeros componentes.
+        let tipo = if self.tipo.is_empty() {
+            "—"
+        } else {
+            self.tipo
+        };
+        let tipo = tipo.splitn(3, '^').take(2).collect::<Vec<_>>().join("^");
+        let comienzo = format!(
+            " {:<EQUIPO$} {:<TIPO$} {:>6} {:>6} ",
+            recortar(self.equipo, EQUIPO),
+            recortar(&tipo, TIPO),
+            longitud(self.longitud),
+            tiempo(self.tiempo),
+        );
+        let resto = ANCHO - HORA - 9 - comienzo.chars().count();
+        let archivo = match self.repetido_de {
+            Some(original) => format!("repetido de {}", sin_equipo(original)),
+            None => sin_equipo(self.archivo).to_owned(),
+        };
+        // El archivo es lo que se busca después: antes que él se abrevia el MSH-10.
+        let archivo = sin_comienzo(&archivo, resto - "«12…» ".chars().count());
+        let para_el_id = ID.min(resto - 1 - archivo.chars().count());
+        let id = format!("«{}»", recortar(self.id, para_el_id - 2));
+        write!(f, "{contestado}{comienzo}{id:<para_el_id$} {archivo}")
+    }
+}
+
+/// La carpeta de un equipo se llama como él, y ya está en su columna.
+fn sin_equipo(archivo: &str) -> &str {
+    match archivo.rsplit_once('/') {
+        Some((carpeta, nombre)) if !carpeta.ends_with(APARTADOS) => nombre,
+        Some((carpeta, _)) => &archivo[carpeta.len() - APARTADOS.len()..],
+        None => archivo,
+    }
+}
+
+/// Lo último de un texto, si no cabe entero.
+fn sin_comienzo(texto: &str, ancho: usize) -> String {
+    let sobran = texto.chars().count().saturating_sub(ancho);
+    if sobran == 0 {
+        return texto.to_owned();
+    }
+    let resto: String = texto.chars().skip(sobran + 1).collect();
+    format!("…{resto}")
+}
+
+/// Seis letras como mucho, si no pasa de 999 MB.
+fn longitud(bytes: usize) -> String {
+    let (decimas, unidad) = match bytes {
+        0..1000 => return format!("{bytes} B"),
+        1000..1_024_000 => (bytes * 10 / 1024, "KB"),
+        _ => (bytes / 1024 * 10 / 1024, "MB"),
+    };
+    match decimas {
+        0..100 => format!("{},{} {unidad}", decimas / 10, decimas % 10),
+        _ => format!("{} {unidad}", decimas / 10),
+    }
+}
+
+/// Seis letras como mucho, si no pasa de un día.
+fn tiempo(tiempo: Duration) -> String {
+    let ms = tiempo.as_millis();
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..10_000 => format!("{:.1} s", tiempo.as_secs_f64()).replace('.', ","),
+        _ => format!("{} s", tiempo.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texto::sin_color;
+
+    const ARCHIVO: &str = "HL7_ORU_20260912095240301.res";
+
+    fn fila<'a>(equipo: &'a str, id: &'a str, archivo: &'a str) -> Fila<'a> {
+        Fila {
+            contestado: "sin acuse",
+            color: Color::Bien,
+            equipo,
+            tipo: "OUL^R22^OUL_R22",
+            longitud: 1_023_999,
+            tiempo: Duration::from_millis(9999),
+            id,
+            archivo,
+            repetido_de: None,
+        }
+    }
+
+    /// Lo que se ve, tras una hora.
+    fn vista(fila: &Fila<'_>) -> String {
+        sin_color(&format!("09:52:40.301 {fila}"))
+    }
+
+    #[test]
+    fn los_nombres_de_dieciseis_letras_y_los_msh_10_de_veinte_se_ven_enteros() {
+        let (equipo, id) = ("Hematología sala", "20260912095240301123");
+        for archivo in [ARCHIVO, "HL7_ORU_20260912095240301_0001.res"] {
+            let vista = vista(&fila(equipo, id, archivo));
+            for entero in [equipo, "OUL^R22", &format!("«{id}»"), archivo] {
+                assert!(vista.contains(entero), "«{entero}» no está en «{vista}»");
+            }
+            assert!(vista.chars().count() <= ANCHO, "{vista}");
+        }
+    }
+
+    #[test]
+    fn lo_mas_largo_se_abrevia_y_la_fila_cabe_siempre() {
+        let largo = "L".repeat(199);
+        for (equipo, id, archivo) in [
+            (largo.as_str(), largo.as_str(), ARCHIVO),
+            (
+                "10.0.0.1",
+                &largo,
+                "apartados/HL7_ORU_20260912095240301_0001.excesivo",
+            ),
+            ("10.0.0.1", "", "(sin archivo)"),
+            ("2001:db8::abcd:1234:5678", "1", &largo),
+            ("", "", ""),
+        ] {
+            let mut fila = fila(equipo, id, archivo);
+            fila.tipo = &largo;
+            let vista = vista(&fila);
+            assert!(vista.chars().count() <= ANCHO, "{vista}");
+            assert!(archivo.len() > 60 || vista.ends_with(archivo), "{vista}");
+        }
+    }
+
+    #[test]
+    fn de_un_repetido_se_ve_de_que_archivo_lo_es() {
+        let original = "Química/HL7_ORU_20260912095240301_0001.res";
+        let mut fila = fila("Hematología sala", "20260912095240301123", ARCHIVO);
+        fila.repetido_de = Some(original);
+        let vista = vista(&fila);
+        let esperado = "«2026091…» repetido de HL7_ORU_20260912095240301_0001.res";
+        assert!(vista.ends_with(esperado), "{vista}");
+        assert!(vista.chars().count() <= ANCHO, "{vista}");
+    }
+
+    #[test]
+    fn la_carpeta_de_un_equipo_no_se_dice_dos_veces() {
+        for (archivo, esperado) in [
+            ("a.res", "a.res"),
+            ("Química/a.res", "a.res"),
+            ("apartados/a.cortado", "apartados/a.cortado"),
+            ("Química/apartados/a.cortado", "apartados/a.cortado"),
+        ] {
+            assert_eq!(sin_equipo(archivo), esperado);
+        }
+    }
+
+    #[test]
+    fn las_columnas_no_se_mueven_de_un_mensaje_a_otro() {
+        let columnas = |equipo, id| vista(&fila(equipo, id, ARCHIVO)).find(ARCHIVO);
+        assert_eq!(
+            columnas("a", "1"),
+            columnas("Hematologia sala", "20260912095240301123")
+        );
+        assert_eq!(
+            vista(&Fila {
+                contestado: "AA",
+                tipo: "ORU^R01",
+                longitud: 219,
+                tiempo: Duration::from_millis(12),
+                ..fila("127.0.0.1", "PRUEBA-1", ARCHIVO)
+            }),
+            "09:52:40.301 AA        127.0.0.1        ORU^R01  219 B  12 ms «PRUEBA-1»             HL7_ORU_20260912095240301.res"
+        );
+    }
+
+    #[test]
+    fn las_longitudes_y_los_tiempos_caben_en_su_columna() {
+        for (bytes, esperado) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "0,9 KB"),
+            (10_239, "9,9 KB"),
+            (10_240, "10 KB"),
+            (1_023_999, "999 KB"),
+            (1_024_000, "0,9 MB"),
+            (67_108_864, "64 MB"),
+            (1_073_741_824, "1024 MB"),
+        ] {
+            assert_eq!(longitud(bytes), esperado);
+        }
+        for (ms, esperado) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1000, "1,0 s"),
+            (9949, "9,9 s"),
+            (60_000, "60 s"),
+        ] {
+            assert_eq!(tiempo(Duration::from_millis(ms)), esperado);
+        }
+    }
+}
