@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use crate::analizador_simulado::Analizador;
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, contenidos};
+use crate::servidor_de_prueba::{Servidor, contenidos, interrumpible};
 
 /// Cuántas líneas de la consola dicen que algo es un reenvío.
 fn marcas(servidor: &Servidor) -> usize {
@@ -16,7 +16,7 @@ fn marcas(servidor: &Servidor) -> usize {
 
 #[test]
 fn un_reenvio_se_guarda_se_acusa_y_se_ve_aunque_venga_por_otra_conexion() {
-    let mut servidor = Servidor::arrancar();
+    let mut servidor = Servidor::con_orden("", interrumpible);
     let mut equipo = servidor.conectar();
     equipo.entregar("1");
     // El acuse se perdió: el equipo cierra, vuelve y envía lo mismo.

@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, absolute};
 
 use chrono::NaiveDate;
 
@@ -49,8 +49,10 @@ fn el_registro_guarda_lo_que_dice_la_consola_en_un_archivo_por_dia_y_borra_los_v
     let primera = format!(
         "servidor-hl7 {}: configuración leída de «{}», carpeta «{}», puerto libre",
         env!("CARGO_PKG_VERSION"),
-        servidor.carpeta.join("Config.ini").display(),
-        servidor.mensajes().display(),
+        absolute(servidor.carpeta.join("Config.ini"))
+            .unwrap()
+            .display(),
+        absolute(servidor.mensajes()).unwrap().display(),
     );
     for dicho in [&hoy, &consola] {
         assert!(dicho.lines().next().unwrap().ends_with(&primera), "{dicho}");
