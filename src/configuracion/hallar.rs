@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{self, Path, PathBuf};
 
 use super::{Configuracion, ErrorDeConfiguracion};
@@ -66,12 +66,7 @@ pub fn donde_escucha(config: Option<PathBuf>) -> Result<String, ErrorDeConfigura
     let Some(puerto) = configuracion.puerto.filter(|puerto| *puerto != 0) else {
         return Err(ErrorDeConfiguracion::sin_puerto(configuracion.ruta));
     };
-    let direccion = match configuracion.direccion {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    Ok(SocketAddr::new(direccion, puerto).to_string())
+    Ok(SocketAddr::new(configuracion.direccion_local(), puerto).to_string())
 }
 
 /// La configuración pedida o, si no se pidió, la de la carpeta actual o la que está junto al programa.

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 
 use ipnet::IpNet;
@@ -108,6 +108,15 @@ impl Configuracion {
             ruta_visible(&self.ruta),
             ruta_visible(&self.directorio),
         )
+    }
+
+    /// La dirección en que este PC puede hablar con el servidor.
+    pub(crate) fn direccion_local(&self) -> IpAddr {
+        match self.direccion {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        }
     }
 
     /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.

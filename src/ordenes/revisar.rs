@@ -13,6 +13,7 @@ use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
+use crate::recepcion::pregunta::preguntar;
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
 use crate::registro::SIN_CONSTANCIA;
@@ -22,8 +23,28 @@ use crate::texto::{milisegundos, ruta_visible};
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);
 
-/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
+/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien, también con el
+/// programa en marcha.
 pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut impl Write) -> bool {
+    comprobar(configuracion, avisos, true, salida)
+}
+
+/// La misma revisión antes de arrancarlo: el puerto debe estar libre.
+#[cfg(windows)]
+pub(crate) fn revisar_antes_de_arrancar(
+    configuracion: &Configuracion,
+    avisos: &[String],
+    salida: &mut impl Write,
+) -> bool {
+    comprobar(configuracion, avisos, false, salida)
+}
+
+fn comprobar(
+    configuracion: &Configuracion,
+    avisos: &[String],
+    puede_estar_en_marcha: bool,
+    salida: &mut impl Write,
+) -> bool {
     for aviso in avisos {
         let _ = writeln!(salida, "{aviso}");
     }
@@ -47,12 +68,11 @@ pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut im
         let bien = format!("se escribirá cada día en «{carpeta}»");
         anotar("registro", probado.map(|()| bien));
     }
+    let mut en_marcha = false;
     if let Some(puerto) = configuracion.puerto {
-        let direccion = SocketAddr::new(configuracion.direccion, puerto);
-        anotar(
-            "puerto",
-            abrir_puerto(direccion).map(|_| format!("{direccion} está libre")),
-        );
+        let (probado, atendido) = probar_puerto(configuracion, puerto, puede_estar_en_marcha);
+        en_marcha = atendido;
+        anotar("puerto", probado);
         for ip in direcciones_de_este_pc(configuracion.direccion) {
             anotar("dirección", Ok(como_se_entra(ip, puerto)));
         }
@@ -67,6 +87,12 @@ pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut im
         decir(salida, "aviso", "registro", SIN_CONSTANCIA);
     }
     for equipo in configuracion.equipos.llamados() {
+        if en_marcha {
+            // Muchos solo admiten una conexión, y ya la tiene el programa.
+            let detalle = format!("a {equipo} le llama el programa que está en marcha");
+            decir(salida, "bien", "llamada", &detalle);
+            continue;
+        }
         let (como, detalle) = match llamar(&equipo) {
             Ok(detalle) => ("bien", detalle),
             // Un equipo apagado no impide recibir de los demás.
@@ -100,6 +126,27 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Opt
         prueba.nota()
     );
     (Ok(bien), prueba.aviso())
+}
+
+/// El puerto está libre o lo tiene este mismo programa, en otro proceso; y si es así.
+fn probar_puerto(
+    configuracion: &Configuracion,
+    puerto: u16,
+    puede_estar_en_marcha: bool,
+) -> (Result<String, String>, bool) {
+    let direccion = SocketAddr::new(configuracion.direccion, puerto);
+    let Err(error) = abrir_puerto(direccion) else {
+        return (Ok(format!("{direccion} está libre")), false);
+    };
+    if !puede_estar_en_marcha {
+        return (Err(error), false);
+    }
+    let local = configuracion.direccion_local();
+    let como_intermediario = configuracion.acceso.es_intermediario(local);
+    match preguntar(SocketAddr::new(local, puerto), como_intermediario) {
+        Some(quien) => (Ok(format!("{direccion} lo atiende {quien}")), true),
+        None => (Err(error), false),
+    }
 }
 
 fn mirar_espacio(configuracion: &Configuracion) -> Result<String, String> {

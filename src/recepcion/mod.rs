@@ -13,6 +13,7 @@ pub mod llamada;
 mod paciencia;
 pub mod parada;
 mod plazas;
+pub(crate) mod pregunta;
 mod presencia;
 pub mod repetidos;
 pub mod servidor;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use chrono::{Local, NaiveDateTime};
 use ipnet::IpNet;
 use log::{Level, debug, log, warn};
 
@@ -17,6 +18,7 @@ use crate::recepcion::equipo::{Equipo, Equipos, avisar};
 use crate::recepcion::intermediario::{Representado, leer_cabecera};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
+use crate::recepcion::pregunta::{contestar, es_de_este_pc};
 use crate::recepcion::presencia;
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
@@ -67,7 +69,7 @@ impl Acceso {
         Ok(self)
     }
 
-    fn es_intermediario(&self, ip: IpAddr) -> bool {
+    pub(crate) fn es_intermediario(&self, ip: IpAddr) -> bool {
         self.intermediarios.iter().any(|red| red.contains(&ip))
     }
 
@@ -83,6 +85,8 @@ struct Puerta {
     plazas: Arc<Plazas>,
     /// Cuántas conexiones de intermediarios aún no han dicho por quién hablan.
     por_presentar: AtomicUsize,
+    /// Desde cuándo se escucha.
+    desde: NaiveDateTime,
 }
 
 /// Abre el puerto. El error dice cuál, por qué y qué hacer.
@@ -149,6 +153,7 @@ where
         equipos: equipos.clone(),
         plazas: Plazas::new(acceso.max_conexiones),
         por_presentar: AtomicUsize::new(0),
+        desde: Local::now().naive_local(),
     });
     loop {
         match escucha.accept() {
@@ -161,9 +166,9 @@ where
                 if acceso.es_intermediario(equipo.ip) {
                     presentar(canal, equipo, &puerta, atender);
                 } else if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
-                    let max = acceso.max_conexiones;
+                    let puerta = Arc::clone(&puerta);
                     abrir_hilo(equipo, move |equipo| {
-                        ocupar_plaza(pedido, max, equipo, &canal, atender);
+                        ocupar_plaza(pedido, &puerta, equipo, &canal, atender);
                     });
                 }
             }
@@ -186,13 +191,9 @@ where
 }
 
 /// Deja pedir plaza a un equipo, o dice por qué no.
-fn pedir_plaza(puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) -> Option<Pedido> {
-    let ip = equipo.ip;
-    if !puerta.acceso.permite(ip) {
-        rechazar(
-            equipo,
-            &format!("{ip} no está en EquiposPermitidos de Config.ini"),
-        );
+fn pedir_plaza(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) -> Option<Pedido> {
+    if !puerta.acceso.permite(equipo.ip) {
+        prohibir(puerta, equipo, canal);
         return None;
     }
     let pedido = puerta.plazas.pedir(&equipo.quien, canal);
@@ -203,11 +204,42 @@ fn pedir_plaza(puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) -> Opti
     Some(pedido)
 }
 
+/// Rechaza a quien no está en la lista. Si es de este PC, quizá solo pregunta quién atiende.
+fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
+    let decirlo = |equipo: &Equipo| {
+        let ip = equipo.ip;
+        rechazar(
+            equipo,
+            &format!("{ip} no está en EquiposPermitidos de Config.ini"),
+        );
+    };
+    let por_presentar = PorPresentar::nuevo(puerta);
+    let caben = puerta.por_presentar.load(Ordering::Relaxed) <= MAX_POR_PRESENTAR;
+    if !caben || !es_de_este_pc(equipo.ip, canal) {
+        return decirlo(equipo);
+    }
+    let (desde, canal) = (puerta.desde, Arc::clone(canal));
+    abrir_hilo(equipo.clone(), move |equipo| {
+        let preguntaba = presencia::esperar(&canal)
+            .and_then(|nivel| Ok(nivel == Level::Debug && contestar(&canal, desde)?));
+        drop(por_presentar);
+        if !preguntaba.unwrap_or(false) {
+            decirlo(equipo);
+        }
+    });
+}
+
 /// Habla con el equipo cuando tenga plaza; si no la tiene aún, la espera.
-fn ocupar_plaza<F>(pedido: Pedido, max: usize, equipo: &Equipo, canal: &Arc<TcpStream>, atender: F)
-where
+fn ocupar_plaza<F>(
+    pedido: Pedido,
+    puerta: &Puerta,
+    equipo: &Equipo,
+    canal: &Arc<TcpStream>,
+    atender: F,
+) where
     F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
 {
+    let max = puerta.acceso.max_conexiones;
     let plaza = match pedido {
         Pedido::Plaza(plaza) => plaza,
         Pedido::Turno(turno) => {
@@ -221,7 +253,7 @@ where
         }
         Pedido::Completo => return rechazar_por_completo(equipo, max),
     };
-    conversar(canal, equipo, &plaza, atender);
+    conversar(canal, equipo, &plaza, puerta.desde, atender);
 }
 
 /// Espera, en su hilo, a que un intermediario diga por quién habla, y deja entrar a ese. De sus
@@ -253,7 +285,7 @@ where
             }
         };
         if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
-            ocupar_plaza(pedido, max, &equipo, &canal, atender);
+            ocupar_plaza(pedido, &puerta, &equipo, &canal, atender);
         }
     });
 }
@@ -289,7 +321,7 @@ fn rechazar(equipo: &Equipo, motivo: &str) {
 }
 
 /// Habla con el equipo en una conexión que tiene plaza.
-fn conversar<F>(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, atender: F)
+fn conversar<F>(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, desde: NaiveDateTime, atender: F)
 where
     F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
 {
@@ -297,6 +329,10 @@ where
     let mut nivel = Level::Info;
     let conversado = presencia::esperar(canal).and_then(|hallado| {
         nivel = hallado;
+        let se_puede = nivel == Level::Debug && es_de_este_pc(equipo.ip, canal);
+        if se_puede && contestar(canal, desde)? {
+            return Ok(());
+        }
         log!(nivel, equipo:% = equipo.ip; "Conexión Establecida desde {quien}");
         atender(canal, equipo, &plaza.actividad)
     });

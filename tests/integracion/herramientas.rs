@@ -398,12 +398,83 @@ fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+/// La revisión de un servidor en marcha, con el puerto que tomó y esas claves.
+fn revisar_en_marcha(servidor: &Servidor, claves: &str) -> (String, bool) {
+    escribir_ini(
+        &servidor.carpeta,
+        &format!("Puerto = {}\n{claves}", servidor.puerto),
+    );
+    ordenar(&servidor.carpeta, &["--revisar"])
+}
+
+#[test]
+fn revisar_reconoce_al_programa_en_marcha_y_comprueba_lo_demas() {
+    let equipo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let llamado = format!("[Llamar]\nBC-20 = {}", equipo.local_addr().unwrap());
+    for claves in [
+        &llamado,
+        // Ni aunque este PC no pueda entrar, o entre por un intermediario.
+        "EquiposPermitidos = 10.0.0.0/8",
+        "Intermediarios = 127.0.0.1",
+        "Direccion = 127.0.0.1\nMaxConexiones = 1",
+    ] {
+        let servidor = Servidor::con(claves);
+        let (dicho, bien) = revisar_en_marcha(&servidor, claves);
+        assert!(bien, "{dicho}");
+        let esperado = format!(
+            ":{} lo atiende servidor-hl7 {}, en marcha desde el ",
+            servidor.puerto,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(
+            dicho.contains(&esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+        assert!(dicho.contains(&format!(", proceso {}\n", servidor.pid())));
+        assert!(dicho.contains("bien  carpeta    guardar y sincronizar en «"));
+        assert!(!servidor.consola().contains("127.0.0.1:"), "{dicho}");
+    }
+    // A un equipo que solo admite una conexión no se le abre otra.
+    equipo.set_nonblocking(true).unwrap();
+    assert!(equipo.accept().is_ok());
+    assert!(equipo.accept().is_err());
+}
+
+#[test]
+fn otro_programa_en_el_puerto_no_se_toma_por_este() {
+    let mudo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let charlatan = TcpListener::bind("127.0.0.1:0").unwrap();
+    let puertos = [&mudo, &charlatan].map(|escucha| escucha.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for mut canal in charlatan.incoming().flatten() {
+            let _ = canal.read(&mut [0; 64]);
+            let _ = canal.write_all(b"\x0BMSH|^~\\&|||||||ACK|1|P|2.5\rMSA|AA|1\r\x1C\r");
+        }
+    });
+    let carpeta = carpeta_nueva();
+    for puerto in puertos {
+        escribir_ini(
+            &carpeta,
+            &format!("Puerto = {puerto}\nDireccion = 127.0.0.1"),
+        );
+        let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
+        assert!(!bien, "{dicho}");
+        assert!(dicho.contains("otro programa ya lo usa"), "{dicho}");
+    }
+    drop(mudo);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
 #[test]
 fn revisar_dice_que_el_puerto_esta_ocupado_o_que_la_carpeta_no_sirve_y_acaba_con_uno() {
-    let servidor = Servidor::arrancar();
-    let lineas = format!("Puerto = {}\nDirectorio = Config.ini", servidor.puerto);
-    escribir_ini(&servidor.carpeta, &lineas);
-    let (dicho, bien) = ordenar(&servidor.carpeta, &["--revisar"]);
+    let ocupante = TcpListener::bind("0.0.0.0:0").unwrap();
+    let carpeta = carpeta_nueva();
+    let puerto = ocupante.local_addr().unwrap().port();
+    escribir_ini(
+        &carpeta,
+        &format!("Puerto = {puerto}\nDirectorio = Config.ini"),
+    );
+    let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
     assert!(!bien);
     assert!(
         dicho.contains("MAL   carpeta    no se pudo crear la carpeta"),
@@ -414,4 +485,5 @@ fn revisar_dice_que_el_puerto_esta_ocupado_o_que_la_carpeta_no_sirve_y_acaba_con
         "{dicho}"
     );
     assert!(dicho.contains("otro programa ya lo usa"), "{dicho}");
+    fs::remove_dir_all(carpeta).unwrap();
 }

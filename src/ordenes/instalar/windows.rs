@@ -18,7 +18,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::pasos::{Accion, CUENTA, Instalacion, NOMBRE, Orden, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
-use crate::ordenes::revisar::revisar;
+use crate::ordenes::revisar::revisar_antes_de_arrancar;
 use crate::ordenes::servicio::{ErrorDeServicio, explicar};
 
 const DESCRIPCION: &str = "Recibe los mensajes HL7 de los analizadores y guarda cada uno en un archivo antes de acusarlo.";
@@ -46,7 +46,7 @@ pub fn instalar(config: Option<PathBuf>, salida: &mut impl Write) -> Result<bool
     }
     // El puerto lo tendría él mismo.
     let estaba_en_marcha = gestion.detener()?;
-    if !revisar(&configuracion, &avisos, salida) {
+    if !revisar_antes_de_arrancar(&configuracion, &avisos, salida) {
         if estaba_en_marcha {
             gestion.arrancar()?;
         }
