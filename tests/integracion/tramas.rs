@@ -137,6 +137,7 @@ impl Mesa {
 }
 
 /// Cuántos sucesos salen de esos bytes, sin copiarlos.
+#[cfg(unix)]
 fn contar(lector: &mut Lector, mut bytes: &[u8], trozo: usize) -> usize {
     let ahora = Instant::now();
     let mut cuantos_sucesos = 0;
