@@ -7,8 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread;
+use std::{sync::Arc, thread};
 
 use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
@@ -22,8 +21,7 @@ use servidor_hl7::recepcion::Recepcion;
 use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada};
 use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::registro::{self, Registro};
-use servidor_hl7::ventana;
-use servidor_hl7::{FALLO, MAL_PEDIDO};
+use servidor_hl7::{FALLO, MAL_PEDIDO, ventana};
 
 use crate::argumentos::{Argumentos, ErrorDeArgumentos, Orden};
 

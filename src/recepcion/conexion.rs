@@ -161,24 +161,31 @@ impl Conversacion<'_> {
             if !self.actividad.atender() {
                 return Ok(());
             }
-            match leido {
-                Ok(0) => {
-                    cerrada = true;
-                    lector.cerrar();
-                }
-                Ok(cuantos) => lector.avanzar(cuantos, Instant::now()),
-                Err(error) if error.kind() == SILENCIO && plazo.is_some() => {
-                    if espera.is_some() {
-                        lector.vencer();
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.fallo = Some(error);
-                    lector.cortar();
-                }
+            cerrada = self.anotar_lectura(&mut lector, leido, espera.is_some());
+        }
+    }
+
+    /// Cuenta al lector lo que pasó al leer, o que nada llegó; devuelve si el equipo cerró. Un silencio
+    /// que nadie esperaba es el de quien solo mira si aún tiene plaza.
+    fn anotar_lectura(
+        &mut self,
+        lector: &mut Lector,
+        leido: io::Result<usize>,
+        se_espera_silencio: bool,
+    ) -> bool {
+        let cerro = matches!(leido, Ok(0));
+        match leido {
+            Ok(0) => lector.cerrar(),
+            Ok(cuantos) => lector.avanzar(cuantos, Instant::now()),
+            Err(error) if error.kind() == SILENCIO && se_espera_silencio => lector.vencer(),
+            Err(error) if error.kind() == SILENCIO && cfg!(windows) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.fallo = Some(error);
+                lector.cortar();
             }
         }
+        cerro
     }
 
     /// En Windows, una lectura que vence puede llevarse los bytes que llegan en ese instante
