@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::analizador_simulado::Analizador;
 use crate::rastreo::omitir;
-use crate::servidor_de_prueba::{Servidor, ejecutar, orden};
+use crate::servidor_de_prueba::{Servidor, ejecutar, esperar, orden};
 
 /// Las columnas en que está lo que tardó cada mensaje.
 const TIEMPO: std::ops::Range<usize> = 55..61;
@@ -62,6 +62,12 @@ fn pantalla(filas: u16, columnas: u16) -> Option<Vec<String>> {
             });
         }
     }
+    // En una ventana estrecha, la fila sigue en otro renglón.
+    esperar("la última fila entera", || {
+        let consola = servidor.consola();
+        let ultimo = consola.lines().last().unwrap_or_default();
+        ultimo.contains("HL7_ORU_").then_some(())
+    });
     let mut terminal = vt100::Parser::new(filas, columnas, 0);
     terminal.process((servidor.consola().replace('\n', "\r\n") + "\r\n").as_bytes());
     let vistas = terminal.screen().rows(0, columnas);
