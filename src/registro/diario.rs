@@ -4,7 +4,7 @@
 //! nuevo con las líneas siguientes. No sabe qué dicen las líneas ni qué hora es.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, NaiveDateTime};
@@ -15,6 +15,9 @@ use crate::registro::linea::Linea;
 
 /// Cuánto puede crecer el archivo de un día: unos 500 000 mensajes.
 const MAX_BYTES_AL_DIA: u64 = 64 * 1024 * 1024;
+
+/// Cuánto se mira del final de un archivo: sobra para las líneas de un arranque.
+const FINAL_BYTES: u64 = 16 * 1024;
 
 /// Dónde quedan los archivos del registro, y cuántos.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +117,28 @@ impl Diario {
             self.limpiado = Some(hoy);
         }
         Ok(())
+    }
+
+    /// Si el archivo de hoy acaba en esas líneas, dichas a otra hora.
+    pub(super) fn acaba_en(&self, lineas: &[String], hoy: NaiveDate) -> bool {
+        let sin_hora = |linea: &str| {
+            linea
+                .split_once(' ')
+                .and_then(|(_, l)| Some(l.split_once(' ')?.1.trim_end().to_owned()))
+        };
+        let buscadas = lineas.iter().rev().map(|linea| sin_hora(linea));
+        let final_del_archivo = || -> io::Result<String> {
+            let mut archivo = File::open(self.ruta(hoy))?;
+            let antes = archivo.metadata()?.len().saturating_sub(FINAL_BYTES);
+            archivo.seek(SeekFrom::Start(antes))?;
+            let mut bytes = Vec::new();
+            archivo.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        final_del_archivo().is_ok_and(|texto| {
+            let ultimas = texto.lines().rev().take(lineas.len()).map(sin_hora);
+            ultimas.eq(buscadas)
+        })
     }
 
     fn abrir(&self, hoy: NaiveDate) -> io::Result<File> {

@@ -180,6 +180,24 @@ impl Salidas {
         self.consola.decir(lineas);
     }
 
+    /// Deja un error en el archivo, detrás de esas líneas. Si el archivo ya acaba así, no se repiten:
+    /// una tarea que arranca otra vez cada minuto lo llenaría de lo mismo.
+    fn constar(&mut self, lineas: &[Linea], error: Linea) {
+        let hoy = error.hora.date();
+        let todas: Vec<_> = lineas
+            .iter()
+            .chain([&error])
+            .map(Linea::en_archivo)
+            .collect();
+        let ya_consta = |diario: &Diario| diario.acaba_en(&todas, hoy);
+        if self.diario.as_ref().is_some_and(ya_consta) {
+            self.consola.decir(lineas);
+        } else {
+            self.decir(lineas);
+            drop(self.archivar(&[error]));
+        }
+    }
+
     /// Devuelve lo que haya que avisar en la consola.
     fn archivar(&mut self, lineas: &[Linea]) -> Option<String> {
         let ahora = Local::now().naive_local();
@@ -247,8 +265,7 @@ fn recoger(
             Entrada::Linea(linea) => bloque.lineas.push(linea),
             Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
             Entrada::Constancia(linea) => {
-                salidas.decir(&std::mem::take(&mut bloque.lineas));
-                drop(salidas.archivar(&[linea]));
+                salidas.constar(&std::mem::take(&mut bloque.lineas), linea);
             }
             Entrada::Vaciar(hecho) => bloque.vaciados.push(hecho),
         }

@@ -160,7 +160,33 @@ fn un_error_al_arrancar_consta_en_el_registro() {
     assert!(!ejecutar(&mut orden(&carpeta)).status.success());
     let registro = esperar_en_el_registro(&carpeta.join("registro"), "ERROR");
     assert!(registro.contains("otro programa ya lo usa"), "{registro}");
+    // Una tarea que lo intenta cada minuto no llena el registro de lo mismo.
+    for _ in 0..5 {
+        assert!(!ejecutar(&mut orden(&carpeta)).status.success());
+    }
+    let registro = leer_registro(&carpeta);
+    assert!(registro.lines().count() < 10, "{registro}");
+    // Pero otro fallo se dice.
+    escribir_ini(
+        &carpeta,
+        &lineas.replace("Puerto", "Direccion = 192.0.2.1\nPuerto"),
+    );
+    assert!(!ejecutar(&mut orden(&carpeta)).status.success());
+    let registro = leer_registro(&carpeta);
+    assert!(
+        registro.contains("esta dirección no es de este PC"),
+        "{registro}"
+    );
     fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// Lo que hay en la carpeta «registro».
+fn leer_registro(carpeta: &Path) -> String {
+    let archivos = rutas(&carpeta.join("registro"), "log");
+    archivos
+        .iter()
+        .map(|ruta| fs::read_to_string(ruta).unwrap())
+        .collect()
 }
 
 #[test]
