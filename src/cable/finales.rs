@@ -181,7 +181,6 @@ impl Lector {
         self.contado = self.ahora;
         let pendiente = self.bufer.pendiente();
         let es_etx = pendiente[cierre] == ETX;
-        let es_utf16 = Indicio::reconocer(self.primeros()) == Some(Indicio::Utf16);
         while let Some(octeto) = pendiente.get(self.revisado) {
             let p = self.revisado;
             match *octeto {
@@ -191,7 +190,7 @@ impl Lector {
                 STX if es_etx => return TrasCierre::Acaba(p),
                 _ if p > cierre + DE_SOBRA_BYTES => return TrasCierre::Acaba(p),
                 // Un carácter UTF-16 no es un byte y su relleno.
-                0 if es_utf16 => {
+                0 if Indicio::reconocer(self.primeros()) == Some(Indicio::Utf16) => {
                     self.cierre = None;
                     return TrasCierre::Dato;
                 }

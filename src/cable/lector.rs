@@ -14,7 +14,7 @@ use super::bufer::{BUFER_BYTES, Bufer};
 use super::finales::{Final, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
 use super::indicio::{Indicio, Muestra};
 use super::intercalado::Intercalados;
-use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos};
+use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
 
 /// Comienzo de una trama MLLP.
 pub(crate) const VT: u8 = 0x0B;
@@ -306,7 +306,7 @@ impl Lector {
         match self.estado {
             Estado::Ruido(antes) => {
                 let en_duda = matches!(antes, Antes::SinTrama { en_duda: true, .. });
-                let stx_solo = self.stx == Stx::Desconocido && self.bufer.pendiente() == [STX];
+                let stx_solo = self.bufer.pendiente() == [STX];
                 let hay_texto = self.muestra.hay_texto() || self.intercalados.hay_actual();
                 let hay_duda = en_duda || stx_solo || hay_texto;
                 hay_duda.then_some((self.contado, ESPERA_CORTA))
@@ -531,6 +531,9 @@ impl Lector {
 
     /// Si a un VT que está dentro de algo le sigue otro mensaje.
     pub(super) fn abre_tras_vt(&self, bytes: &[u8]) -> Comienzo {
+        // VT VT es un solo comienzo.
+        let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
+        let bytes = &bytes[repetidos.take(EXTRANOS_TRAS_VT_BYTES).count()..];
         match abre_tras_extranos(bytes, EXTRANOS_TRAS_VT_BYTES).0 {
             Comienzo::No => self.abre_otro(bytes),
             abre => abre,

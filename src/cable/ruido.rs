@@ -243,9 +243,10 @@ fn sin_trama(cabecera: &[u8], puede_acabar_en_etx: bool) -> Estado {
 /// Si lo que sigue a un VT es un mensaje, cuando el VT también podría ser de un texto: una cabecera, o
 /// una creíble tras unos pocos bytes extraños.
 fn abre_trama(bytes: &[u8]) -> Comienzo {
-    let relleno = bytes.iter().take_while(|octeto| es_relleno(**octeto));
-    let abre = abre(&bytes[relleno.take(EXTRANOS_BYTES).count()..]);
-    match abre {
+    // VT VT es un solo comienzo.
+    let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
+    let bytes = &bytes[repetidos.take(EXTRANOS_BYTES).count()..];
+    match abre(bytes) {
         Comienzo::No => abre_tras_extranos(bytes, EXTRANOS_BYTES).0,
         abre => abre,
     }

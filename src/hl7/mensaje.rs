@@ -89,6 +89,11 @@ impl<'a> Cabecera<'a> {
         }
     }
 
+    /// Si se sabe que todo lo que hay en ella es del MSH.
+    pub(crate) fn es_de_fiar(&self) -> bool {
+        self.es_de_fiar
+    }
+
     /// El componente `numero` (desde 1) de MSH-9, o vacío.
     #[must_use]
     pub fn componente_del_tipo(&self, numero: usize) -> &'a [u8] {
@@ -251,35 +256,52 @@ const fn posicion_de(numero: usize) -> usize {
 
 /// El primer valor que acaba en el nombre de otro segmento, y dónde empieza el nombre en él.
 fn segmento_pegado(valores: &[&[u8]]) -> Option<(usize, usize)> {
-    let version = valores.get(posicion_de(12)).copied().map(hasta_control);
-    // Con una versión en su sitio, lo de delante es del MSH: «RAPID» es un equipo, y un MSH-10
-    // puede acabar como sea.
-    let desde = if version.is_some_and(es_version) {
-        posicion_de(12)
+    let valor = |numero| {
+        let valor = valores.get(posicion_de(numero)).copied();
+        hasta_control(valor.unwrap_or_default())
+    };
+    // Con una versión en su sitio, o un tipo de mensaje, lo de delante es del MSH: «RAPID» es un
+    // equipo, y un MSH-10 puede acabar como sea.
+    let desde = if es_version(valor(12)) {
+        12
+    } else if es_tipo_con_suceso(valor(9)) {
+        10
     } else {
-        posicion_de(3)
+        3
     };
     // Al último no le sigue el separador que sigue a un nombre.
     let (_, seguidos) = valores.split_last()?;
     seguidos
         .iter()
         .enumerate()
-        .skip(desde)
-        .find_map(|(posicion, valor)| Some((posicion, nombre_final(valor, posicion)?)))
+        .skip(posicion_de(desde))
+        .find_map(|(posicion, valor)| Some((posicion, nombre_final(valor)?)))
 }
 
-/// Dónde empieza el nombre de otro segmento con el que acaba el valor, si acaba así.
-fn nombre_final(valor: &[u8], posicion: usize) -> Option<usize> {
+/// Dónde empieza el nombre de otro segmento con el que acaba el valor, si acaba así: uno de los que
+/// pueden seguir a un MSH, o cualquiera detrás de un byte de control.
+fn nombre_final(valor: &[u8]) -> Option<usize> {
     let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
-    let anterior = antes.last();
-    let tras_control = anterior.is_some_and(u8::is_ascii_control)
+    let tras_control = antes.last().is_some_and(u8::is_ascii_control)
         && nombre[0].is_ascii_uppercase()
         && nombre.iter().all(u8::is_ascii_alphanumeric);
-    // MSH-3 a MSH-6 son nombres propios, y el de un equipo puede acabar en esas letras.
-    let es_parte_de_un_nombre =
-        posicion <= posicion_de(6) && anterior.is_some_and(u8::is_ascii_alphabetic);
-    let pegado = SIGUIENTES.contains(&nombre) && !es_parte_de_un_nombre;
-    (tras_control || pegado).then_some(antes.len())
+    (tras_control || SIGUIENTES.contains(&nombre)).then_some(antes.len())
+}
+
+/// Si es un código de tres letras y un suceso como R01, sea cual sea el signo que los separa.
+fn es_tipo_con_suceso(valor: &[u8]) -> bool {
+    let [codigo @ .., separador, letra, decena, unidad] = &valor[..valor.len().min(7)] else {
+        return false;
+    };
+    codigo.len() == 3
+        && codigo.iter().all(u8::is_ascii_alphanumeric)
+        && separador.is_ascii_punctuation()
+        && letra.is_ascii_alphabetic()
+        && decena.is_ascii_digit()
+        && unidad.is_ascii_digit()
+        && valor
+            .get(7)
+            .is_none_or(|octeto| !octeto.is_ascii_alphanumeric())
 }
 
 /// Si es una versión de HL7 v2, aunque lleve pegado el nombre de otro segmento.
@@ -376,6 +398,118 @@ mod tests {
                 "{}",
                 mensaje.escape_ascii()
             );
+        }
+    }
+
+    /// Una cabecera; sus MSH-9, MSH-10, MSH-12 y MSH-18, y si se muestra.
+    type Fila = (&'static [u8], [&'static [u8]; 4], bool);
+
+    const PEGADAS: [Fila; 12] = [
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1",
+            [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"],
+            true,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1PID|1||9||NOMBRE|MADRE",
+            [b"ORU^R01", b"77", b"2.3.1", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\x1EPID|1||9||NOMBRE|MADRE",
+            [b"ORU^R01", b"77", b"2.3.1", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5||||||UNICODEPID|1||9||NOMBRE",
+            [b"ORU^R01", b"77", b"2.5", b"UNICODE"],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77\x1EZPI|1||9||NOMBRE|MADRE|2001",
+            [b"ORU^R01", b"77", b"", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77PID|1||9||NOMBRE",
+            [b"ORU^R01", b"77", b"", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01PID|1||9||NOMBRE",
+            [b"ORU^R01", b"", b"", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|PID|1||9||NOMBRE^X|MADRE|1970|F",
+            [b"", b"", b"", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|ANAPID|1||9||NOMBRE^X|MADRE|1970|F",
+            [b"", b"", b"", b""],
+            false,
+        ),
+        // Sin el nombre de ningún segmento, pero tampoco es un MSH.
+        (
+            b"MSH|^~\\&|A|B|1||9||NOMBRE^X|MADRE|1970|F",
+            [b"NOMBRE^X", b"MADRE", b"F", b""],
+            false,
+        ),
+        // Nombres y números que acaban como un segmento.
+        (
+            b"MSH|^~\\&|RAPID|SAC|OBX|NTE|2026||ORU^R01|AAPID|P|2.3",
+            [b"ORU^R01", b"AAPID", b"2.3", b""],
+            true,
+        ),
+        (
+            b"MSH|^~\\&|RAPID|||||||1|P|2.3",
+            [b"", b"1", b"2.3", b""],
+            true,
+        ),
+    ];
+
+    #[test]
+    fn lo_que_sigue_al_nombre_de_otro_segmento_no_es_del_msh_ni_se_muestra_nada() {
+        for (mensaje, campos, se_muestra) in PEGADAS {
+            let texto = mensaje.escape_ascii();
+            let cabecera = leer_cabecera(mensaje).expect("tiene MSH");
+            let hay = [9, 10, 12, 18].map(|numero| cabecera.campo(numero));
+            assert_eq!(hay, campos, "{texto}");
+            let visible = if se_muestra { campos[1] } else { b"" };
+            assert_eq!(cabecera.visible(10), visible, "{texto}");
+        }
+    }
+
+    #[test]
+    fn cada_campo_menos_msh_10_acaba_en_su_primer_byte_de_control() {
+        let mensaje =
+            b"MSH|^~\\&|A\x01B|C\0D|\x7F|E|2026||ORU^R01|7\x017|P\x0B|2.3\t|||||||||x\x1Cy";
+        let cabecera = leer_cabecera(mensaje).expect("tiene MSH");
+        let hay = [3, 4, 5, 10, 11, 12, 21].map(|numero| cabecera.campo(numero));
+        assert_eq!(hay, [&b"A"[..], b"C", b"", b"7\x017", b"P", b"2.3", b"x"]);
+    }
+
+    #[test]
+    fn en_una_trama_la_cabecera_puede_ir_tras_bytes_extranos_pero_no_ser_una_linea_de_texto() {
+        for (mensaje, id) in [
+            (
+                &b"NMSH|^~\\&|A|B|C|D|2026||ORU^R01|77\r"[..],
+                Some(&b"77"[..]),
+            ),
+            (b"0001MSH|^~\\&|A|B|C|D|2026||ORU^R01|77\r", Some(b"77")),
+            (b"texto\rMSH|^~\\&|A|B|C|D|2026||ORU^R01|77\r", Some(b"77")),
+            (b"PID|1\rMSH-2: conservada\rMSH: 25 pg/mL\r", None),
+            (b"PID|1\rmsh|^~\\&|A|B|C|D|2026||ORU^R01|77\r", None),
+            (
+                b"FHS|^~\\&|x\rMSH-2: a\rMSH|^~\\&|A|B|C|D|2026||ORU^R01|77\r",
+                Some(b"77"),
+            ),
+            (b"nota MSH-2: conservada\r", None),
+        ] {
+            let cabecera = leer_cabecera(mensaje);
+            let hay = cabecera.map(|cabecera| cabecera.campo(10));
+            assert_eq!(hay, id, "{}", mensaje.escape_ascii());
         }
     }
 }

@@ -477,7 +477,7 @@ impl Conversacion<'_> {
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
             return Contestado::Nada;
         };
-        self.contestar(&acuse, recibido.envoltura);
+        self.contestar(recibido, &acuse);
         if veredicto == Veredicto::Aceptado {
             Contestado::Aceptado(codigo)
         } else {
@@ -494,7 +494,7 @@ impl Conversacion<'_> {
         let ahora = Local::now().naive_local();
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
-        self.contestar(&contestacion.bytes, recibido.envoltura);
+        self.contestar(recibido, &contestacion.bytes);
         self.recepcion.totales.consulta(&self.equipo.quien);
         Some(Contestado::Negada(contestacion.tipo))
     }
@@ -511,16 +511,21 @@ impl Conversacion<'_> {
         format!("{}{numero:03}", recibido.hora.format("%Y%m%d%H%M%S%3f"))
     }
 
-    fn contestar(&mut self, contenido: &[u8], envoltura: Envoltura) {
+    fn contestar(&mut self, recibido: &Recibido<'_>, contenido: &[u8]) {
         // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
         if self.fallo.is_some() {
             return;
         }
-        debug!("{}: acuse: {}", self.equipo, sin_paciente(contenido));
+        debug!(
+            "{}: acuse: {}",
+            self.equipo,
+            sin_paciente(recibido, contenido)
+        );
         if let Some(en_curso) = &mut self.en_curso {
             en_curso.acusar();
         }
-        self.fallo = self.escribir(&enmarcar(contenido, envoltura)).err();
+        let trama = enmarcar(contenido, recibido.envoltura);
+        self.fallo = self.escribir(&trama).err();
     }
 
     /// Envía los bytes. Quien no los recoge todos en [`ESPERA_DE_ESCRITURA`] no recibe más, aunque

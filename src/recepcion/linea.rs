@@ -170,10 +170,12 @@ pub(super) fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
     escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()
 }
 
-/// Un acuse para mostrar: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al equipo.
-pub(super) fn sin_paciente(acuse: &[u8]) -> String {
-    let Some(separador) = acuse.get(3) else {
-        return String::new();
+/// Lo que se contestó, para mostrarlo: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al
+/// equipo, y el MSH también: si del suyo no se sabe que lo sea todo, no se muestra nada.
+pub(super) fn sin_paciente(recibido: &Recibido<'_>, acuse: &[u8]) -> String {
+    let copia_otro = recibido.cabecera.is_some_and(|msh| !msh.es_de_fiar());
+    let Some(separador) = acuse.get(3).filter(|_| !copia_otro) else {
+        return "…".to_owned();
     };
     let visibles: Vec<_> = acuse
         .split(|octeto| *octeto == b'\r')

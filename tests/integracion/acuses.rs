@@ -99,6 +99,7 @@ proptest! {
             for veredicto in Veredicto::TODOS {
                 let acuse = redactar(reglas(forma, AnteFallo::Ae), veredicto, &mensaje).unwrap();
                 prop_assert!(acuse.starts_with(b"MSH") && acuse.ends_with(b"\r"));
+                prop_assert_eq!(acuse.split(|octeto| *octeto == b'\r').count(), 3, "{}", acuse.escape_ascii());
             }
         }
         let consulta = [&b"MSH|^~\\&|||||||QBP^Q11|1\r"[..], &mensaje].concat();

@@ -48,6 +48,8 @@ mod intermediarios;
 mod limites;
 /// Las tablas del README dicen cada aviso y cada error.
 mod manual;
+/// Conversaciones al azar con lo que llevan los informes, cortadas por cualquier sitio.
+mod mezclas;
 /// Lo que se ve en una terminal de verdad, comparado con `tests/pantallas`.
 #[cfg(target_os = "linux")]
 mod pantallas;
