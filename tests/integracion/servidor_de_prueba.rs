@@ -283,7 +283,7 @@ impl Vigilado {
         let (hasta_que_se_suelte, soltado) = channel::<()>();
         let vigilado = Arc::clone(&proceso);
         thread::spawn(move || {
-            if soltado.recv_timeout(2 * PLAZO) == Err(RecvTimeoutError::Timeout) {
+            if soltado.recv_timeout(5 * PLAZO) == Err(RecvTimeoutError::Timeout) {
                 let _ = vigilado.lock().unwrap().kill();
             }
         });
