@@ -13,8 +13,8 @@ use servidor_hl7::recepcion::parada::Parada;
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, con_rust_log};
 
-/// Cada byte que recoge no le da otros diez segundos. En Windows un envío bloqueado es una sola operación,
-/// con un solo plazo, y Wine da por buena cualquier lectura: la prueba no vería nada.
+/// Cada byte que recoge no le da otros diez segundos. En Windows un envío que espera es una sola
+/// operación con un solo plazo: no hay trozos que lo renueven.
 #[cfg(unix)]
 #[test]
 fn quien_recoge_sus_acuses_a_cuentagotas_se_cierra() {
