@@ -153,12 +153,13 @@ fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
     let mut servidor = Servidor::arrancar();
     let mut equipo = servidor.conectar();
     equipo.entregar("1");
+    let mut otro = servidor.conectar();
+    otro.entregar("OTRO");
     let lento = Inyeccion::comenzar(servidor.pid(), &["fsync,fdatasync:delay_enter=2s:when=1"]);
     equipo.enviar_mensaje(&mensaje("2"));
     esperar("el mensaje en curso", || {
         (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
     });
-    let mut otro = servidor.conectar();
     servidor.senal("TERM");
     servidor.esperar_linea("Recibida Señal de Detención");
     // Lo que llega después no comienza: ni se guarda ni se contesta.
@@ -167,7 +168,7 @@ fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
     equipo.esperar_aa("2");
     assert!(servidor.esperar_fin().success());
     drop(lento);
-    servidor.esperar_linea("Servidor detenido: mensajes guardados: 2 ");
-    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
+    servidor.esperar_linea("Servidor detenido: mensajes guardados: 3 ");
+    assert_eq!(servidor.archivos(), ["1", "OTRO", "2"].map(mensaje));
     assert!(rutas(&servidor.mensajes(), "parcial").is_empty());
 }
