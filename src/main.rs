@@ -19,7 +19,7 @@ use servidor_hl7::ordenes::revisar::revisar;
 use servidor_hl7::ordenes::servicio::{self, ErrorDeServicio};
 use servidor_hl7::recepcion::Recepcion;
 use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada};
-use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor};
+use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor, puerto_de};
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::{FALLO, MAL_PEDIDO, ventana};
 
@@ -114,7 +114,9 @@ fn recibir(
     let parada = Arc::new(Parada::new(&APAGAR_SERVER));
     let pedida = gestor.atender_parada(&parada)?;
 
-    let mut titulo = format!("servidor-hl7: {}", almacen.carpeta().display());
+    let puerto = puerto_de(escucha.as_ref());
+    let de_que = puerto.map_or(String::new(), |puerto| format!("puerto {puerto}, "));
+    let titulo = format!("servidor-hl7: {de_que}{}", almacen.carpeta().display());
     let acceso = configuracion
         .acceso
         .caber(configuracion.equipos.llamados().count(), escucha.is_some())?;
@@ -122,13 +124,9 @@ fn recibir(
     let recepcion = Arc::new(Recepcion::new(almacen, &equipos, Arc::clone(&parada)));
     recepcion.decir_carpeta();
     recepcion.llamar(equipos.llamados())?;
+    recepcion.publicar(configuracion.estado, puerto, registro.avisos());
     recepcion.vigilar(configuracion.vigilancia)?;
-    if let Some(escucha) = escucha {
-        let puerto = escucha.local_addr()?.port();
-        titulo = format!(
-            "servidor-hl7: puerto {puerto}, {}",
-            recepcion.almacen.carpeta().display()
-        );
+    if let (Some(escucha), Some(puerto)) = (escucha, puerto) {
         let (atender, parada) = (recepcion.atender(), Arc::clone(&parada));
         thread::Builder::new()
             .name("puerto".to_owned())

@@ -108,6 +108,16 @@ pub(crate) fn partir(linea: &str, ancho: usize, sangria: usize) -> String {
     partida
 }
 
+/// Unos MiB, en MB o GB.
+pub(crate) fn longitud_mib(mib: u64) -> String {
+    let decimas_de_gib = mib * 10 / 1024;
+    match decimas_de_gib {
+        0..10 => format!("{mib} MB"),
+        10..100 => format!("{},{} GB", decimas_de_gib / 10, decimas_de_gib % 10),
+        _ => format!("{} GB", decimas_de_gib / 10),
+    }
+}
+
 /// Con un decimal y la coma decimal.
 pub(crate) fn milisegundos(tiempo: Duration) -> String {
     format!("{:.1}", tiempo.as_secs_f64() * 1000.0).replace('.', ",")
@@ -148,6 +158,15 @@ mod tests {
         ] {
             assert_eq!(partir(linea, 12, 2), esperada);
         }
+    }
+
+    #[test]
+    fn el_espacio_se_dice_en_mb_o_gb() {
+        let dichos = [0, 1023, 1024, 2048, 10_239, 10_240, 78_096].map(longitud_mib);
+        let esperados = [
+            "0 MB", "1023 MB", "1,0 GB", "2,0 GB", "9,9 GB", "10 GB", "76 GB",
+        ];
+        assert_eq!(dichos, esperados);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod ini;
 mod subcarpeta;
 
 use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -65,6 +66,8 @@ pub struct Configuracion {
     pub vigilancia: Vigilancia,
     /// El registro en archivos, si lo hay.
     pub diario: Option<Ajustes>,
+    /// El archivo de la página de estado, si la hay.
+    pub estado: Option<PathBuf>,
     /// Qué se dice en la consola y en el registro.
     pub nivel: LevelFilter,
     /// Lo que hay que avisar del archivo: lo que nadie lee, y lo que le falta a lo que se lee.
@@ -88,8 +91,12 @@ impl Configuracion {
     #[cfg(windows)]
     pub(crate) fn carpetas(&self) -> Vec<PathBuf> {
         let del_registro = self.diario.iter().map(|ajustes| ajustes.carpeta.clone());
+        // En la carpeta del programa solo escribe un administrador, también si la página está en ella.
+        let de_la_pagina = self.estado.iter().filter_map(|ruta| ruta.parent());
+        let de_la_pagina = de_la_pagina.filter(|carpeta| Some(*carpeta) != self.ruta.parent());
         let mut carpetas = vec![self.directorio.clone()];
         carpetas.extend(del_registro);
+        carpetas.extend(de_la_pagina.map(Path::to_path_buf));
         carpetas.dedup();
         carpetas
     }
@@ -153,6 +160,9 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
     let sin_llamados = equipos.llamados().next().is_none();
     let diario = leer_diario(&del_registro, carpeta)?;
     let nivel = del_registro.opcion("Nivel", &NIVELES)?;
+    let estado = del_registro.opcional("Estado", None, |valor| {
+        leer_pagina(&del_registro, valor, carpeta).map(Some)
+    })?;
     Ok(Configuracion {
         ruta: ruta.to_path_buf(),
         puerto: leer_puerto(&claves, sin_llamados)?,
@@ -188,8 +198,20 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         ]
         .concat(),
         diario,
+        estado,
         nivel,
     })
+}
+
+/// La página se reemplaza entera cada vez: no debe poder ser otro archivo.
+fn leer_pagina(claves: &Claves<'_>, valor: &str, base: &Path) -> Result<PathBuf, String> {
+    let ruta = claves.carpeta("Estado", valor, base)?;
+    let extension = ruta.extension().map(OsStr::to_ascii_lowercase);
+    if extension.is_some_and(|extension| extension == "html" || extension == "htm") {
+        Ok(ruta)
+    } else {
+        Err("un archivo que acabe en .html, p. ej. registro/estado.html".to_owned())
+    }
 }
 
 /// Sin Carpeta no hay registro en archivos.
@@ -434,7 +456,9 @@ fn avisar(
     let sobra = |que: String| format!("sobra {que}: nadie la lee; revise si está bien escrita");
     let sobrantes = sobrantes(secciones, servidor, registro, equipos);
     let mut avisos: Vec<_> = sobrantes.into_iter().map(sobra).collect();
-    if !hay_diario && !secciones.claves(SECCION_REGISTRO).is_empty() {
+    let mut claves = secciones.claves(SECCION_REGISTRO).into_iter();
+    let del_diario = claves.any(|(clave, _)| !mismo_nombre(clave, "Estado"));
+    if !hay_diario && del_diario {
         let aviso = "la sección [Registro] no dice Carpeta, y sin ella no hay archivos; ¿falta quitar el # de su línea?";
         avisos.push(aviso.to_owned());
     }

@@ -13,6 +13,7 @@ use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
+use crate::recepcion::estado;
 use crate::recepcion::pregunta::preguntar;
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
@@ -82,6 +83,21 @@ fn comprobar(
     }
     if let Some(aviso) = aviso_del_disco {
         decir(salida, "aviso", "disco", aviso);
+    }
+    if let Some(ruta) = &configuracion.estado {
+        let (como, detalle) = match estado::probar(ruta) {
+            Ok(()) => ("bien", format!("se escribirá en «{}»", ruta_visible(ruta))),
+            // Sin página se recibe igual.
+            Err(error) => (
+                "aviso",
+                format!(
+                    "no se podrá escribir «{}»: {}",
+                    ruta_visible(ruta),
+                    causa::explicar(&error)
+                ),
+            ),
+        };
+        decir(salida, como, "página", &detalle);
     }
     if configuracion.diario.is_none() {
         decir(salida, "aviso", "registro", SIN_CONSTANCIA);

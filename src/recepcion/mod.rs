@@ -6,6 +6,7 @@ mod aluvion;
 mod conexion;
 mod desechos;
 pub mod equipo;
+pub(crate) mod estado;
 mod fila;
 mod intermediario;
 mod linea;
@@ -16,6 +17,7 @@ mod plazas;
 pub(crate) mod pregunta;
 mod presencia;
 pub mod repetidos;
+mod ritmo;
 pub mod servidor;
 pub mod silencio;
 mod totales;
@@ -23,22 +25,25 @@ pub mod vigilancia;
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use chrono::Local;
+use chrono::{Local, NaiveDateTime};
 use log::{error, info, warn};
 
-use crate::almacen::{Almacen, Prueba};
+use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
 use crate::recepcion::desechos::Desechos;
 use crate::recepcion::equipo::{Equipo, Equipos};
+use crate::recepcion::estado::{Estado, Pagina};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
 use crate::recepcion::repetidos::Reenvios;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
-use crate::texto::ruta_visible;
+use crate::registro::Avisos;
+use crate::texto::{longitud_mib, ruta_visible};
 
 /// Lo que comparten todas las conversaciones.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub struct Recepcion {
     reenvios: Reenvios,
     desechos: Desechos,
     parada: Arc<Parada>,
+    /// La página de estado, si la hay y el programa no se ha despedido.
+    pagina: Mutex<Option<Pagina>>,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     ancho_de_equipo: usize,
 }
@@ -70,6 +77,7 @@ impl Recepcion {
                 (Local::now().naive_local(), Instant::now()),
             ),
             parada,
+            pagina: Mutex::default(),
             ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
         }
     }
@@ -118,12 +126,43 @@ impl Recepcion {
         Ok(())
     }
 
-    /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada.
+    /// Tendrá una página de estado en ese archivo, si se pide: la del programa que escucha en ese puerto y
+    /// da esos avisos.
+    pub fn publicar(&self, archivo: Option<PathBuf>, puerto: Option<u16>, avisos: Avisos) {
+        let pagina = archivo.map(|archivo| Pagina::new(archivo, puerto, avisos));
+        *self.pagina.lock().unwrap_or_else(PoisonError::into_inner) = pagina;
+    }
+
+    /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada, y pone al día la página.
     pub fn vigilar(self: &Arc<Recepcion>, vigilancia: Vigilancia) -> io::Result<()> {
         let recepcion = Arc::clone(self);
         abrir_hilo("vigilancia", move || {
-            vigilancia::vigilar(vigilancia, &recepcion.totales, &recepcion.almacen)
+            let minimo_mib = vigilancia.espacio_minimo_mib;
+            let (totales, almacen) = (&recepcion.totales, &recepcion.almacen);
+            vigilancia::vigilar(vigilancia, totales, almacen, || {
+                recepcion.escribir_pagina(minimo_mib, None);
+            })
         })
+    }
+
+    fn escribir_pagina(&self, minimo_mib: u64, parado: Option<NaiveDateTime>) {
+        let mut pagina = self.pagina.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pagina) = pagina.as_mut() else {
+            return;
+        };
+        let ahora = Local::now();
+        let hora = ahora.naive_local();
+        let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
+        let estado = Estado {
+            desde: self.totales.arranque(),
+            parado,
+            puerto: pagina.puerto(),
+            carpeta: self.almacen.carpeta().to_path_buf(),
+            espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
+            equipos: self.totales.mirar(hora),
+            avisos: pagina.avisos(),
+        };
+        pagina.poner_al_dia(estado, hora, ahora.timestamp());
     }
 
     /// La despedida: lo que quedó sin acusar, la tabla del día y los totales.
@@ -131,6 +170,9 @@ impl Recepcion {
         if sin_acusar > 0 {
             warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
         }
+        // Antes que la tabla, que pone las cuentas a cero.
+        self.escribir_pagina(0, Some(Local::now().naive_local()));
+        *self.pagina.lock().unwrap_or_else(PoisonError::into_inner) = None;
         vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
     }

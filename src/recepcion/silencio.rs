@@ -40,6 +40,11 @@ impl Callado {
         self.contado = Duration::ZERO;
     }
 
+    /// Si calla más de lo que su aviso admite.
+    pub(super) fn calla(&self) -> bool {
+        self.dicho
+    }
+
     /// Pasa otro rato, a esa hora. `Some` si hay algo que decir y no se dijo: que calla, o que ya no.
     pub(super) fn mirar(
         &mut self,

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDateTime;
 
 use crate::recepcion::aluvion::{Aluvion, Muchos};
+use crate::recepcion::estado::EstadoDeEquipo;
+use crate::recepcion::ritmo::Ritmo;
 use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 use crate::texto::recortar;
 
@@ -68,6 +70,7 @@ struct Cuenta {
     con_nombre: bool,
     aviso: AvisoDeSilencio,
     callado: Callado,
+    ritmo: Ritmo,
 }
 
 impl Cuenta {
@@ -79,6 +82,7 @@ impl Cuenta {
             con_nombre,
             aviso,
             callado: Callado::default(),
+            ritmo: Ritmo::default(),
         }
     }
 
@@ -88,16 +92,16 @@ impl Cuenta {
     }
 }
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Suma {
-    guardados: u64,
-    bytes: u64,
-    fallidos: u64,
-    rechazados: u64,
-    apartados: u64,
-    consultas: u64,
-    repetidos: u64,
-    mas_lento: Duration,
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Suma {
+    pub(super) guardados: u64,
+    pub(super) bytes: u64,
+    pub(super) fallidos: u64,
+    pub(super) rechazados: u64,
+    pub(super) apartados: u64,
+    pub(super) consultas: u64,
+    pub(super) repetidos: u64,
+    pub(super) mas_lento: Duration,
 }
 
 impl AddAssign for Suma {
@@ -175,6 +179,7 @@ impl Totales {
             match destino {
                 Destino::Guardado(tardo) => {
                     cuenta.suma.guardados += 1;
+                    cuenta.ritmo.contar(cuando.0);
                     cuenta.suma.bytes += longitud as u64;
                     cuenta.suma.mas_lento = cuenta.suma.mas_lento.max(tardo);
                 }
@@ -277,6 +282,33 @@ impl Totales {
             *anterior += suma;
         }
         lineas
+    }
+
+    /// Cómo está cada equipo, los que tienen nombre primero.
+    pub(super) fn mirar(&self, hora: NaiveDateTime) -> Vec<EstadoDeEquipo> {
+        let cuentas = self.tomar();
+        let dichos = cuentas
+            .equipos
+            .iter()
+            .filter(|(_, cuenta)| cuenta.se_dice());
+        let mut dichos: Vec<_> = dichos.collect();
+        dichos.sort_by_key(|(_, cuenta)| !cuenta.con_nombre);
+        dichos
+            .into_iter()
+            .map(|(equipo, cuenta)| EstadoDeEquipo {
+                nombre: equipo.clone(),
+                conectado: cuenta.conexiones > 0,
+                calla: cuenta.callado.calla(),
+                ultimo: cuenta.ultimo.map(|(hora, _)| hora),
+                hoy: cuenta.suma,
+                horas: cuenta.ritmo.hasta(hora),
+            })
+            .collect()
+    }
+
+    /// Desde cuándo se cuenta.
+    pub(super) fn arranque(&self) -> NaiveDateTime {
+        self.arranque.0
     }
 
     /// Los equipos que han callado más de lo que su aviso admite, y los que han vuelto; cada cosa se

@@ -29,8 +29,13 @@ pub struct Vigilancia {
     pub dias_de_apartados: u64,
 }
 
-/// Vigila para siempre: acaba con el proceso.
-pub(super) fn vigilar(vigilancia: Vigilancia, totales: &Totales, almacen: &Almacen) -> ! {
+/// Vigila para siempre: acaba con el proceso. Tras cada mirada hace `despues`.
+pub(super) fn vigilar(
+    vigilancia: Vigilancia,
+    totales: &Totales,
+    almacen: &Almacen,
+    despues: impl Fn(),
+) -> ! {
     let mut turno = Turno {
         vigilancia,
         dia: Local::now().date_naive(),
@@ -41,6 +46,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, totales: &Totales, almacen: &Almac
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
         turno.vigilar(totales, almacen, ahora);
+        despues();
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }

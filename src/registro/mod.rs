@@ -5,6 +5,7 @@
 //! líneas repetidas se cuentan; las de los mensajes guardados no llevan la clave `equipo`, y se dicen
 //! todas. Este módulo no sabe qué dicen las líneas.
 
+pub(crate) mod avisos;
 mod consola;
 pub(crate) mod diario;
 mod linea;
@@ -52,6 +53,7 @@ const RUST_LOG_VISIBLE_BYTES: usize = 64;
 /// Lo que se dice cuando nada de lo dicho quedará escrito.
 pub(crate) const SIN_CONSTANCIA: &str = "no hay registro: si nadie mira la ventana no quedará constancia de nada; añada a Config.ini una línea [Registro] y debajo Carpeta = registro";
 
+pub use avisos::Avisos;
 pub use consola::decir_fallo;
 pub use diario::Ajustes;
 
@@ -67,6 +69,7 @@ enum Entrada {
 #[derive(Debug)]
 pub struct Registro {
     fila: SyncSender<Entrada>,
+    avisos: Avisos,
 }
 
 /// Pone en marcha el registro del proceso, en la consola y, si lo hay, en el diario. Lo primero que
@@ -89,9 +92,11 @@ pub fn iniciar(
         fila: fila.clone(),
         perdidas: Arc::clone(&perdidas),
     };
+    let avisos = Avisos::default();
     let mut salidas = Salidas {
         consola: Consola::abrir()?,
         diario: diario.map(Diario::new),
+        avisos: avisos.clone(),
     };
     let queda_constancia = salidas.diario.is_some() || salidas.consola.deja_constancia();
     thread::Builder::new()
@@ -112,13 +117,19 @@ pub fn iniciar(
             escapar(pedido.as_bytes(), RUST_LOG_VISIBLE_BYTES)
         );
     }
-    Ok(Registro { fila })
+    Ok(Registro { fila, avisos })
 }
 
 impl Registro {
     /// Pone título a la ventana en la que se ve la consola, si la hay. Tampoco espera.
     pub fn titular(&self, titulo: &str) {
         let _ = self.fila.try_send(Entrada::Titulo(titulo.to_owned()));
+    }
+
+    /// Los últimos avisos que se digan.
+    #[must_use]
+    pub fn avisos(&self) -> Avisos {
+        self.avisos.clone()
     }
 
     /// Espera a que lo dicho hasta ahora llegue a su sitio, y antes la cuenta de lo que se repetía; si
@@ -168,6 +179,7 @@ impl Drop for Registro {
 struct Salidas {
     consola: Consola,
     diario: Option<Diario>,
+    avisos: Avisos,
 }
 
 impl Salidas {
@@ -175,8 +187,11 @@ impl Salidas {
     /// que las líneas, entre las que puede estar la despedida.
     fn decir(&mut self, lineas: &[Linea]) {
         if let Some(aviso) = self.archivar(lineas) {
-            self.consola.decir(&[Linea::ahora(Level::Warn, aviso)]);
+            let aviso = [Linea::ahora(Level::Warn, aviso)];
+            self.avisos.recordar(&aviso);
+            self.consola.decir(&aviso);
         }
+        self.avisos.recordar(lineas);
         self.consola.decir(lineas);
     }
 
@@ -289,7 +304,10 @@ fn escribir(
         hay_mas = bloque.lineas.len() >= BLOQUE_LINEAS;
         if !bloque.vaciados.is_empty() || Instant::now() >= fin_del_periodo {
             let resumen = repetidas.resumir().into_iter();
-            let lineas = resumen.map(|(nivel, texto)| Linea::ahora(nivel, texto));
+            let lineas = resumen.map(|(nivel, texto, fila)| Linea {
+                fila,
+                ..Linea::ahora(nivel, texto)
+            });
             bloque.lineas.extend(lineas);
             fin_del_periodo = Instant::now() + periodo;
         }
@@ -341,6 +359,7 @@ mod tests {
         let mut salidas = Salidas {
             consola: Consola::en(escrito.clone(), Lector::Otro).unwrap(),
             diario: None,
+            avisos: Avisos::default(),
         };
         thread::scope(|hilos| {
             let (repetidas, salidas) = (&repetidas, &mut salidas);

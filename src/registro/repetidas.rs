@@ -20,11 +20,14 @@ type Clase = (String, Option<&'static str>, Option<u32>);
 #[derive(Debug, Default)]
 pub(super) struct Repetidas(Mutex<HashMap<Clase, Cuenta>>);
 
+/// Una línea: su nivel, su texto y su fila, si la trae.
+type Muestra = (Level, String, Option<String>);
+
 #[derive(Debug, Default)]
 struct Cuenta {
     vistas: u64,
     /// La primera que no se dijo, por la que hablarán todas.
-    muestra: Option<(Level, String)>,
+    muestra: Option<Muestra>,
 }
 
 impl Repetidas {
@@ -41,21 +44,23 @@ impl Repetidas {
         let cuenta = cuentas.entry(clase).or_default();
         cuenta.vistas += 1;
         if cuenta.vistas > REPETICIONES_DICHAS && cuenta.muestra.is_none() {
-            cuenta.muestra = Some((linea.level(), linea.args().to_string()));
+            let fila = linea.key_values().get("fila".into());
+            let fila = fila.map(|fila| fila.to_string());
+            cuenta.muestra = Some((linea.level(), linea.args().to_string(), fila));
         }
         cuenta.vistas <= REPETICIONES_DICHAS
     }
 
-    /// Acaba el periodo: el nivel y el texto de una línea por cada clase de la que se calló alguna.
-    pub(super) fn resumir(&self) -> Vec<(Level, String)> {
+    /// Acaba el periodo: una línea por cada clase de la que se calló alguna.
+    pub(super) fn resumir(&self) -> Vec<Muestra> {
         let cuentas = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let calladas = cuentas.into_values().filter_map(|cuenta| {
-            let (nivel, texto) = cuenta.muestra?;
-            let resumen = match cuenta.vistas - REPETICIONES_DICHAS {
+            let (nivel, texto, fila) = cuenta.muestra?;
+            let resumen = |texto: String| match cuenta.vistas - REPETICIONES_DICHAS {
                 1 => format!("{texto} (una línea como esta en el último minuto)"),
                 varias => format!("{texto} ({varias} líneas como esta en el último minuto)"),
             };
-            Some((nivel, resumen))
+            Some((nivel, resumen(texto), fila.map(resumen)))
         });
         calladas.collect()
     }
@@ -101,11 +106,17 @@ mod tests {
         assert_eq!(decir(&repetidas, "10.0.0.2", 1, 1), 1, "otro equipo");
         assert_eq!(decir(&repetidas, "10.0.0.1", 2, 1), 1, "otra clase");
         let esperado = "10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)";
-        assert_eq!(repetidas.resumir(), [(Level::Warn, esperado.to_owned())]);
+        assert_eq!(
+            repetidas.resumir(),
+            [(Level::Warn, esperado.to_owned(), None)]
+        );
         assert_eq!(repetidas.resumir(), []);
         assert_eq!(decir(&repetidas, "10.0.0.1", 1, 21), 20, "otro periodo");
         let esperado = "10.0.0.1: fallo 20 (una línea como esta en el último minuto)";
-        assert_eq!(repetidas.resumir(), [(Level::Warn, esperado.to_owned())]);
+        assert_eq!(
+            repetidas.resumir(),
+            [(Level::Warn, esperado.to_owned(), None)]
+        );
     }
 
     #[test]

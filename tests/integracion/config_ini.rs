@@ -399,7 +399,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
             .iter()
             .filter(|linea| !linea.is_empty() && !linea.starts_with(['#', '[']))
             .count(),
-        23
+        24
     );
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("Config.ini"), en_vigor.join("\n")).unwrap();
@@ -414,6 +414,7 @@ fn el_config_ini_que_acompana_al_programa_lleva_los_valores_por_omision() {
                     carpeta: "".into(),
                     ..diario
                 }),
+                estado: None,
                 // La lista de equipos, vacía, se avisa.
                 avisos: Vec::new(),
                 ..configuracion

@@ -50,6 +50,8 @@ mod limites;
 mod manual;
 /// Conversaciones al azar con lo que llevan los informes, cortadas por cualquier sitio.
 mod mezclas;
+/// La página de estado.
+mod pagina;
 /// Lo que se ve en una terminal de verdad, comparado con `tests/pantallas`.
 #[cfg(target_os = "linux")]
 mod pantallas;

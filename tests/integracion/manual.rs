@@ -59,9 +59,16 @@ const NO_SON_AVISOS: &[&str] = &[
     "direcciones IP o rangos",
     "la dirección IP del equipo",
     "dos horas distintas",
+    "un archivo que acabe en",
+    // La página de estado: su plantilla, y lo que dice cuando no hay nada que mirar.
+    "<",
+    "… <small",
+    "../recursos/estado.html",
+    "no se sabe",
+    "Ningún equipo conectado",
+    "se escribirá en «…»",
     // Trozos de un aviso que está en el manual por otro trozo.
     "la clave «…» de",
-    "servidor-hl7: puerto",
     "servidor-hl7 …: configuración leída de «…»",
     // Por qué el código hace lo que hace.
     "ningún crate que se mantenga",

@@ -1,0 +1,477 @@
+//! La página de estado: cómo va todo, de un vistazo, en un archivo que abre cualquier navegador.
+//!
+//! De los mensajes solo llegan a ella las cuentas: nada de un paciente, ni un MSH-10. Lo que alguien
+//! pudo escribir (nombres, rutas, avisos) va escapado. Redactarla es puro: la hora es un argumento.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chrono::{NaiveDateTime, Timelike};
+use log::{Level, info, warn};
+
+use crate::causa;
+use crate::recepcion::ritmo::HORAS;
+use crate::recepcion::totales::Suma;
+use crate::registro::Avisos;
+use crate::registro::avisos::Dicho;
+use crate::texto::ruta_visible;
+
+const PLANTILLA: &str = include_str!("../recursos/estado.html");
+/// Cada cuánto se escribe aunque nada cambie: la página da por parado al programa a los 90 s.
+const CADA: Duration = Duration::from_secs(30);
+/// Cuántas veces seguidas debe fallar para avisar: quien la lee puede retenerla un instante.
+const FALLOS_PARA_AVISAR: u32 = 2;
+/// Cuántos equipos se ven uno por uno; a la red puede conectarse cualquiera.
+const MAX_EQUIPOS: usize = 100;
+/// El alto de las barras, y lo que ocupa cada hora.
+const ALTO: u32 = 22;
+const PASO: usize = 5;
+
+/// Lo que la página dice, salvo la hora.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Estado {
+    pub(super) desde: NaiveDateTime,
+    /// Cuándo se detuvo, si ya se ha detenido.
+    pub(super) parado: Option<NaiveDateTime>,
+    pub(super) puerto: Option<u16>,
+    pub(super) carpeta: PathBuf,
+    /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
+    pub(super) espacio: Option<(String, bool)>,
+    pub(super) equipos: Vec<EstadoDeEquipo>,
+    pub(super) avisos: Vec<Dicho>,
+}
+
+/// Lo que se sabe de un equipo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EstadoDeEquipo {
+    pub(super) nombre: String,
+    pub(super) conectado: bool,
+    /// Lleva callado más de lo que su aviso admite.
+    pub(super) calla: bool,
+    pub(super) ultimo: Option<NaiveDateTime>,
+    pub(super) hoy: Suma,
+    /// Los guardados de cada una de las últimas horas; la última es la de ahora.
+    pub(super) horas: [u32; HORAS],
+}
+
+/// Dónde se escribe la página, y lo que no sale de las cuentas.
+#[derive(Debug)]
+pub(super) struct Pagina {
+    ruta: PathBuf,
+    puerto: Option<u16>,
+    avisos: Avisos,
+    escrita: Option<(Instant, Estado)>,
+    fallos: u32,
+}
+
+impl Pagina {
+    /// Una página en ese archivo, del programa que escucha en ese puerto y da esos avisos.
+    pub(super) fn new(ruta: PathBuf, puerto: Option<u16>, avisos: Avisos) -> Pagina {
+        Pagina {
+            ruta,
+            puerto,
+            avisos,
+            escrita: None,
+            fallos: 0,
+        }
+    }
+
+    pub(super) fn puerto(&self) -> Option<u16> {
+        self.puerto
+    }
+
+    pub(super) fn avisos(&self) -> Vec<Dicho> {
+        self.avisos.ultimos()
+    }
+
+    /// Escribe la página si algo ha cambiado o hace tiempo que no se escribe. Que no se pueda se avisa
+    /// una vez.
+    pub(super) fn poner_al_dia(&mut self, estado: Estado, hora: NaiveDateTime, epoca: i64) {
+        let reciente = self
+            .escrita
+            .as_ref()
+            .is_some_and(|(cuando, antes)| cuando.elapsed() < CADA && *antes == estado);
+        if reciente {
+            return;
+        }
+        match escribir(&self.ruta, &redactar(&estado, hora, epoca)) {
+            Ok(()) => {
+                if self.fallos >= FALLOS_PARA_AVISAR {
+                    info!(
+                        "la página de estado vuelve a escribirse en «{}»",
+                        ruta_visible(&self.ruta)
+                    );
+                }
+                self.fallos = 0;
+                self.escrita = Some((Instant::now(), estado));
+            }
+            Err(error) => {
+                self.fallos = self.fallos.saturating_add(1);
+                if self.fallos == FALLOS_PARA_AVISAR {
+                    warn!(
+                        "no se pudo escribir la página de estado «{}»: {}; la recepción sigue",
+                        ruta_visible(&self.ruta),
+                        causa::explicar(&error)
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Entera y con otro nombre, y después con el suyo: quien la abre nunca ve media.
+fn escribir(ruta: &Path, html: &str) -> io::Result<()> {
+    let carpeta = ruta.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(carpeta)?;
+    let nombre = ruta.file_name().unwrap_or_default().to_string_lossy();
+    let parcial = carpeta.join(format!(".{nombre}.parcial"));
+    fs::write(&parcial, html)
+        .and_then(|()| fs::rename(&parcial, ruta))
+        .inspect_err(|_| {
+            // Si tampoco se deja quitar, la próxima escritura lo reemplaza.
+            let _ = fs::remove_file(&parcial);
+        })
+}
+
+/// Si se puede escribir en esa ruta; no toca la página que haya.
+pub(crate) fn probar(ruta: &Path) -> io::Result<()> {
+    let carpeta = ruta.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(carpeta)?;
+    if ruta.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let prueba = carpeta.join(format!(".prueba-{}.parcial", std::process::id()));
+    fs::write(&prueba, "")?;
+    fs::remove_file(prueba)
+}
+
+/// La página a esa hora, que en segundos desde 1970 es `epoca`.
+pub(super) fn redactar(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> String {
+    let (clase, titular, detalle) = resumir(estado);
+    let guardados: u64 = estado.equipos.iter().map(|e| e.hoy.guardados).sum();
+    let (espacio, poco) = match &estado.espacio {
+        Some((libre, poco)) => (libre.as_str(), *poco),
+        None => ("no se sabe", false),
+    };
+    rellenar(PLANTILLA, |hueco| match hueco {
+        "clase" => clase.to_owned(),
+        "titular" => titular.to_owned(),
+        "detalle" => escapar_html(&detalle),
+        "epoca" => epoca.to_string(),
+        "escrita" => hora.format("%d/%m/%Y a las %H:%M:%S").to_string(),
+        "puerto" => estado
+            .puerto
+            .map_or("ninguno".to_owned(), |puerto| puerto.to_string()),
+        "desde" => estado.desde.format("%d/%m %H:%M").to_string(),
+        "desde_epoca" => (epoca - (hora - estado.desde).num_seconds()).to_string(),
+        "guardados" => guardados.to_string(),
+        "espacio" => espacio.to_owned(),
+        "espacio_clase" => if poco { "poco" } else { "" }.to_owned(),
+        "carpeta" => escapar_html(&ruta_visible(&estado.carpeta).to_string()),
+        "equipos" => equipos(estado, hora, epoca),
+        "avisos" => avisos(&estado.avisos),
+        "version" => env!("CARGO_PKG_VERSION").to_owned(),
+        _ => String::new(),
+    })
+}
+
+/// El color, el titular y lo que hay que mirar.
+fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
+    if let Some(parado) = estado.parado {
+        let cuando = parado.format("el %d/%m a las %H:%M");
+        return (
+            "parado",
+            "Parado: nadie recibe",
+            format!("El programa se detuvo {cuando}."),
+        );
+    }
+    let con =
+        |cuantos: fn(&EstadoDeEquipo) -> bool| estado.equipos.iter().filter(move |e| cuantos(e));
+    let mut mirar: Vec<String> = con(|e| e.calla)
+        .map(|e| format!("{} calla.", e.nombre))
+        .collect();
+    mirar.extend(
+        con(|e| e.hoy.fallidos > 0).map(|e| format!("De {} no se pudo guardar todo.", e.nombre)),
+    );
+    if let Some((libre, true)) = &estado.espacio {
+        mirar.push(format!("Quedan {libre} de disco."));
+    }
+    if mirar.is_empty() {
+        let conectados = con(|e| e.conectado).count();
+        let detalle = match conectados {
+            0 => "Ningún equipo conectado ahora.".to_owned(),
+            1 => "1 equipo conectado.".to_owned(),
+            varios => format!("{varios} equipos conectados."),
+        };
+        ("bien", "Recibiendo", detalle)
+    } else {
+        ("mirar", "Recibiendo, con algo que mirar", mirar.join(" "))
+    }
+}
+
+fn equipos(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> String {
+    if estado.equipos.is_empty() {
+        return "<p class=\"nada\">Ningún equipo ha enviado nada todavía.</p>".to_owned();
+    }
+    let mut tabla = "<table><thead><tr><th>Equipo</th><th class=\"izquierda\">Ahora</th><th class=\"izquierda\">Último mensaje</th><th>Guardados</th><th>Repetidos</th><th>Sin guardar</th><th>Rechazados</th><th>Apartados</th><th>Consultas</th><th>Últimas 24 h</th></tr></thead><tbody>".to_owned();
+    for equipo in estado.equipos.iter().take(MAX_EQUIPOS) {
+        tabla.push_str(&fila(equipo, hora, epoca));
+    }
+    tabla.push_str("</tbody></table>");
+    let sobran = estado.equipos.len().saturating_sub(MAX_EQUIPOS);
+    if sobran > 0 {
+        let _ = write!(tabla, "<p class=\"nada\">Y {sobran} más, que no caben.</p>");
+    }
+    tabla
+}
+
+fn fila(equipo: &EstadoDeEquipo, hora: NaiveDateTime, epoca: i64) -> String {
+    let (chapa, ahora) = match equipo {
+        EstadoDeEquipo {
+            calla: true,
+            conectado: true,
+            ..
+        } => ("calla", "calla, conectado"),
+        EstadoDeEquipo { calla: true, .. } => ("calla", "calla"),
+        EstadoDeEquipo {
+            conectado: true, ..
+        } => ("conectado", "conectado"),
+        _ => ("", "sin conexión"),
+    };
+    let ultimo = match equipo.ultimo {
+        None => "ninguno".to_owned(),
+        Some(cuando) => {
+            let epoca = epoca - (hora - cuando).num_seconds();
+            let formato = if cuando.date() == hora.date() {
+                "%H:%M"
+            } else {
+                "%d/%m %H:%M"
+            };
+            format!(
+                "{} <small data-t=\"{epoca}\"></small>",
+                cuando.format(formato)
+            )
+        }
+    };
+    let hoy = &equipo.hoy;
+    let cuenta = |que: &str, cuantos: u64, clase: &str| {
+        let clase = if cuantos == 0 { "cero" } else { clase };
+        format!("<td data-que=\"{que}\"><span class=\"{clase}\">{cuantos}</span></td>")
+    };
+    format!(
+        "<tr><th scope=\"row\">{}</th><td class=\"izquierda\" data-que=\"Ahora\"><span class=\"chapa {chapa}\">{ahora}</span></td><td class=\"izquierda\" data-que=\"Último\"><span>{ultimo}</span></td>{}{}{}{}{}{}<td class=\"entera\" data-que=\"24 h\">{}</td></tr>\n",
+        escapar_html(&equipo.nombre),
+        cuenta("Guardados", hoy.guardados, ""),
+        cuenta("Repetidos", hoy.repetidos, ""),
+        cuenta("Sin guardar", hoy.fallidos, "falla"),
+        cuenta("Rechazados", hoy.rechazados, "ojo"),
+        cuenta("Apartados", hoy.apartados, "ojo"),
+        cuenta("Consultas", hoy.consultas, ""),
+        barras(&equipo.horas, hora),
+    )
+}
+
+/// Las horas como barras, la de ahora a la derecha; la más alta es la de más mensajes.
+fn barras(horas: &[u32; HORAS], hora: NaiveDateTime) -> String {
+    let mayor = u64::from(horas.iter().copied().max().unwrap_or_default().max(1));
+    let ancho = HORAS * PASO;
+    let mut dibujo = format!(
+        "<svg class=\"horas\" viewBox=\"0 0 {ancho} {ALTO}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"mensajes por hora\"><path d=\"M0 {ALTO}H{ancho}\"/>"
+    );
+    for (lugar, (cuantos, de_la_hora)) in horas.iter().zip(hora.hour() + 1..).enumerate() {
+        if *cuantos > 0 {
+            let alto = (u64::from(*cuantos) * u64::from(ALTO)).div_ceil(mayor);
+            let (x, y) = (lugar * PASO, u64::from(ALTO) - alto);
+            let _ = write!(
+                dibujo,
+                "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{alto}\"><title>{} h: {cuantos}</title></rect>",
+                PASO - 1,
+                de_la_hora % 24
+            );
+        }
+    }
+    dibujo + "</svg>"
+}
+
+/// De los más recientes a los más viejos.
+fn avisos(dichos: &[Dicho]) -> String {
+    if dichos.is_empty() {
+        return "<p class=\"nada\">Ninguno desde que arrancó.</p>".to_owned();
+    }
+    let mut lista = "<ol>".to_owned();
+    for dicho in dichos.iter().rev() {
+        let (clase, nivel) = match dicho.nivel {
+            Level::Error => ("falla", "ERROR"),
+            _ => ("ojo", "AVISO"),
+        };
+        let _ = write!(
+            lista,
+            "<li><time>{}</time><span class=\"{clase}\">{nivel}</span><span>{}</span></li>",
+            dicho.hora.format("%d/%m %H:%M:%S"),
+            escapar_html(&dicho.texto)
+        );
+    }
+    lista + "</ol>"
+}
+
+/// La plantilla con cada `{{hueco}}` relleno, de una pasada: lo que se pone no se vuelve a mirar.
+fn rellenar(plantilla: &str, contenido: impl Fn(&str) -> String) -> String {
+    let mut pagina = String::with_capacity(plantilla.len() * 2);
+    let mut resto = plantilla;
+    while let Some((antes, despues)) = resto.split_once("{{") {
+        let (hueco, siguiente) = despues.split_once("}}").unwrap_or((despues, ""));
+        pagina.push_str(antes);
+        pagina.push_str(&contenido(hueco));
+        resto = siguiente;
+    }
+    pagina + resto
+}
+
+/// El texto como se ve, también si parece HTML.
+fn escapar_html(texto: &str) -> String {
+    let mut escapado = String::with_capacity(texto.len());
+    for letra in texto.chars() {
+        match letra {
+            '&' => escapado.push_str("&amp;"),
+            '<' => escapado.push_str("&lt;"),
+            '>' => escapado.push_str("&gt;"),
+            '"' => escapado.push_str("&quot;"),
+            '\'' => escapado.push_str("&#39;"),
+            letra if letra.is_control() => escapado.push('\u{FFFD}'),
+            letra => escapado.push(letra),
+        }
+    }
+    escapado
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::NaiveDate;
+
+    use super::*;
+
+    fn a_las(hora: u32, minuto: u32) -> NaiveDateTime {
+        let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
+        dia.and_hms_opt(hora, minuto, 0).unwrap()
+    }
+
+    fn equipo(nombre: &str) -> EstadoDeEquipo {
+        EstadoDeEquipo {
+            nombre: nombre.to_owned(),
+            conectado: true,
+            calla: false,
+            ultimo: Some(a_las(9, 41)),
+            hoy: Suma {
+                guardados: 12,
+                ..Suma::default()
+            },
+            horas: [0; HORAS],
+        }
+    }
+
+    fn estado(equipos: Vec<EstadoDeEquipo>) -> Estado {
+        Estado {
+            desde: a_las(7, 0),
+            parado: None,
+            puerto: Some(2575),
+            carpeta: PathBuf::from("/srv/hl7"),
+            espacio: Some(("76 GB".to_owned(), false)),
+            equipos,
+            avisos: Vec::new(),
+        }
+    }
+
+    fn pagina(estado: &Estado) -> String {
+        redactar(estado, a_las(9, 45), 1_000_000)
+    }
+
+    #[test]
+    fn dice_lo_que_hay_y_cuanto_hace() {
+        let pagina = pagina(&estado(vec![equipo("Química")]));
+        for parte in [
+            "class=\"bien\" data-escrita=\"1000000\"",
+            "<h1 id=\"titular\">Recibiendo</h1>",
+            "1 equipo conectado.",
+            "12/09/2026 a las 09:45:00",
+            "<dd>2575</dd>",
+            "/srv/hl7",
+            "76 GB",
+            "<th scope=\"row\">Química</th>",
+            "09:41 <small data-t=\"999760\">",
+            "<span class=\"\">12</span>",
+            "Ninguno desde que arrancó.",
+        ] {
+            assert!(pagina.contains(parte), "falta «{parte}»");
+        }
+        assert!(!pagina.contains("{{"), "queda algún hueco");
+    }
+
+    #[test]
+    fn lo_que_hay_que_mirar_cambia_el_color_y_se_dice() {
+        let callado = EstadoDeEquipo {
+            calla: true,
+            ..equipo("BC-20")
+        };
+        let mut que_falla = equipo("Gases");
+        que_falla.hoy.fallidos = 1;
+        let mut con_avisos = estado(vec![equipo("Química"), callado, que_falla]);
+        con_avisos.espacio = Some(("120 MB".to_owned(), true));
+        let (clase, _, detalle) = resumir(&con_avisos);
+        assert_eq!(clase, "mirar");
+        assert_eq!(
+            detalle,
+            "BC-20 calla. De Gases no se pudo guardar todo. Quedan 120 MB de disco."
+        );
+        con_avisos.parado = Some(a_las(10, 15));
+        let (clase, titular, detalle) = resumir(&con_avisos);
+        assert_eq!((clase, titular), ("parado", "Parado: nadie recibe"));
+        assert_eq!(detalle, "El programa se detuvo el 12/09 a las 10:15.");
+    }
+
+    #[test]
+    fn lo_que_parece_html_se_ve_como_texto_y_un_hueco_no_se_rellena() {
+        let nombre = "<script>alert('&\"')</script>{{avisos}}";
+        let mut hostil = estado(vec![equipo(nombre)]);
+        hostil.equipos[0].calla = true;
+        hostil.carpeta = PathBuf::from("/srv/<b>hl7");
+        hostil.avisos = vec![Dicho {
+            hora: a_las(9, 0),
+            nivel: Level::Warn,
+            texto: "</li><img src=x>".to_owned(),
+        }];
+        let pagina = pagina(&hostil);
+        let escapado = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;{{avisos}}";
+        assert_eq!(pagina.matches(escapado).count(), 2, "{pagina}");
+        assert_eq!(pagina.matches("<script>").count(), 1);
+        assert_eq!(pagina.matches("</script>").count(), 1);
+        assert!(!pagina.contains("<b>") && !pagina.contains("<img"));
+    }
+
+    #[test]
+    fn cada_hora_es_una_barra_que_dice_cual() {
+        let mut horas = [0; HORAS];
+        (horas[0], horas[22], horas[23]) = (1, 3, 300);
+        let dibujo = barras(&horas, a_las(9, 45));
+        for barra in [
+            "x=\"0\" y=\"21\" width=\"4\" height=\"1\"><title>10 h: 1<",
+            "x=\"110\" y=\"21\" width=\"4\" height=\"1\"><title>8 h: 3<",
+            "x=\"115\" y=\"0\" width=\"4\" height=\"22\"><title>9 h: 300<",
+        ] {
+            assert!(dibujo.contains(barra), "«{barra}» no está en {dibujo}");
+        }
+        assert_eq!(dibujo.matches("<rect").count(), 3);
+    }
+
+    #[test]
+    fn muchos_desconocidos_no_hacen_crecer_la_pagina() {
+        let equipos = (0..1001)
+            .map(|numero| equipo(&numero.to_string()))
+            .collect();
+        let pagina = pagina(&estado(equipos));
+        assert_eq!(pagina.matches("<tr><th scope").count(), MAX_EQUIPOS);
+        assert!(pagina.contains("Y 901 más, que no caben."));
+    }
+}

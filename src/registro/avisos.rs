@@ -1,0 +1,76 @@
+//! Los últimos avisos y errores que se han dicho, para quien los pida. No sabe qué dicen.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::NaiveDateTime;
+use log::Level;
+
+use crate::registro::linea::Linea;
+
+/// Cuántos se recuerdan.
+const CUANTOS: usize = 20;
+
+/// Un aviso o un error que se dijo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dicho {
+    pub(crate) hora: NaiveDateTime,
+    pub(crate) nivel: Level,
+    pub(crate) texto: String,
+}
+
+/// Los últimos. Las copias son de los mismos.
+#[derive(Debug, Clone, Default)]
+pub struct Avisos(Arc<Mutex<VecDeque<Dicho>>>);
+
+impl Avisos {
+    /// Los recuerda, salvo las filas de los mensajes: llevan su MSH-10.
+    pub(super) fn recordar(&self, lineas: &[Linea]) {
+        let avisos = lineas
+            .iter()
+            .filter(|linea| linea.nivel <= Level::Warn && linea.fila.is_none());
+        for linea in avisos {
+            let mut ultimos = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if ultimos.len() == CUANTOS {
+                ultimos.pop_front();
+            }
+            ultimos.push_back(Dicho {
+                hora: linea.hora,
+                nivel: linea.nivel,
+                texto: linea.texto.clone(),
+            });
+        }
+    }
+
+    /// Del más viejo al más reciente.
+    pub(crate) fn ultimos(&self) -> Vec<Dicho> {
+        let ultimos = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ultimos.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn se_recuerdan_los_ultimos_avisos_y_ninguna_fila() {
+        let avisos = Avisos::default();
+        let linea = |nivel, texto: &str, fila: Option<&str>| Linea {
+            fila: fila.map(str::to_owned),
+            ..Linea::ahora(nivel, texto.to_owned())
+        };
+        avisos.recordar(&[
+            linea(Level::Info, "nada", None),
+            linea(Level::Warn, "AR … MSH-10 «7»", Some("AR «7»")),
+            linea(Level::Error, "primero", None),
+        ]);
+        assert_eq!(avisos.ultimos().len(), 1);
+        for numero in 0..CUANTOS {
+            avisos.recordar(&[linea(Level::Warn, &numero.to_string(), None)]);
+        }
+        let textos: Vec<_> = avisos.ultimos().into_iter().map(|d| d.texto).collect();
+        assert_eq!(textos.len(), CUANTOS);
+        assert_eq!((textos[0].as_str(), textos[19].as_str()), ("0", "19"));
+    }
+}

@@ -1,0 +1,196 @@
+//! La página de estado: lo que dice, que nunca está a medias, y que se pone roja si el programa muere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::analizador_simulado::mensaje;
+use crate::servidor_de_prueba::{Servidor, ejecutar, esperar, interrumpible, orden};
+
+const ESTADO: &str = "[Registro]\nEstado = estado.html\n";
+
+fn ruta(servidor: &Servidor) -> PathBuf {
+    servidor.carpeta.join("estado.html")
+}
+
+/// La página, cuando ya dice todo eso. Se escribe como mucho cada cinco segundos.
+fn esperar_pagina(servidor: &Servidor, partes: &[&str]) -> String {
+    esperar(&format!("una página con {partes:?}"), || {
+        let pagina = fs::read_to_string(ruta(servidor)).ok()?;
+        let esta = partes.iter().all(|parte| pagina.contains(parte));
+        esta.then_some(pagina)
+    })
+}
+
+#[test]
+fn la_pagina_dice_como_va_cada_equipo_y_nada_de_ningun_mensaje() {
+    let mut servidor = Servidor::con_orden(
+        &format!("{ESTADO}[Equipos]\nQuímica = 127.0.0.1\nCallado = 127.0.0.9\n"),
+        interrumpible,
+    );
+    let mut equipo = servidor.conectar();
+    for id in ["UNO-77", "DOS-77", "DOS-77"] {
+        equipo.entregar(id);
+    }
+    equipo.enviar_mensaje(b"PID|1||SECRETO");
+    assert_eq!(equipo.acuse().codigo, "AR");
+    let pagina = esperar_pagina(
+        &servidor,
+        &[
+            "<h1 id=\"titular\">Recibiendo</h1>",
+            "1 equipo conectado.",
+            "<th scope=\"row\">Química</th>",
+            "<th scope=\"row\">Callado</th>",
+            "data-que=\"Guardados\"><span class=\"\">3</span>",
+            "data-que=\"Repetidos\"><span class=\"\">1</span>",
+            "data-que=\"Rechazados\"><span class=\"ojo\">1</span>",
+            " h: 3</title>",
+            "llegó un mensaje sin MSH",
+        ],
+    );
+    assert!(pagina.contains(&format!("<dd>{}</dd>", servidor.puerto)));
+    for ajeno in ["-77", "SECRETO", "HL7_ORU_", " AR "] {
+        assert!(!pagina.contains(ajeno), "«{ajeno}» está en {pagina}");
+    }
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    let parada = fs::read_to_string(ruta(&servidor)).unwrap();
+    assert!(parada.contains("class=\"parado\""), "{parada}");
+    assert!(parada.contains("<h1 id=\"titular\">Parado: nadie recibe</h1>"));
+    assert!(parada.contains("data-que=\"Guardados\"><span class=\"\">3</span>"));
+}
+
+#[test]
+fn quien_lee_la_pagina_nunca_ve_media() {
+    let servidor = Servidor::con(ESTADO);
+    esperar_pagina(&servidor, &["</html>"]);
+    let hasta = Instant::now() + Duration::from_secs(12);
+    let mut vistas = std::collections::HashSet::new();
+    let mut equipo = servidor.conectar();
+    let mut numero = 0;
+    while Instant::now() < hasta || vistas.len() < 3 {
+        numero += 1;
+        equipo.entregar(&numero.to_string());
+        // En Windows, quien la reemplaza puede tenerla tomada un instante.
+        let Ok(pagina) = fs::read_to_string(ruta(&servidor)) else {
+            continue;
+        };
+        assert!(pagina.starts_with("<!doctype html>") && pagina.ends_with("</html>\n"));
+        vistas.insert(pagina);
+    }
+    let otros = fs::read_dir(&servidor.carpeta).unwrap();
+    let nombres: Vec<_> = otros.map(|e| e.unwrap().file_name()).collect();
+    assert!(nombres.len() <= 4, "{nombres:?}");
+}
+
+#[test]
+fn si_la_pagina_no_se_puede_escribir_se_avisa_una_vez_y_se_recibe_igual() {
+    let carpeta = crate::servidor_de_prueba::carpeta_nueva();
+    // Una carpeta con algo dentro no se deja reemplazar, ni siendo administrador.
+    fs::create_dir_all(carpeta.join("estado.html/algo")).unwrap();
+    let servidor = Servidor::en(carpeta, ESTADO);
+    let revision = ejecutar(orden(&servidor.carpeta).arg("--revisar"));
+    let dicho = String::from_utf8(revision.stdout).unwrap();
+    assert!(
+        dicho.contains("aviso página     no se podrá escribir «"),
+        "{dicho}"
+    );
+    servidor.conectar().entregar("1");
+    servidor.esperar_linea("AVISO no se pudo escribir la página de estado «");
+    fs::remove_dir_all(ruta(&servidor)).unwrap();
+    servidor.esperar_linea("INFO  la página de estado vuelve a escribirse en «");
+    servidor.conectar().entregar("2");
+    esperar_pagina(&servidor, &["no se pudo escribir la página de estado"]);
+    assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
+    let avisos = servidor
+        .consola()
+        .matches("no se pudo escribir la página")
+        .count();
+    assert_eq!(avisos, 1);
+}
+
+#[test]
+fn sin_la_clave_no_hay_pagina_y_no_puede_ser_cualquier_archivo() {
+    let servidor = Servidor::con("[Registro]\nCarpeta = registro\n");
+    servidor.conectar().entregar("1");
+    for archivo in ["estado.html", "registro/estado.html"] {
+        assert!(!servidor.carpeta.join(archivo).exists());
+    }
+    let carpeta = crate::servidor_de_prueba::carpeta_nueva();
+    for valor in ["Config.ini", "estado", "mensajes/HL7_1.res"] {
+        crate::servidor_de_prueba::escribir_ini(&carpeta, &format!("[Registro]\nEstado = {valor}"));
+        let salida = ejecutar(&mut orden(&carpeta));
+        let dicho = String::from_utf8(salida.stderr).unwrap();
+        assert_eq!(salida.status.code(), Some(2), "{dicho}");
+        assert!(dicho.contains("acabe en .html"), "{dicho}");
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// Lo que un navegador de verdad ve en esa página al cabo de esos segundos, sin volver a leerla.
+#[cfg(target_os = "linux")]
+fn ver(pagina: &str, carpeta: &Path, segundos: u32) -> String {
+    let sin_recarga = pagina.replace("<meta http-equiv=\"refresh\" content=\"10\">", "");
+    let copia = carpeta.join("copia.html");
+    fs::write(&copia, sin_recarga).unwrap();
+    let mut navegador = std::process::Command::new("chromium");
+    navegador
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!(
+            "--user-data-dir={}",
+            carpeta.join("perfil").display()
+        ))
+        .arg(format!("--virtual-time-budget={}", segundos * 1000))
+        .arg(format!("file://{}", copia.display()));
+    String::from_utf8(ejecutar(&mut navegador).stdout).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn en_un_navegador_la_pagina_es_verde_y_si_el_programa_muere_se_pone_roja_sola() {
+    let hay = std::process::Command::new("chromium")
+        .arg("--version")
+        .output()
+        .is_ok_and(|salida| salida.status.success());
+    if !hay {
+        crate::rastreo::omitir("hace falta chromium");
+        return;
+    }
+    let equipo = "<script>alert(1)</script>";
+    let mut servidor = Servidor::con(&format!("{ESTADO}[Equipos]\n{equipo} = 127.0.0.1\n"));
+    servidor.conectar().entregar("1");
+    let pagina = esperar_pagina(
+        &servidor,
+        &["data-que=\"Guardados\"><span class=\"\">1</span>"],
+    );
+    let vista = ver(&pagina, &servidor.carpeta, 2);
+    for parte in [
+        "class=\"bien\"",
+        ">Recibiendo</h1>",
+        "<title>Recibiendo · servidor-hl7</title>",
+        "%2314804a",
+        "&lt;script&gt;alert(1)&lt;/script&gt;</th>",
+        ">hace ",
+    ] {
+        assert!(vista.contains(parte), "«{parte}» no está en {vista}");
+    }
+    servidor.matar();
+    let muerta = fs::read_to_string(ruta(&servidor)).unwrap();
+    let vista = ver(&muerta, &servidor.carpeta, 100);
+    for parte in [
+        "class=\"vieja\"",
+        ">Parado: nadie recibe</h1>",
+        "El programa no escribe esta página desde hace 1 min.",
+        "<title>Parado: nadie recibe · servidor-hl7</title>",
+        "%23b3261e",
+    ] {
+        assert!(vista.contains(parte), "«{parte}» no está en {vista}");
+    }
+    // Un reloj atrasado tampoco deja saber si el programa sigue.
+    let del_futuro = muerta.replacen("data-escrita=\"", "data-escrita=\"9", 1);
+    let vista = ver(&del_futuro, &servidor.carpeta, 2);
+    assert!(
+        vista.contains("por delante del reloj de este PC"),
+        "{vista}"
+    );
+}
