@@ -11,8 +11,9 @@ use std::{iter, mem};
 
 use super::contenido::BLOQUE_BYTES;
 use super::fallo::ErrorDeEnvio;
-use super::respuesta::{ENTREGADO, NO_ENTREGADO, Respuesta};
+use super::respuesta::{ENTREGADO, NO_ENTREGADO};
 use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
+use crate::causa;
 use crate::hl7::comienzo::{CR, LF, es_relleno};
 use crate::hl7::mensaje;
 
@@ -25,12 +26,15 @@ const SILENCIO_SIN_TRAMA: Duration = Duration::from_millis(100);
 const SILENCIO_TRAS_ENTREGA: Duration = Duration::from_millis(300);
 /// Cuántos MSH-10 se recuerdan de un mensaje: los de un lote pueden ser muchos.
 const MAX_IDS: usize = 256;
+/// Una respuesta que no es HL7.
+const AJENA: Vec<u8> = Vec::new();
 
 pub(super) struct Canal {
     socket: TcpStream,
     lector: Lector,
     oido: Oido,
-    por_dar: VecDeque<Respuesta>,
+    /// Las respuestas que llegaron: un mensaje, el octeto de un acuse de entrega o, si no es HL7, nada.
+    por_dar: VecDeque<Vec<u8>>,
     /// Cuándo llegaron los últimos bytes.
     llegada: Instant,
     /// Desde cuándo se cuenta el silencio: desde ellos, o desde el último que cambió algo.
@@ -53,13 +57,17 @@ pub(super) enum FalloAlEscribir {
 
 impl Canal {
     pub(super) fn abrir(destino: &str, espera: Duration) -> Result<Canal, ErrorDeEnvio> {
-        let direcciones =
-            destino
-                .to_socket_addrs()
-                .map_err(|causa| ErrorDeEnvio::SinDireccion {
-                    destino: destino.to_owned(),
-                    causa,
-                })?;
+        let direcciones = destino.to_socket_addrs().map_err(|causa| {
+            if causa.kind() == ErrorKind::InvalidInput {
+                ErrorDeEnvio::mal_pedido(format!(
+                    "«{destino}» no es un destino; escriba HOST:PUERTO, p. ej. 127.0.0.1:2575"
+                ))
+            } else {
+                ErrorDeEnvio::pasajero(format!(
+                    "no se pudo conectar con «{destino}»: no se conoce ese nombre; escriba la dirección IP del servidor"
+                ))
+            }
+        })?;
         let mut ultimo = io::Error::from(ErrorKind::NotFound);
         for direccion in direcciones {
             match conectar(&direccion, espera) {
@@ -67,10 +75,15 @@ impl Canal {
                 Err(error) => ultimo = error,
             }
         }
-        Err(ErrorDeEnvio::SinConexion {
-            destino: destino.to_owned(),
-            causa: ultimo,
-        })
+        let causa = match ultimo.kind() {
+            ErrorKind::ConnectionRefused => {
+                "rechaza la conexión; compruebe que el servidor está en marcha y que su puerto es ese".to_owned()
+            }
+            _ => causa::explicar(&ultimo),
+        };
+        Err(ErrorDeEnvio::pasajero(format!(
+            "no se pudo conectar con «{destino}»: {causa}"
+        )))
     }
 
     fn con(socket: TcpStream, espera: Duration) -> Canal {
@@ -140,7 +153,7 @@ impl Canal {
     }
 
     /// La próxima respuesta; `None` si no llega antes de esa hora. Si la hora ya pasó, lo que haya.
-    pub(super) fn leer(&mut self, hasta: Instant) -> io::Result<Option<Respuesta>> {
+    pub(super) fn leer(&mut self, hasta: Instant) -> io::Result<Option<Vec<u8>>> {
         loop {
             self.atender_lo_llegado();
             if let Some(respuesta) = self.por_dar.pop_front() {
@@ -177,7 +190,7 @@ impl Canal {
             self.llegada = Instant::now();
             self.silencio_desde = self.llegada;
             let entrega = self.oido.mirar(&hueco[..cuantos]);
-            self.por_dar.extend(entrega.map(Respuesta::Entrega));
+            self.por_dar.extend(entrega.map(|octeto| vec![octeto]));
             self.lector.avanzar(cuantos, self.llegada);
         }
         if plazo.is_zero() {
@@ -189,8 +202,8 @@ impl Canal {
     fn atender_lo_llegado(&mut self) {
         while let Some(suceso) = self.lector.siguiente() {
             let respuesta = match suceso {
-                Suceso::Mensaje { bytes, .. } => Respuesta::Mensaje(bytes.to_vec()),
-                Suceso::Excedido { .. } | Suceso::Indicio(_) => Respuesta::Ajena,
+                Suceso::Mensaje { bytes, .. } => bytes.to_vec(),
+                Suceso::Excedido { .. } | Suceso::Indicio(_) => AJENA,
                 // Una respuesta a medias no dice nada; si después llega entera, vale esa.
                 Suceso::Apartado { motivo, .. } => {
                     self.cortado |= motivo == Motivo::Cortado;
@@ -216,7 +229,7 @@ impl Canal {
     fn callar(&mut self) {
         self.silencio_desde = Instant::now();
         if let Some(octeto) = self.oido.suelto.take() {
-            self.por_dar.push_back(Respuesta::Entrega(octeto));
+            self.por_dar.push_back(vec![octeto]);
             return;
         }
         self.lector.vencer();
@@ -248,7 +261,7 @@ impl Canal {
     fn acabar(&mut self) {
         self.cerrado = true;
         let suelto = self.oido.suelto.take();
-        self.por_dar.extend(suelto.map(Respuesta::Entrega));
+        self.por_dar.extend(suelto.map(|octeto| vec![octeto]));
         self.atender_lo_llegado();
         if !self.cortado {
             self.concluir_texto();
@@ -258,7 +271,7 @@ impl Canal {
     /// Lo que llegó acabó sin ser un mensaje.
     fn concluir_texto(&mut self) {
         if self.por_dar.is_empty() && mem::take(&mut self.oido.hay_texto) {
-            self.por_dar.push_back(Respuesta::Ajena);
+            self.por_dar.push_back(AJENA);
         }
     }
 }
@@ -316,8 +329,18 @@ fn identificadores(comienzo: &[u8]) -> Vec<Vec<u8>> {
     ids
 }
 
+/// Por qué no hubo acuse.
+pub(super) fn por_que_no_acusa(causa: &io::Error) -> String {
+    match causa.kind() {
+        ErrorKind::InvalidData => "cerró la conexión a mitad de su acuse".to_owned(),
+        _ if es_cierre(causa) => "cerró la conexión".to_owned(),
+        _ if se_agoto(causa) => "no contestó en un minuto".to_owned(),
+        _ => causa::explicar(causa),
+    }
+}
+
 /// Un plazo agotado tiene un nombre en Unix y otro en Windows.
-pub(super) fn se_agoto(error: &io::Error) -> bool {
+fn se_agoto(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
@@ -330,4 +353,17 @@ pub(super) fn es_cierre(error: &io::Error) -> bool {
             | ErrorKind::ConnectionAborted
             | ErrorKind::BrokenPipe
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn un_minuto_sin_acuse_se_dice_en_todos_los_sistemas() {
+        for agotado in [ErrorKind::WouldBlock, ErrorKind::TimedOut] {
+            let causa = por_que_no_acusa(&agotado.into());
+            assert_eq!(causa, "no contestó en un minuto");
+        }
+    }
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::fallo::ErrorDeEnvio;
 use crate::cable::{FS, Lector, Limites, Suceso, VT};
+use crate::causa;
 use crate::hl7::comienzo::{CR, es_relleno};
 
 /// Lo más que mide un mensaje que hay que separar de otros; solo ese se tiene en la memoria.
-pub(super) const MAX_SEPARADO_MIB: usize = 64;
+const MAX_SEPARADO_MIB: usize = 64;
 /// Lo más que se lee de lo que no se puede leer dos veces.
-pub(super) const MAX_ENTRADA_MIB: usize = 256;
+const MAX_ENTRADA_MIB: usize = 256;
 const MIB: usize = 1024 * 1024;
 pub(super) const BLOQUE_BYTES: usize = 64 * 1024;
 
@@ -45,6 +46,29 @@ pub(super) enum Defecto {
     /// Su último mensaje acaba a mitad de su trama, o uno empieza dentro de otro.
     Cortado,
     Excesivo,
+}
+
+impl Defecto {
+    /// El error de lo que se llama así; con su ruta, si es un archivo.
+    pub(super) fn explicar(self, nombre: &str, ruta: Option<&Path>) -> ErrorDeEnvio {
+        ErrorDeEnvio::mal_pedido(match self {
+            Defecto::Ilegible(causa) => {
+                return match ruta {
+                    Some(ruta) => ErrorDeEnvio::ilegible(ruta, &causa),
+                    None => entrada_ilegible(&causa),
+                };
+            }
+            Defecto::SinMensaje => {
+                format!("«{nombre}» está vacío o no tiene ningún mensaje HL7; elija otro archivo")
+            }
+            Defecto::Cortado => format!(
+                "«{nombre}» acaba a mitad de un mensaje, o uno empieza dentro de otro: le falta un fin de trama (FS CR); complételo"
+            ),
+            Defecto::Excesivo => format!(
+                "«{nombre}» tiene un mensaje de más de {MAX_SEPARADO_MIB} MiB entre otros o con su trama; déjelo en un archivo para él solo y sin trama"
+            ),
+        })
+    }
 }
 
 impl From<io::Error> for Defecto {
@@ -101,12 +125,10 @@ impl<'a> Contenido<'a> {
 
     /// Si, puesto en una trama, quien lo reciba verá un mensaje, que es justo este.
     fn cabe_en_una_trama(&self) -> Result<bool, Defecto> {
-        let (mut sucesos, mut recibidos, mut puestos) = (0, 0, 0);
-        let contado = Contado {
-            fuente: self.abrir()?,
-            leidos: &mut puestos,
-        };
-        let trama = (&[VT][..]).chain(contado).chain(&[FS, CR][..]);
+        let (mut sucesos, mut recibidos) = (0, 0);
+        // El tope no se alcanza: está para saber cuánto se leyó.
+        let mut contado = self.abrir()?.take(u64::MAX);
+        let trama = (&[VT][..]).chain(&mut contado).chain(&[FS, CR][..]);
         recorrer(trama, |suceso| {
             sucesos += 1;
             recibidos = match suceso {
@@ -116,25 +138,33 @@ impl<'a> Contenido<'a> {
             };
             Ok::<_, Defecto>(())
         })?;
-        Ok(sucesos == 1 && recibidos == puestos)
+        let puestos = u64::MAX - contado.limit();
+        Ok(sucesos == 1 && recibidos as u64 == puestos)
     }
 }
 
 /// Lee la entrada estándar hasta su fin.
 pub(super) fn leer_entrada(entrada: impl Read) -> Result<Vec<u8>, ErrorDeEnvio> {
-    leer_con_tope(entrada)
-        .map_err(ErrorDeEnvio::EntradaIlegible)?
-        .ok_or(ErrorDeEnvio::EntradaExcesiva)
+    let leido = leer_con_tope(entrada).map_err(|causa| entrada_ilegible(&causa))?;
+    leido.ok_or_else(entrada_excesiva)
+}
+
+fn entrada_ilegible(causa: &io::Error) -> ErrorDeEnvio {
+    let causa = causa::explicar(causa);
+    ErrorDeEnvio::pasajero(format!("no se pudo leer la entrada estándar: {causa}"))
+}
+
+fn entrada_excesiva() -> ErrorDeEnvio {
+    ErrorDeEnvio::mal_pedido(format!(
+        "la entrada estándar pasa de {MAX_ENTRADA_MIB} MiB; guárdela en un archivo y envíelo"
+    ))
 }
 
 /// Lee lo que tiene nombre de archivo y no lo es: una tubería se acaba al leerla.
 pub(super) fn leer_una_vez(ruta: &Path) -> Result<Vec<u8>, ErrorDeEnvio> {
     let leido = File::open(ruta).and_then(leer_con_tope);
-    let leido = leido.map_err(|causa| ErrorDeEnvio::Ilegible {
-        ruta: ruta.to_owned(),
-        causa,
-    })?;
-    leido.ok_or(ErrorDeEnvio::EntradaExcesiva)
+    let leido = leido.map_err(|causa| ErrorDeEnvio::ilegible(ruta, &causa))?;
+    leido.ok_or_else(entrada_excesiva)
 }
 
 /// `None` si pasa del tope.
@@ -143,19 +173,6 @@ fn leer_con_tope(entrada: impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     entrada.take(tope as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() <= tope).then_some(bytes))
-}
-
-struct Contado<'a, R> {
-    fuente: R,
-    leidos: &'a mut usize,
-}
-
-impl<R: Read> Read for Contado<'_, R> {
-    fn read(&mut self, hueco: &mut [u8]) -> io::Result<usize> {
-        let cuantos = self.fuente.read(hueco)?;
-        *self.leidos += cuantos;
-        Ok(cuantos)
-    }
 }
 
 enum Ojeada {

@@ -3,13 +3,11 @@
 //!
 //! Solo mira nombres; no sabe qué hay dentro de ninguno.
 
-use std::cmp::Ordering;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use super::fallo::ErrorDeEnvio;
 use crate::almacen::APARTADOS;
@@ -30,34 +28,14 @@ pub(super) struct Pendiente {
 pub(super) enum Origen {
     Muestra,
     Entrada,
-    Archivo {
-        /// La misma para todos los de una carpeta, que pueden ser un millón.
-        carpeta: Rc<Path>,
-        nombre: OsString,
-    },
+    Archivo(PathBuf),
 }
 
 impl Origen {
-    fn archivo(ruta: &Path) -> Origen {
-        let carpeta = ruta.parent().unwrap_or(Path::new(""));
-        Origen::Archivo {
-            carpeta: carpeta.into(),
-            nombre: ruta.file_name().unwrap_or_default().to_owned(),
-        }
-    }
-
-    pub(super) fn ruta(&self) -> Option<PathBuf> {
+    pub(super) fn ruta(&self) -> Option<&Path> {
         match self {
-            Origen::Archivo { carpeta, nombre } => Some(carpeta.join(nombre)),
+            Origen::Archivo(ruta) => Some(ruta),
             Origen::Muestra | Origen::Entrada => None,
-        }
-    }
-
-    /// Su nombre de archivo.
-    fn nombre(&self) -> &OsStr {
-        match self {
-            Origen::Archivo { nombre, .. } => nombre,
-            Origen::Muestra | Origen::Entrada => OsStr::new(""),
         }
     }
 }
@@ -67,7 +45,7 @@ impl fmt::Display for Origen {
         match self {
             Origen::Muestra => f.write_str("mensaje de muestra"),
             Origen::Entrada => f.write_str("entrada estándar"),
-            Origen::Archivo { carpeta, nombre } => ruta_visible(&carpeta.join(nombre)).fmt(f),
+            Origen::Archivo(ruta) => ruta_visible(ruta).fmt(f),
         }
     }
 }
@@ -82,16 +60,11 @@ pub(super) fn listar(valores: &[PathBuf]) -> Result<Vec<Pendiente>, ErrorDeEnvio
     }
     let mut lista = Vec::new();
     for (valor, ruta) in valores.iter().enumerate() {
-        let origenes = expandir(ruta)?;
-        lista.extend(
-            origenes
-                .into_iter()
-                .map(|origen| Pendiente { origen, valor }),
-        );
+        let origenes = expandir(ruta)?.into_iter();
+        lista.extend(origenes.map(|origen| Pendiente { origen, valor }));
     }
     if lista.is_empty() {
-        let ruta = valores[0].clone();
-        return Err(ErrorDeEnvio::CarpetaSinMensajes { ruta });
+        return Err(sin_mensajes(&valores[0]));
     }
     Ok(lista)
 }
@@ -104,16 +77,17 @@ pub(super) fn empezar_en(
     let Some(desde) = desde else {
         return Ok(());
     };
-    let nombre = desde.file_name().unwrap_or_default();
-    let es_el = |uno: &Pendiente| uno.origen.ruta().is_some_and(|ruta| ruta.ends_with(desde));
-    let sigue = |uno: &Pendiente| uno.origen.nombre() >= nombre;
-    let primero = lista
-        .iter()
-        .position(es_el)
-        .or_else(|| lista.iter().position(sigue))
-        .ok_or_else(|| ErrorDeEnvio::NadaDesde {
-            desde: desde.to_owned(),
-        })?;
+    let rutas = || lista.iter().map(|uno| uno.origen.ruta());
+    let es_el = |ruta: Option<&Path>| ruta.is_some_and(|ruta| ruta.ends_with(desde));
+    let sigue = |ruta: Option<&Path>| ruta.and_then(Path::file_name) >= desde.file_name();
+    let primero = rutas().position(es_el);
+    let primero = primero.or_else(|| rutas().position(sigue));
+    let Some(primero) = primero else {
+        return Err(ErrorDeEnvio::mal_pedido(format!(
+            "no hay nada que enviar desde «{}»: todo lo que hay va antes por orden de nombre",
+            ruta_visible(desde)
+        )));
+    };
     lista.drain(..primero);
     Ok(())
 }
@@ -122,123 +96,95 @@ fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDeEnvio> {
     if ruta == Path::new(ENTRADA) {
         return Ok(vec![Origen::Entrada]);
     }
-    let ilegible = |causa| ErrorDeEnvio::Ilegible {
-        ruta: ruta.to_owned(),
-        causa,
-    };
-    match fs::metadata(ruta) {
-        Ok(datos) if datos.is_dir() => listar_carpeta(ruta),
-        Ok(_) => Ok(vec![Origen::archivo(ruta)]),
+    let mut rutas = match fs::metadata(ruta) {
+        Ok(datos) if datos.is_dir() => listar_carpeta(ruta)?,
+        Ok(_) => vec![ruta.to_owned()],
         // Un archivo puede llamarse así de veras, salvo en Windows.
-        Err(_) if lleva_comodines(ruta) => listar_comodines(ruta),
-        Err(causa) => Err(ilegible(causa)),
-    }
-}
-
-/// Los `.res` de una carpeta y de las de sus equipos.
-fn listar_carpeta(ruta: &Path) -> Result<Vec<Origen>, ErrorDeEnvio> {
-    let mut origenes = Vec::new();
-    let es_de_apartados = ruta.file_name().is_some_and(son_apartados);
-    if !es_de_apartados {
-        let leer = |carpeta: &Path| {
-            leer_carpeta(carpeta).map_err(|causa| ErrorDeEnvio::Ilegible {
-                ruta: carpeta.to_owned(),
-                causa,
-            })
-        };
-        let (nombres, subcarpetas) = leer(ruta)?;
-        anotar_mensajes(ruta, nombres, &mut origenes);
-        for subcarpeta in subcarpetas.iter().filter(|nombre| !son_apartados(nombre)) {
-            let subcarpeta = ruta.join(subcarpeta);
-            anotar_mensajes(&subcarpeta, leer(&subcarpeta)?.0, &mut origenes);
-        }
-        if origenes.is_empty() {
-            let ruta = ruta.to_owned();
-            return Err(ErrorDeEnvio::CarpetaSinMensajes { ruta });
-        }
-    }
-    origenes.sort_by(por_nombre);
-    Ok(origenes)
-}
-
-fn anotar_mensajes(carpeta: &Path, nombres: Vec<OsString>, origenes: &mut Vec<Origen>) {
-    let carpeta: Rc<Path> = carpeta.into();
-    let es_mensaje = |nombre: &OsString| {
-        Path::new(nombre)
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("res"))
+        Err(_) if lleva_comodines(ruta) => listar_comodines(ruta)?,
+        Err(causa) => return Err(ErrorDeEnvio::ilegible(ruta, &causa)),
     };
-    origenes.extend(
-        nombres
-            .into_iter()
-            .filter(es_mensaje)
-            .map(|nombre| Origen::Archivo {
-                carpeta: Rc::clone(&carpeta),
-                nombre,
-            }),
-    );
+    // Por nombre de archivo, esté en la carpeta que esté; los que se llaman igual, por carpeta.
+    rutas.sort_by(|una, otra| (una.file_name(), una).cmp(&(otra.file_name(), otra)));
+    Ok(rutas.into_iter().map(Origen::Archivo).collect())
+}
+
+/// Los `.res` de una carpeta y de las de sus equipos. De la de los apartados, ninguno: quien escribe
+/// un comodín no piensa en ella.
+fn listar_carpeta(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
+    if son_apartados(ruta) {
+        return Ok(Vec::new());
+    }
+    let (mut archivos, carpetas) = leer_carpeta(ruta)?;
+    for carpeta in carpetas.iter().filter(|carpeta| !son_apartados(carpeta)) {
+        archivos.extend(leer_carpeta(carpeta)?.0);
+    }
+    let acaba_en_res = |extension: &OsStr| extension.eq_ignore_ascii_case("res");
+    archivos.retain(|archivo| archivo.extension().is_some_and(acaba_en_res));
+    if archivos.is_empty() {
+        return Err(sin_mensajes(ruta));
+    }
+    Ok(archivos)
+}
+
+fn sin_mensajes(carpeta: &Path) -> ErrorDeEnvio {
+    ErrorDeEnvio::mal_pedido(format!(
+        "en «{}» no hay ningún archivo .res que enviar; para enviar otros, escriba sus nombres, o un comodín como *.hl7",
+        ruta_visible(carpeta)
+    ))
 }
 
 /// Los archivos cuyo nombre es como ese, sin entrar en las carpetas. En Windows nadie lo hizo antes.
-fn listar_comodines(ruta: &Path) -> Result<Vec<Origen>, ErrorDeEnvio> {
-    let origen = Origen::archivo(ruta);
-    let Origen::Archivo { carpeta, nombre } = &origen else {
-        return Ok(Vec::new());
+fn listar_comodines(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
+    let carpeta = ruta.parent().unwrap_or(Path::new(""));
+    let mut archivos = if lleva_comodines(carpeta) {
+        Vec::new()
+    } else {
+        leer_carpeta(carpeta)?.0
     };
-    let sin_ninguno = || ErrorDeEnvio::SinCoincidencias {
-        ruta: ruta.to_owned(),
-    };
-    if lleva_comodines(carpeta) {
-        return Err(sin_ninguno());
+    let comodines = letras(ruta);
+    archivos.retain(|archivo| coincide(&letras(archivo), &comodines));
+    if archivos.is_empty() {
+        return Err(ErrorDeEnvio::mal_pedido(format!(
+            "ningún archivo es como «{}»; los comodines * y ? valen en el nombre del archivo, no en el de su carpeta",
+            ruta_visible(ruta)
+        )));
     }
+    Ok(archivos)
+}
+
+/// Los archivos y las carpetas que hay en una, sin los ocultos. Sin nombre, es la actual.
+fn leer_carpeta(carpeta: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ErrorDeEnvio> {
     let donde = if carpeta.as_os_str().is_empty() {
         Path::new(".")
     } else {
         carpeta
     };
-    let (nombres, _) = leer_carpeta(donde).map_err(|causa| ErrorDeEnvio::Ilegible {
-        ruta: donde.to_owned(),
-        causa,
-    })?;
-    let comodines = letras(nombre);
-    let mut origenes: Vec<_> = nombres
-        .into_iter()
-        .filter(|uno| coincide(&letras(uno), &comodines))
-        .map(|nombre| Origen::Archivo {
-            carpeta: Rc::clone(carpeta),
-            nombre,
-        })
-        .collect();
-    if origenes.is_empty() {
-        return Err(sin_ninguno());
-    }
-    origenes.sort_by(por_nombre);
-    Ok(origenes)
-}
-
-/// Los nombres de los archivos y los de las carpetas que hay en una, sin los ocultos.
-fn leer_carpeta(carpeta: &Path) -> io::Result<(Vec<OsString>, Vec<OsString>)> {
     let (mut archivos, mut carpetas) = (Vec::new(), Vec::new());
-    for entrada in fs::read_dir(carpeta)? {
-        let entrada = entrada?;
-        if esta_oculto(&entrada) {
-            continue;
+    let mut leer = || -> io::Result<()> {
+        for entrada in fs::read_dir(donde)? {
+            let entrada = entrada?;
+            let ruta = carpeta.join(entrada.file_name());
+            if esta_oculto(&entrada) {
+                continue;
+            }
+            // De un enlace importa a qué apunta; lo que ya no está, se lo llevó quien lee la carpeta.
+            let tipo = match entrada.file_type()? {
+                tipo if tipo.is_symlink() => match fs::metadata(entrada.path()) {
+                    Ok(datos) => datos.file_type(),
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                },
+                tipo => tipo,
+            };
+            if tipo.is_dir() {
+                carpetas.push(ruta);
+            } else if tipo.is_file() {
+                archivos.push(ruta);
+            }
         }
-        // De un enlace importa a qué apunta; lo que ya no está, se lo llevó quien lee la carpeta.
-        let tipo = match entrada.file_type()? {
-            tipo if tipo.is_symlink() => match fs::metadata(entrada.path()) {
-                Ok(datos) => datos.file_type(),
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            },
-            tipo => tipo,
-        };
-        if tipo.is_dir() {
-            carpetas.push(entrada.file_name());
-        } else if tipo.is_file() {
-            archivos.push(entrada.file_name());
-        }
-    }
+        Ok(())
+    };
+    leer().map_err(|causa| ErrorDeEnvio::ilegible(donde, &causa))?;
     Ok((archivos, carpetas))
 }
 
@@ -259,23 +205,18 @@ fn lo_oculta_windows(_: &DirEntry) -> bool {
     false
 }
 
-fn son_apartados(nombre: impl AsRef<OsStr>) -> bool {
-    nombre.as_ref().eq_ignore_ascii_case(APARTADOS)
-}
-
-/// Por nombre de archivo, esté en la carpeta que esté; los que se llaman igual, por carpeta.
-fn por_nombre(uno: &Origen, otro: &Origen) -> Ordering {
-    let nombres = uno.nombre().cmp(otro.nombre());
-    nombres.then_with(|| uno.ruta().cmp(&otro.ruta()))
+fn son_apartados(carpeta: &Path) -> bool {
+    let nombre = carpeta.file_name();
+    nombre.is_some_and(|nombre| nombre.eq_ignore_ascii_case(APARTADOS))
 }
 
 fn lleva_comodines(ruta: &Path) -> bool {
     ruta.to_string_lossy().contains(['*', '?'])
 }
 
-/// Windows no distingue las mayúsculas en un nombre.
-fn letras(nombre: &OsStr) -> Vec<char> {
-    let nombre = nombre.to_string_lossy();
+/// Las del nombre de archivo. Windows no distingue las mayúsculas.
+fn letras(ruta: &Path) -> Vec<char> {
+    let nombre = ruta.file_name().unwrap_or_default().to_string_lossy();
     if cfg!(windows) {
         nombre.to_lowercase().chars().collect()
     } else {
@@ -333,19 +274,15 @@ mod tests {
             ("*ab*ab", &["abab", "xabyabab"], &["ab", "abx"]),
             ("???", &["abc"], &["ab", "abcd"]),
         ] {
-            let es_como = |nombre: &&&str| {
-                coincide(
-                    &letras(OsStr::new(**nombre)),
-                    &letras(OsStr::new(comodines)),
-                )
-            };
+            let letras = |nombre: &str| letras(Path::new(nombre));
+            let es_como = |nombre: &&&str| coincide(&letras(nombre), &letras(comodines));
             assert_eq!(si.iter().filter(es_como).count(), si.len(), "{comodines}");
             assert_eq!(no.iter().filter(es_como).count(), 0, "{comodines}");
         }
     }
 
     fn de(carpeta: &str, nombre: &str) -> Origen {
-        Origen::archivo(&Path::new(carpeta).join(nombre))
+        Origen::Archivo(Path::new(carpeta).join(nombre))
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::texto::milisegundos;
 use avance::{Pantalla, Tiempos};
-use canal::{Canal, FalloAlEscribir, es_cierre};
+use canal::{Canal, FalloAlEscribir, es_cierre, por_que_no_acusa};
 use contenido::{Contenido, Defecto, Forma};
 pub use fallo::ErrorDeEnvio;
 use lista::{Origen, Pendiente};
@@ -185,11 +185,11 @@ impl<W: Write> Tanda<'_, W> {
     fn enviar_elemento(&mut self, origen: &Origen) -> Result<bool, ErrorDeEnvio> {
         let (ruta, nombre) = (origen.ruta(), origen.to_string());
         let leido;
-        let contenido = match (origen, &ruta) {
-            (Origen::Entrada, _) => Contenido::Memoria(self.entrada),
-            (Origen::Muestra, _) | (_, None) => Contenido::Memoria(MUESTRA),
-            (_, Some(ruta)) if ruta.is_file() => Contenido::Archivo(ruta),
-            (_, Some(ruta)) => {
+        let contenido = match origen {
+            Origen::Entrada => Contenido::Memoria(self.entrada),
+            Origen::Muestra => Contenido::Memoria(MUESTRA),
+            Origen::Archivo(ruta) if ruta.is_file() => Contenido::Archivo(ruta),
+            Origen::Archivo(ruta) => {
                 leido = contenido::leer_una_vez(ruta)?;
                 Contenido::Memoria(&leido)
             }
@@ -198,7 +198,7 @@ impl<W: Write> Tanda<'_, W> {
             Ok(()) => Ok(true),
             Err(Interrupcion::Rechazo) => Ok(false),
             Err(Interrupcion::Error(error)) => Err(error),
-            Err(Interrupcion::Defecto(defecto)) => Err(ErrorDeEnvio::del(defecto, nombre, ruta)),
+            Err(Interrupcion::Defecto(defecto)) => Err(defecto.explicar(&nombre, ruta)),
         }
     }
 
@@ -242,11 +242,10 @@ impl<W: Write> Tanda<'_, W> {
             preguntado = self.preguntar(nombre, abrir)?;
         }
         let (contestacion, tiempo) = preguntado.map_err(|causa| {
-            Interrupcion::Error(ErrorDeEnvio::SinRespuesta {
-                destino: self.destino.to_owned(),
-                nombre: nombre.to_owned(),
-                causa,
-            })
+            let (destino, causa) = (self.destino, por_que_no_acusa(&causa));
+            Interrupcion::Error(ErrorDeEnvio::pasajero(format!(
+                "«{destino}» no acusó «{nombre}»: {causa}; mire la consola del servidor"
+            )))
         })?;
         let acepta = contestacion.es_aceptacion();
         self.enviados += 1;
@@ -324,9 +323,10 @@ impl<W: Write> Tanda<'_, W> {
         canal: &mut Canal,
         ids: &[Vec<u8>],
     ) -> (Contestacion, Instant) {
+        let es_de_entrega = primero.es_de_entrega();
         let mut contestacion = Contestacion(vec![primero]);
         let mut llegada = canal.llegada();
-        if self.espera_aplicacion && contestacion.es_de_entrega() {
+        if self.espera_aplicacion && es_de_entrega {
             match self.leer(canal, ids, Instant::now() + ESPERA_DE_APLICACION) {
                 Ok(Some(dicho)) => {
                     contestacion.0.push(dicho);

@@ -12,19 +12,8 @@ const VISIBLE_ENTERO_BYTES: usize = 64 * 1024;
 pub(super) const ENTREGADO: u8 = 0x06;
 pub(super) const NO_ENTREGADO: u8 = 0x15;
 
-/// Lo que llegó.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Respuesta {
-    /// El contenido de una trama, o un mensaje sin ella.
-    Mensaje(Vec<u8>),
-    /// El octeto de un acuse de entrega de MLLP 2.
-    Entrega(u8),
-    /// Algo que no es HL7.
-    Ajena,
-}
-
 /// Lo que dice un acuse, o la respuesta a una consulta.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Dicho {
     codigo: Vec<u8>,
     /// El MSH-10 del mensaje al que contesta; puede faltar.
@@ -38,17 +27,12 @@ pub(super) struct Dicho {
     /// Si lo que llegó no es HL7.
     es_ajeno: bool,
     /// Lo que llegó.
-    pub(super) crudo: Vec<u8>,
+    crudo: Vec<u8>,
 }
 
 impl Dicho {
-    /// `ids` son los MSH-10 de lo que se envió.
-    pub(super) fn leer(respuesta: Respuesta, ids: &[Vec<u8>]) -> Dicho {
-        let crudo = match respuesta {
-            Respuesta::Mensaje(bytes) => bytes,
-            Respuesta::Entrega(octeto) => vec![octeto],
-            Respuesta::Ajena => Vec::new(),
-        };
+    /// `crudo` es lo que llegó; `ids` son los MSH-10 de lo que se envió.
+    pub(super) fn leer(crudo: Vec<u8>, ids: &[Vec<u8>]) -> Dicho {
         let Some(cabecera) = mensaje::leer_cabecera(&crudo) else {
             let es_entrega = matches!(*crudo, [ENTREGADO | NO_ENTREGADO]);
             return Dicho {
@@ -57,13 +41,9 @@ impl Dicho {
                 } else {
                     Vec::new()
                 },
-                id: Vec::new(),
-                texto: Vec::new(),
-                tipo: Vec::new(),
-                sin_pendientes: false,
-                de_otro: false,
                 es_ajeno: !es_entrega,
                 crudo,
+                ..Dicho::default()
             };
         };
         let campo = |nombre, numero| {
@@ -158,11 +138,6 @@ impl fmt::Display for Dicho {
 pub(super) struct Contestacion(pub(super) Vec<Dicho>);
 
 impl Contestacion {
-    /// Si solo se dijo que llegó.
-    pub(super) fn es_de_entrega(&self) -> bool {
-        self.0.iter().all(Dicho::es_de_entrega)
-    }
-
     /// Si se aceptó: con un «recibido» puede venir después un rechazo.
     pub(super) fn es_aceptacion(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(Dicho::es_aceptacion)

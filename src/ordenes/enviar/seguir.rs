@@ -13,10 +13,10 @@ const MAX_VALORES: usize = 8;
 /// La orden que envía la lista desde ese elemento, tal como hay que escribirla.
 pub(super) fn orden(envio: &Envio, lista: &[Pendiente], desde: usize) -> String {
     let Pendiente { origen, valor } = &lista[desde];
-    let ruta = origen.ruta().unwrap_or_default();
+    let ruta = origen.ruta().unwrap_or(Path::new(""));
     let valores = &envio.archivos[*valor..];
     if valores.len() > MAX_VALORES {
-        return format!("la misma orden con --desde {}", entre_comillas(&ruta));
+        return format!("la misma orden con --desde {}", entre_comillas(ruta));
     }
     let mut escrita = "servidor-hl7 --enviar".to_owned();
     for valor in valores {
@@ -24,11 +24,11 @@ pub(super) fn orden(envio: &Envio, lista: &[Pendiente], desde: usize) -> String 
         escrita.push_str(&entre_comillas(valor));
     }
     let nombrado = &valores[0];
-    let de_la_carpeta = ruta.strip_prefix(nombrado).ok().map(Path::to_owned);
-    let nombre = de_la_carpeta.or_else(|| ruta.file_name().map(Into::into));
-    if let Some(nombre) = nombre.filter(|_| origen.ruta().is_some_and(|ruta| ruta != *nombrado)) {
+    let de_la_carpeta = ruta.strip_prefix(nombrado).ok().map(Path::as_os_str);
+    let nombre = de_la_carpeta.or(ruta.file_name());
+    if let Some(nombre) = nombre.filter(|_| ruta != nombrado) {
         escrita.push_str(" --desde ");
-        escrita.push_str(&entre_comillas(&nombre));
+        escrita.push_str(&entre_comillas(nombre));
     }
     for opcion in &envio.opciones {
         escrita.push(' ');
@@ -64,10 +64,7 @@ mod tests {
     use std::path::PathBuf;
 
     fn pendiente(valor: usize, carpeta: &str, nombre: &str) -> Pendiente {
-        let origen = Origen::Archivo {
-            carpeta: Path::new(carpeta).into(),
-            nombre: nombre.into(),
-        };
+        let origen = Origen::Archivo(Path::new(carpeta).join(nombre));
         Pendiente { origen, valor }
     }
 
