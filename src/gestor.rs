@@ -3,6 +3,9 @@
 //!
 //! No sabe qué se recibe.
 
+#[cfg(windows)]
+mod windows;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -13,10 +16,11 @@ use log::warn;
 
 use crate::causa;
 use crate::configuracion::ErrorDeConfiguracion;
-#[cfg(windows)]
-use crate::ordenes::servicio::Servicio;
 use crate::recepcion::parada::{Parada, atender_interrupciones};
 use crate::registro::constar_sin_configuracion;
+
+#[cfg(windows)]
+pub use windows::Servicio;
 
 /// Quien arrancó el programa y puede pararlo.
 #[derive(Debug)]

@@ -4,18 +4,15 @@
 
 use memchr::memchr2;
 
+use super::estado::{Estado, Lector, Linea, Motivo, Pausa, SinTrama, Stx};
 use super::indicio::Indicio;
 use super::intercalado::TEXTO_BYTES;
-use super::lector::{
-    ETX, Envoltura, Estado, FS, Lector, Linea, Motivo, Pausa, STX, SinTrama, Stx, VT,
+use super::trama::{
+    EOT, ETX, Envoltura, FS, STX, VACIO_BYTES, VT, es_fin_de_segmento, es_trama_vacia,
 };
 use crate::hl7::comienzo::{CR, Comienzo, LF, abre_creible, es_relleno};
 use crate::hl7::mensaje::se_llama;
 
-/// Fin de transmisión, que algunos equipos envían tras el ETX.
-const EOT: u8 = 0x04;
-/// Lo más que mide un comienzo de trama en el que aún no hay nada.
-pub(super) const VACIO_BYTES: usize = 64;
 /// Cuánto relleno tras un FS o un ETX, o cuántos latidos seguidos, bastan sin que llegue un silencio.
 const DE_SOBRA_BYTES: usize = 1024;
 
@@ -423,16 +420,4 @@ enum Visto {
     Acaba(Final),
     Faltan,
     Sigue,
-}
-
-/// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.
-pub(super) fn es_trama_vacia(contenido: &[u8]) -> bool {
-    let mut octetos = contenido
-        .iter()
-        .filter(|octeto| !es_fin_de_segmento(**octeto));
-    octetos.next().is_none_or(u8::is_ascii_control) && octetos.next().is_none()
-}
-
-pub(super) fn es_fin_de_segmento(octeto: u8) -> bool {
-    octeto == CR || octeto == LF
 }

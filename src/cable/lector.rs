@@ -2,30 +2,23 @@
 //!
 //! [`Lector`] recibe bytes con la hora a la que llegan, un silencio o el cierre, y entrega
 //! [`Suceso`]s. El resultado no depende de cómo TCP cortó los bytes, y el trabajo es lineal en su
-//! número. No sabe de sockets, archivos, relojes ni registro. Aquí están sus estados y lo que entrega;
-//! `ruido` dice cuándo empieza algo, y `finales`, dónde acaba.
+//! número. No sabe de sockets, archivos, relojes ni registro. Aquí está lo que entrega; `estado` guarda lo
+//! que recuerda, `ruido` dice cuándo empieza algo, y `finales`, dónde acaba.
 //!
 //! Fuente: HL7 v2.5.1 apéndice C (MLLP) y lo que hacen de veras los analizadores.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use super::bufer::{BUFER_BYTES, Bufer};
-use super::finales::{Final, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
-use super::indicio::{Indicio, Muestra};
-use super::intercalado::Intercalados;
-use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
+use super::bufer::BUFER_BYTES;
+use super::estado::{
+    Antes, COMIENZO_BYTES, Estado, Exceso, Lector, Linea, Motivo, Pausa, SinTrama, Stx, Tope,
+};
+use super::finales::Final;
+use super::indicio::Indicio;
+use super::trama::{Envoltura, STX, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
+use crate::hl7::comienzo;
 
-/// Comienzo de una trama MLLP.
-pub(crate) const VT: u8 = 0x0B;
-/// Fin de una trama MLLP, seguido de CR.
-pub(crate) const FS: u8 = 0x1C;
-/// Comienzo y fin de la trama que algunos equipos usan en lugar de MLLP.
-pub(crate) const STX: u8 = 0x02;
-pub(crate) const ETX: u8 = 0x03;
-
-/// Cuánto se guarda de un mensaje que pasa del límite.
-pub const COMIENZO_BYTES: usize = 64 * 1024;
 /// Un equipo que envía FS sin CR espera ya su acuse: se le concede este silencio cuando el FS
 /// cierra un segmento…
 const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
@@ -33,33 +26,9 @@ const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
 const GRACIA_EN_CAMPO: Duration = Duration::from_secs(1);
 /// Silencio tras el cual un ruido corto ya se juzga con lo que hay.
 const ESPERA_CORTA: Duration = Duration::from_secs(1);
-/// Cuántos bytes extraños se admiten entre un VT que está dentro de algo y la cabecera que le sigue.
-const EXTRANOS_TRAS_VT_BYTES: usize = 8;
 /// Qué parte del silencio que cierra un mensaje sin trama es ya una pausa entre dos envíos.
 const PARTES_DE_PAUSA: u32 = 4;
 const PAUSA_MINIMA: Duration = Duration::from_millis(100);
-
-/// Hasta dónde se lee y cuánto se espera.
-#[derive(Debug, Clone, Copy)]
-pub struct Limites {
-    /// Longitud máxima de un mensaje, en bytes.
-    pub mensaje_bytes: usize,
-    /// Silencio que cierra un mensaje sin trama que acaba en CR o LF.
-    pub sin_trama: Duration,
-    /// Silencio que da por abandonada una trama comenzada.
-    pub incompleta: Duration,
-}
-
-/// Cómo viajó un mensaje; lo que se contesta viaja igual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Envoltura {
-    /// VT … FS CR.
-    Mllp,
-    /// STX … ETX.
-    StxEtx,
-    /// Sin trama.
-    Ninguna,
-}
 
 /// Lo que hay en el cable, en orden de llegada.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,163 +62,7 @@ pub enum Suceso<'a> {
     Indicio(Indicio),
 }
 
-/// Lo que impidió guardar un mensaje entero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tope {
-    /// La longitud máxima de un mensaje.
-    Limite,
-    /// La memoria del PC.
-    Memoria,
-}
-
-/// Por qué unos bytes no llegaron a ser un mensaje.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Motivo {
-    /// El equipo cerró la conexión a mitad de la trama.
-    Cortado,
-    /// El equipo calló a mitad de la trama, o es el resto de una trama así.
-    Abandonado,
-    /// El equipo empezó otra trama sin terminar esta.
-    Reiniciado,
-    /// Texto que llegó cuando su mensaje sin trama ya se había cerrado.
-    Cola,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Estado {
-    /// Entre mensajes.
-    Ruido(Antes),
-    /// Dentro de una trama con esa envoltura.
-    Trama(Envoltura),
-    /// Lo que sigue a una trama abandonada, hasta su fin: no abre nada.
-    Resto(Envoltura),
-    /// Dentro de un mensaje sin trama, o de su cola.
-    SinTrama(SinTrama),
-}
-
-/// Qué hubo antes del ruido: de eso depende qué puede abrir un mensaje.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Antes {
-    /// Nada, o una trama: lo que venga no puede ser sino un comienzo.
-    Nada,
-    /// Un texto que no es HL7.
-    Texto,
-    /// Un mensaje sin trama, con ese separador de campos: lo que venga puede ser su cola.
-    SinTrama {
-        separador: u8,
-        /// Hay un texto pendiente del que aún no se sabe qué es.
-        en_duda: bool,
-    },
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SinTrama {
-    pub(super) es_cola: bool,
-    /// Un STX lo precedía, en una conexión donde el STX es un latido: si acaba en ETX, era una trama.
-    pub(super) puede_acabar_en_etx: bool,
-    /// El segmento que cierra el lote, si es un lote: dentro de él, un MSH no empieza otro archivo.
-    pub(super) fin_de_lote: Option<&'static [u8; 3]>,
-    pub(super) separador: u8,
-    pub(super) linea: Linea,
-}
-
-/// Lo que va de la línea que se está leyendo de un mensaje sin trama.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Linea {
-    /// Es del mensaje.
-    Suya,
-    /// Nada todavía, o solo relleno, desde ahí.
-    Vacia { desde: usize },
-    /// Un texto sin separador de campos ni fin de línea: puede ser suyo o de un convertidor.
-    Dudosa {
-        desde: usize,
-        /// Cuándo empezó a llegar.
-        cuando: Instant,
-        /// Si le precedió una pausa.
-        tras_pausa: bool,
-        /// Si es un texto ya conocido en la conexión, una o varias veces.
-        conocida: bool,
-    },
-}
-
-/// Qué es en esta conexión un STX.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stx {
-    /// No se sabe: delante de una cabecera, el comienzo de una trama.
-    Desconocido,
-    /// Un latido entre mensajes.
-    Latido,
-    /// El comienzo de una trama: ya hubo una con su ETX.
-    Trama,
-}
-
-/// Por qué no vendrán más bytes por ahora.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pausa {
-    Silencio,
-    Cierre,
-    Corte,
-}
-
-/// Lo que ya se soltó de un mensaje que no cupo.
-#[derive(Debug)]
-struct Exceso {
-    comienzo: Vec<u8>,
-    longitud: usize,
-    tope: Tope,
-}
-
-/// Convierte los bytes de una conexión en sucesos.
-///
-/// Se usa en ciclo: [`Lector::siguiente`] hasta `None`; entonces se lee en [`Lector::hueco`]
-/// durante [`Lector::espera`] y se avisa con [`Lector::avanzar`], [`Lector::vencer`] o
-/// [`Lector::cerrar`].
-#[derive(Debug)]
-pub struct Lector {
-    pub(super) limites: Limites,
-    pub(super) bufer: Bufer,
-    pub(super) estado: Estado,
-    /// Hasta dónde se buscó ya el final de lo que se lee, desde su primer byte.
-    pub(super) revisado: usize,
-    /// Dónde está el FS o el ETX que acaba lo que se lee, si no le sigue texto.
-    pub(super) cierre: Option<usize>,
-    exceso: Option<Exceso>,
-    pausa: Option<Pausa>,
-    pub(super) muestra: Muestra,
-    pub(super) intercalados: Intercalados,
-    pub(super) stx: Stx,
-    /// La apertura del último mensaje sin trama, o de la trama abandonada: la del siguiente será igual.
-    pub(super) apertura: Vec<u8>,
-    /// Cuándo llegaron los últimos bytes.
-    pub(super) ahora: Instant,
-    /// Dónde empieza lo pendiente que llegó tras la última pausa.
-    pub(super) rafaga: usize,
-    /// Desde cuándo se cuenta el silencio: los últimos bytes que no son un latido.
-    pub(super) contado: Instant,
-}
-
 impl Lector {
-    /// Un lector para una conexión recién abierta.
-    #[must_use]
-    pub fn new(limites: Limites, ahora: Instant) -> Lector {
-        Lector {
-            limites,
-            bufer: Bufer::new(),
-            estado: Estado::Ruido(Antes::Nada),
-            revisado: 0,
-            cierre: None,
-            exceso: None,
-            pausa: None,
-            muestra: Muestra::default(),
-            intercalados: Intercalados::default(),
-            stx: Stx::Desconocido,
-            apertura: Vec::new(),
-            ahora,
-            rafaga: 0,
-            contado: ahora,
-        }
-    }
-
     /// Donde poner los bytes que lleguen; nunca está vacío.
     ///
     /// Si no hay memoria para que crezca, se suelta lo que ya se sabe del mensaje, que acabará en un
@@ -332,11 +145,6 @@ impl Lector {
         }
     }
 
-    /// Si un silencio breve da por acabado lo que se lee: nada sigue a su FS o su ETX.
-    pub(super) fn acaba_si_calla(&self) -> bool {
-        self.cierre.is_some() && self.revisado == self.bufer.pendiente().len()
-    }
-
     fn gracia(&self) -> Duration {
         let pendiente = self.bufer.pendiente();
         let anterior = self
@@ -346,19 +154,6 @@ impl Lector {
             GRACIA_TRAS_SEGMENTO
         } else {
             GRACIA_EN_CAMPO
-        }
-    }
-
-    /// Si esa línea dudosa es de un convertidor: un texto conocido, o uno que llegó tras una pausa a
-    /// una conexión donde ya los hubo.
-    pub(super) fn es_intercalada(&self, linea: Linea) -> bool {
-        match linea {
-            Linea::Dudosa {
-                tras_pausa,
-                conocida,
-                ..
-            } => conocida || (tras_pausa && self.intercalados.hay()),
-            Linea::Suya | Linea::Vacia { .. } => false,
         }
     }
 
@@ -490,93 +285,5 @@ impl Lector {
             let apertura = comienzo::apertura(self.primeros());
             self.apertura = apertura.unwrap_or_default().to_vec();
         }
-    }
-
-    /// Los primeros bytes de lo que se lee.
-    pub(super) fn primeros(&self) -> &[u8] {
-        match &self.exceso {
-            Some(exceso) => &exceso.comienzo,
-            None => self.bufer.pendiente(),
-        }
-    }
-
-    /// Si de lo que se lee no hay más que lo pendiente.
-    pub(super) fn esta_entero(&self) -> bool {
-        self.exceso.is_none()
-    }
-
-    /// Si esos bytes comienzan otro mensaje en mitad de algo: una cabecera creíble, o una que empieza
-    /// igual que la del mensaje que se lee o el anterior, en minúsculas o como sea.
-    pub(super) fn abre_otro(&self, bytes: &[u8]) -> Comienzo {
-        let abre = abre_creible(bytes);
-        if abre != Comienzo::No {
-            return abre;
-        }
-        let apertura = match self.estado {
-            Estado::Trama(_) | Estado::SinTrama(SinTrama { es_cola: false, .. }) => {
-                comienzo::apertura(self.primeros()).unwrap_or_default()
-            }
-            _ => &self.apertura,
-        };
-        if apertura.is_empty() {
-            Comienzo::No
-        } else if bytes.starts_with(apertura) {
-            Comienzo::Si
-        } else if apertura.starts_with(bytes) {
-            Comienzo::Faltan
-        } else {
-            Comienzo::No
-        }
-    }
-
-    /// Si a un VT que está dentro de algo le sigue otro mensaje.
-    pub(super) fn abre_tras_vt(&self, bytes: &[u8]) -> Comienzo {
-        // VT VT es un solo comienzo.
-        let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
-        let bytes = &bytes[repetidos.take(EXTRANOS_TRAS_VT_BYTES).count()..];
-        match abre_tras_extranos(bytes, EXTRANOS_TRAS_VT_BYTES).0 {
-            Comienzo::No => self.abre_otro(bytes),
-            abre => abre,
-        }
-    }
-
-    /// La pausa que haya; un silencio solo cuenta una vez.
-    pub(super) fn tomar_pausa(&mut self) -> Option<Pausa> {
-        let pausa = self.pausa;
-        if pausa == Some(Pausa::Silencio) {
-            self.pausa = None;
-        }
-        pausa
-    }
-}
-
-impl Exceso {
-    fn new(tope: Tope) -> Exceso {
-        Exceso {
-            comienzo: Vec::new(),
-            longitud: 0,
-            tope,
-        }
-    }
-
-    fn anotar(&mut self, bytes: &[u8]) {
-        let falta = COMIENZO_BYTES - self.comienzo.len();
-        let cabe = &bytes[..bytes.len().min(falta)];
-        // Sin memoria ni para el comienzo, queda lo que haya, y nada que lo siga.
-        let sigue = self.comienzo.len() == self.longitud;
-        if sigue && self.comienzo.try_reserve(cabe.len()).is_ok() {
-            self.comienzo.extend_from_slice(cabe);
-        }
-        self.longitud += bytes.len();
-    }
-}
-
-/// Pone un acuse en la trama en que vino su mensaje.
-#[must_use]
-pub fn enmarcar(contenido: &[u8], envoltura: Envoltura) -> Vec<u8> {
-    match envoltura {
-        Envoltura::Mllp => [&[VT], contenido, &[FS, comienzo::CR]].concat(),
-        Envoltura::StxEtx => [&[STX], contenido, &[ETX]].concat(),
-        Envoltura::Ninguna => contenido.to_vec(),
     }
 }

@@ -2,12 +2,16 @@
 //! relojes ni registro.
 
 mod bufer;
+mod estado;
 mod finales;
 mod indicio;
 mod intercalado;
 mod lector;
 mod ruido;
+mod trama;
 
+pub use estado::{COMIENZO_BYTES, Lector, Limites, Motivo, Tope};
 pub use indicio::Indicio;
-pub use lector::{COMIENZO_BYTES, Envoltura, Lector, Limites, Motivo, Suceso, Tope, enmarcar};
-pub(crate) use lector::{FS, VT};
+pub use lector::Suceso;
+pub use trama::{Envoltura, enmarcar};
+pub(crate) use trama::{FS, VT};

@@ -3,9 +3,10 @@
 //! Qué puede abrir un mensaje depende de qué hubo [`Antes`]. Tras un mensaje sin trama, un texto puede
 //! ser su cola, que no se puede perder, o un latido de un convertidor, que no es nada.
 
+use super::estado::{Antes, Estado, Lector, Linea, Pausa, SinTrama, Stx};
 use super::indicio::Indicio;
 use super::intercalado::{TEXTO_BYTES, es_texto};
-use super::lector::{Antes, Envoltura, Estado, Lector, Linea, Pausa, STX, SinTrama, Stx, VT};
+use super::trama::{Envoltura, STX, VT};
 use crate::hl7::comienzo::{
     CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, es_relleno,
 };

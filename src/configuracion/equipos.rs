@@ -4,18 +4,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claves::{Claves, Problema, valor_citado, visible};
 use super::ini::{SECCION_COMUN, Secciones, mismo_nombre};
-use super::{Claves, Problema, SECCION, SECCION_REGISTRO, subcarpeta, valor_citado};
+use super::subcarpeta;
 use crate::cable::Limites;
 use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::recepcion::equipo::{Equipos, Nombrado, Trato};
 use crate::recepcion::repetidos::AnteReenvio;
 use crate::recepcion::silencio::{AvisoDeSilencio, Horas};
 
+/// Lo que es de todos.
+pub(super) const SECCION: &str = "Servidor";
+/// El registro en archivos.
+pub(super) const SECCION_REGISTRO: &str = "Registro";
 /// Los equipos a los que se llama, uno por clave.
-pub(super) const SECCION_LLAMAR: &str = "Llamar";
+const SECCION_LLAMAR: &str = "Llamar";
 /// Los nombres de los equipos que llaman, uno por clave.
-pub(super) const SECCION_EQUIPOS: &str = "Equipos";
+const SECCION_EQUIPOS: &str = "Equipos";
 /// Las secciones del programa: ninguna es de un equipo.
 pub(super) const SECCIONES: [&str; 5] = [
     SECCION,
@@ -43,14 +48,14 @@ pub(super) fn leer_equipos<'a>(
         let hallado = hay.position(|otro| mismo_nombre(&otro.nombre, nombre));
         let lugar = hallado.unwrap_or(equipos.nombrados.len());
         if hallado.is_none() {
-            let claves = Claves::de_equipo(secciones, nombre);
+            let claves = Claves::de(secciones, nombre, Some(SECCION));
             equipos
                 .nombrados
                 .push(leer_nombrado(nombre, con_carpeta, &claves)?);
             leidas.push(claves);
         }
         situar(&mut equipos.nombrados, lugar, seccion, &valor)
-            .map_err(|esperado| Problema::mal_valor(seccion, nombre, valor, esperado))?;
+            .map_err(|esperado| Problema::mal_valor(seccion, nombre, &valor, &esperado))?;
     }
     Ok((equipos, leidas))
 }
@@ -120,12 +125,11 @@ fn leer_nombres(
                 defecto.flatten()
             });
             if let Some(defecto) = defecto {
-                let nombre = nombre.to_owned();
-                return Err(Problema::MalNombre {
+                let nombre = visible(nombre);
+                return Err(Problema::en(
                     seccion,
-                    nombre,
-                    defecto,
-                });
+                    format!("el nombre «{nombre}» {defecto}"),
+                ));
             }
             let valor = valor_citado(secciones, seccion, nombre)?.unwrap_or_default();
             nombres.push((seccion, nombre, valor));

@@ -2,11 +2,14 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{self, Path, PathBuf};
 
+use super::claves::visible;
+use super::sobra::POR_OMISION;
 use super::{Configuracion, ErrorDeConfiguracion};
+use crate::causa;
 
 const CONFIG: &str = "Config.ini";
 
@@ -27,7 +30,7 @@ pub fn configurar(
     let donde = ruta.display();
     let mut avisos = Vec::new();
     if hallada.is_none() {
-        Configuracion::escribir_por_omision(&ruta)?;
+        escribir_por_omision(&ruta)?;
         avisos.push(format!(
             "no había Config.ini: se escribió «{donde}» con los valores por omisión"
         ));
@@ -46,6 +49,23 @@ pub fn configurar(
     Ok((configuracion, avisos))
 }
 
+/// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.
+fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDeConfiguracion> {
+    // El Bloc de notas de un Windows antiguo solo entiende CR LF.
+    let fin_de_linea = if cfg!(windows) { "\r\n" } else { "\n" };
+    let texto: String = POR_OMISION
+        .lines()
+        .flat_map(|linea| [linea, fin_de_linea])
+        .collect();
+    fs::File::create_new(ruta)
+        .and_then(|mut archivo| archivo.write_all(texto.as_bytes()))
+        .map_err(|causa| {
+            let (donde, causa) = (ruta.display(), causa::explicar(&causa));
+            let dicho = format!("no hay Config.ini y no se pudo escribir «{donde}»: {causa}");
+            ErrorDeConfiguracion::new(ruta, dicho)
+        })
+}
+
 /// La configuración que vale, sin escribir ninguna si no la hay.
 #[cfg(windows)]
 pub(crate) fn configuracion_hallada(
@@ -60,11 +80,18 @@ pub(crate) fn configuracion_hallada(
 /// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración.
 pub fn donde_escucha(config: Option<PathBuf>) -> Result<String, ErrorDeConfiguracion> {
     let Some(ruta) = hallar(config)? else {
-        return Err(ErrorDeConfiguracion::sin_destino(PathBuf::from(CONFIG)));
+        let dicho = "no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO";
+        return Err(ErrorDeConfiguracion::new(
+            Path::new(CONFIG),
+            dicho.to_owned(),
+        ));
     };
     let configuracion = Configuracion::leer(&ruta)?;
     let Some(puerto) = configuracion.puerto.filter(|puerto| *puerto != 0) else {
-        return Err(ErrorDeConfiguracion::sin_puerto(configuracion.ruta));
+        let donde = ruta.display();
+        let dicho =
+            format!("en «{donde}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO");
+        return Err(ErrorDeConfiguracion::new(&ruta, dicho));
     };
     Ok(SocketAddr::new(configuracion.direccion_local(), puerto).to_string())
 }
@@ -85,7 +112,11 @@ fn hallar(elegida: Option<PathBuf>) -> Result<Option<PathBuf>, ErrorDeConfigurac
     }
     for ruta in &posibles {
         if let Some(otro) = con_otro_nombre(ruta).into_iter().next() {
-            return Err(ErrorDeConfiguracion::con_otro_nombre(ruta.clone(), otro));
+            let (donde, otro) = (ruta.display(), visible(&otro));
+            let dicho = format!(
+                "no está «{donde}», pero sí «{otro}»: si es ese, póngale el otro nombre (el Explorador oculta el .txt); si no, llévelo a otra carpeta"
+            );
+            return Err(ErrorDeConfiguracion::new(ruta, dicho));
         }
     }
     // Que la pedida no existe lo dirá quien la lea.

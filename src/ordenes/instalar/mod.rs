@@ -6,8 +6,6 @@ mod pasos;
 mod windows;
 
 #[cfg(windows)]
-pub(crate) use pasos::NOMBRE;
-#[cfg(windows)]
 pub use windows::{desinstalar, instalar};
 
 #[cfg(not(windows))]

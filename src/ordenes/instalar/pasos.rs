@@ -6,8 +6,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// El nombre del servicio, el de su cuenta virtual y el de su regla del cortafuegos.
-pub(crate) const NOMBRE: &str = "servidor-hl7";
+use crate::ordenes::servicio::NOMBRE;
+
 /// La cuenta que Windows da a ese servicio: sin contraseña y sin más permisos que los que se le den.
 pub(super) const CUENTA: &str = r"NT SERVICE\servidor-hl7";
 /// El sistema y los administradores (por su número, que no cambia con el idioma) pueden todo.

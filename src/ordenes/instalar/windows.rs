@@ -15,11 +15,11 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use super::pasos::{Accion, CUENTA, Instalacion, NOMBRE, Orden, dar, no_es_propia};
+use super::pasos::{Accion, CUENTA, Instalacion, Orden, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
 use crate::ordenes::revisar::revisar_antes_de_arrancar;
-use crate::ordenes::servicio::{ErrorDeServicio, explicar};
+use crate::ordenes::servicio::{ErrorDeServicio, NOMBRE, explicar};
 
 const DESCRIPCION: &str = "Recibe los mensajes HL7 de los analizadores y guarda cada uno en un archivo antes de acusarlo.";
 /// Cuánto se espera a que el servicio arranque o se detenga.

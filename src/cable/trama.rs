@@ -1,0 +1,48 @@
+//! Los bytes de las tramas, y cómo viaja en ellas un mensaje.
+
+use crate::hl7::comienzo::{CR, LF};
+
+/// Comienzo de una trama MLLP.
+pub(crate) const VT: u8 = 0x0B;
+/// Fin de una trama MLLP, seguido de CR.
+pub(crate) const FS: u8 = 0x1C;
+/// Comienzo y fin de la trama que algunos equipos usan en lugar de MLLP.
+pub(crate) const STX: u8 = 0x02;
+pub(crate) const ETX: u8 = 0x03;
+/// Fin de transmisión, que algunos equipos envían tras el ETX.
+pub(super) const EOT: u8 = 0x04;
+/// Lo más que mide un comienzo de trama en el que aún no hay nada.
+pub(super) const VACIO_BYTES: usize = 64;
+
+/// Cómo viajó un mensaje; lo que se contesta viaja igual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Envoltura {
+    /// VT … FS CR.
+    Mllp,
+    /// STX … ETX.
+    StxEtx,
+    /// Sin trama.
+    Ninguna,
+}
+
+/// Pone un acuse en la trama en que vino su mensaje.
+#[must_use]
+pub fn enmarcar(contenido: &[u8], envoltura: Envoltura) -> Vec<u8> {
+    match envoltura {
+        Envoltura::Mllp => [&[VT], contenido, &[FS, CR]].concat(),
+        Envoltura::StxEtx => [&[STX], contenido, &[ETX]].concat(),
+        Envoltura::Ninguna => contenido.to_vec(),
+    }
+}
+
+/// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.
+pub(super) fn es_trama_vacia(contenido: &[u8]) -> bool {
+    let mut octetos = contenido
+        .iter()
+        .filter(|octeto| !es_fin_de_segmento(**octeto));
+    octetos.next().is_none_or(u8::is_ascii_control) && octetos.next().is_none()
+}
+
+pub(super) fn es_fin_de_segmento(octeto: u8) -> bool {
+    octeto == CR || octeto == LF
+}
