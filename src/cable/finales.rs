@@ -326,12 +326,28 @@ impl Lector {
 
     /// Mira si una línea dudosa es del mensaje o de un convertidor.
     fn mirar_dudosa(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+        let tras_pausa = matches!(
+            mensaje.linea,
+            Linea::Dudosa {
+                tras_pausa: true,
+                ..
+            }
+        );
         let pendiente = self.bufer.pendiente();
         let mut conocida = self.revisado > desde;
         loop {
             let resto = &pendiente[self.revisado..];
             match self.intercalados.en_mensaje(resto, mensaje.separador) {
                 (Comienzo::Si, cuantos) => self.revisado += cuantos,
+                // Pegada a lo anterior y con su fin de línea, es una línea del informe que dice lo
+                // mismo: quien late lo hace cuando nadie envía.
+                (Comienzo::No, _)
+                    if conocida
+                        && !tras_pausa
+                        && resto.first().is_some_and(|o| es_fin_de_segmento(*o)) =>
+                {
+                    return self.es_suya(mensaje, desde);
+                }
                 (Comienzo::No, _) if conocida && resto.first().is_some_and(|o| es_relleno(*o)) => {
                     self.revisado += 1;
                 }

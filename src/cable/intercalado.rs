@@ -18,9 +18,16 @@ pub(super) struct Intercalados {
     /// El que está llegando, desde su primer byte de texto; vacío si es demasiado largo.
     actual: Vec<u8>,
     demasiado_largo: bool,
-    recordados: Vec<Vec<u8>>,
+    recordados: Vec<Recordado>,
     /// La última cola apartada desde que empezó el último mensaje.
     cola: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Recordado {
+    texto: Vec<u8>,
+    /// Si solo ha venido como cola de un mensaje: puede ser la última línea de todos sus informes.
+    solo_cola: bool,
 }
 
 impl Intercalados {
@@ -41,20 +48,32 @@ impl Intercalados {
         self.demasiado_largo = false;
         let actual = std::mem::take(&mut self.actual);
         let texto = sin_blancos_finales(&actual);
-        let conocido = self.recordados.iter().any(|recordado| recordado == texto);
+        let conocido = self
+            .recordados
+            .iter()
+            .any(|recordado| recordado.texto == texto);
         self.recordar(texto);
         conocido || (!texto.is_empty() && texto == self.cola)
     }
 
     /// Recuerda el texto; dice si lo hizo, porque era nuevo y de la longitud de uno de estos.
     pub(super) fn recordar(&mut self, texto: &[u8]) -> bool {
-        let vale = (TEXTO_MINIMO_BYTES..=TEXTO_BYTES).contains(&texto.len());
-        let es_nuevo = vale && !self.recordados.iter().any(|recordado| recordado == texto);
-        if es_nuevo {
-            self.recordados.truncate(RECORDADOS - 1);
-            self.recordados.insert(0, texto.to_vec());
+        self.recordar_como(texto, false)
+    }
+
+    fn recordar_como(&mut self, texto: &[u8], solo_cola: bool) -> bool {
+        let mut iguales = self.recordados.iter_mut();
+        if let Some(recordado) = iguales.find(|recordado| recordado.texto == texto) {
+            recordado.solo_cola &= solo_cola;
+            return false;
         }
-        es_nuevo
+        let vale = (TEXTO_MINIMO_BYTES..=TEXTO_BYTES).contains(&texto.len());
+        if vale {
+            self.recordados.truncate(RECORDADOS - 1);
+            let texto = texto.to_vec();
+            self.recordados.insert(0, Recordado { texto, solo_cola });
+        }
+        vale
     }
 
     /// Una cola que se apartó. Con un separador de campos, repetida puede ser el final de otro
@@ -64,7 +83,7 @@ impl Intercalados {
         if texto.contains(&separador) {
             self.cola = texto[..texto.len().min(TEXTO_BYTES + 1)].to_vec();
         } else {
-            self.recordar(texto);
+            self.recordar_como(texto, true);
         }
     }
 
@@ -85,16 +104,17 @@ impl Intercalados {
 
     /// Si en esta conexión ya ha llegado alguno.
     pub(super) fn hay(&self) -> bool {
-        !self.recordados.is_empty()
+        self.recordados.iter().any(|recordado| !recordado.solo_cola)
     }
 
     /// Lo mismo que [`Intercalados::al_comienzo`] dentro de un mensaje, donde un texto con su
-    /// separador de campos es suyo.
+    /// separador de campos, o que solo ha venido como cola, es suyo.
     pub(super) fn en_mensaje(&self, bytes: &[u8], separador: u8) -> (Comienzo, usize) {
         let ajenos = self
             .recordados
             .iter()
-            .filter(|texto| !texto.contains(&separador));
+            .filter(|recordado| !recordado.solo_cola && !recordado.texto.contains(&separador))
+            .map(|recordado| &recordado.texto);
         buscar(ajenos, bytes)
     }
 
@@ -103,7 +123,8 @@ impl Intercalados {
         let cola = (TEXTO_MINIMO_BYTES..=TEXTO_BYTES)
             .contains(&self.cola.len())
             .then_some(&self.cola);
-        buscar(self.recordados.iter().chain(cola), bytes)
+        let recordados = self.recordados.iter().map(|recordado| &recordado.texto);
+        buscar(recordados.chain(cola), bytes)
     }
 }
 

@@ -1154,6 +1154,23 @@ fn los_textos_de_un_convertidor_no_son_colas_ni_alargan_ningun_silencio() {
                 sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r"),
             ],
         ),
+        (
+            "el mismo, en la última línea de un informe",
+            &[
+                Llega(b"0001"),
+                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
+                Calma,
+                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
+                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\r\n"),
+                Calma,
+            ],
+            &[
+                convertidor.clone(),
+                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
+                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
+                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\r\n"),
+            ],
+        ),
     ] {
         comprobar(nombre, pasos, esperado);
     }
@@ -1228,7 +1245,7 @@ fn un_latido_no_alarga_el_silencio_de_un_mensaje_ni_acaba_en_su_archivo() {
 
 #[test]
 fn una_cola_que_se_repite_sin_mensaje_entre_medias_es_un_latido() {
-    use Paso::{Calma, Llega};
+    use Paso::{Calma, Llega, Pausa};
     let m = b"MSH|^~\\&|1\r";
     let cola = b"OBX|1|NM|GLU||92\r";
     comprobar(
@@ -1257,6 +1274,30 @@ fn una_cola_que_se_repite_sin_mensaje_entre_medias_es_un_latido() {
             apartado(cola, Motivo::Cola),
             sin_trama(m),
             apartado(cola, Motivo::Cola),
+        ],
+    );
+    // La cola de un informe es la última línea del siguiente, venga de un golpe o no.
+    let linea = b"Fin del informe\r";
+    let entero = [&m[..], linea].concat();
+    comprobar(
+        "la de un mensaje, dentro de otros",
+        &[
+            Llega(m),
+            Calma,
+            Llega(linea),
+            Calma,
+            Llega(&entero),
+            Calma,
+            Llega(m),
+            Pausa(300),
+            Llega(linea),
+            Calma,
+        ],
+        &[
+            sin_trama(m),
+            apartado(linea, Motivo::Cola),
+            sin_trama(&entero),
+            sin_trama(&entero),
         ],
     );
 }
