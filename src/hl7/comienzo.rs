@@ -95,16 +95,18 @@ pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) 
 }
 
 /// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si se parece al de
-/// [`abre_creible`] aunque no lo sea: en minúsculas, o sin caracteres de codificación.
+/// [`abre_creible`] aunque no lo sea: en minúsculas, sin caracteres de codificación, con alguno de más o
+/// con blancos.
 #[must_use]
 pub(crate) fn apertura(mensaje: &[u8]) -> Option<&[u8]> {
     let separador = mensaje
         .get(3)
         .filter(|octeto| octeto.is_ascii_punctuation())?;
-    let mut cerca = mensaje[4..].iter().take(MAX_CODIFICACION + 1);
+    let mut cerca = mensaje[4..].iter().take(2 * MAX_CODIFICACION);
     let codificacion = cerca.position(|octeto| octeto == separador)?;
     let abierto = &mensaje[..4 + codificacion];
-    let vale = abierto[4..].iter().all(u8::is_ascii_punctuation) && abre(abierto) == Comienzo::Si;
+    let sin_letras = |octeto: &u8| octeto.is_ascii_punctuation() || *octeto == b' ';
+    let vale = abierto[4..].iter().all(sin_letras) && abre(abierto) == Comienzo::Si;
     vale.then(|| &mensaje[..=abierto.len()])
 }
 
@@ -232,6 +234,10 @@ mod tests {
             (&b"msh|^~\\&|A|B"[..], Some(&b"msh|^~\\&|"[..])),
             (b"MSH|^~\\\\&|A", Some(b"MSH|^~\\\\&|")),
             (b"MSH||A", Some(b"MSH||")),
+            (b"MSH|^~\\&#%|A", Some(b"MSH|^~\\&#%|")),
+            (b"MSH|^~\\& |A", Some(b"MSH|^~\\& |")),
+            (b"MSH|^~\\&,;:!?|A", None),
+            (b"MSH|a|A", None),
             (b"MSH-2: conservada", None),
             (b"MSH|A", None),
             (b"MSH", None),

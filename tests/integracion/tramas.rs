@@ -1053,13 +1053,18 @@ fn donde_no_puede_ser_otra_cosa_vale_una_cabecera_descuidada() {
             ],
         );
     }
-    // Quien envía sin trama y en minúsculas lo hace siempre.
-    let una = b"msh|^~\\&|1\rMSH-2: texto\r";
-    comprobar(
-        "las siguientes, como la primera",
-        &[Llega(una), Silencio, Llega(una), Llega(una), Silencio],
-        &[sin_trama(una), sin_trama(una), sin_trama(una)],
-    );
+    // Quien envía sin trama una cabecera descuidada lo hace siempre.
+    for una in [
+        &b"msh|^~\\&|1\rMSH-2: texto\r"[..],
+        b"MSH|^~\\&#%|1\rMSH-2: texto\r",
+        b"MSH|^~\\& |1\rMSH-2: texto\r",
+    ] {
+        comprobar(
+            "las siguientes, como la primera",
+            &[Llega(una), Silencio, Llega(una), Llega(una), Silencio],
+            &[sin_trama(una), sin_trama(una), sin_trama(una)],
+        );
+    }
 }
 
 #[test]
