@@ -4,16 +4,19 @@
 //! respuesta a una consulta, y nada se decodifica: los analizadores declaran un juego de caracteres y
 //! envían otro. Este módulo no sabe de tramas, de archivos ni de acuses.
 
-use memchr::memchr2;
+use memchr::{memchr2, memrchr};
 
 use super::comienzo::{
-    CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, es_relleno,
+    CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, apertura, es_relleno,
 };
 
 /// Último campo del MSH que interesa al acuse: MSH-21, perfil del mensaje.
 const CAMPOS: usize = 21;
 /// Ninguna versión de la norma llega a tantos: un segmento que los tiene no es solo un MSH.
 const MAX_CAMPOS: usize = 30;
+/// Lo más que se copia de un segmento en lo que se contesta. El acuse no puede pedir tanta memoria como
+/// el mensaje, y nada de lo que se copia mide tanto.
+const MAX_COPIABLE_BYTES: usize = 64 * 1024;
 /// Los segmentos que pueden seguir a un MSH. Si llegan pegados a él, su nombre acaba uno de sus campos.
 const SIGUIENTES: [&[u8]; 28] = [
     b"ACC", b"DSC", b"DSP", b"EQU", b"ERR", b"EVN", b"INV", b"MSA", b"NK1", b"NTE", b"OBR", b"OBX",
@@ -34,8 +37,16 @@ pub struct Cabecera<'a> {
 }
 
 impl<'a> Cabecera<'a> {
-    /// Los campos de un MSH entero, sin su fin de segmento.
+    /// Los campos de un MSH entero, sin su fin de segmento. De uno desmedido, los que caben enteros.
     fn leer(msh: &'a [u8]) -> Cabecera<'a> {
+        let cabe = msh.len() <= MAX_COPIABLE_BYTES;
+        let msh = if cabe {
+            msh
+        } else {
+            let corto = &msh[..MAX_COPIABLE_BYTES];
+            let ultimo = memrchr(msh[3], corto).unwrap_or_default();
+            &corto[..ultimo.max(4)]
+        };
         let valores: Vec<&[u8]> = msh[4..]
             .split(|octeto| *octeto == msh[3])
             .take(MAX_CAMPOS)
@@ -58,7 +69,7 @@ impl<'a> Cabecera<'a> {
         let cabecera = Cabecera {
             campos,
             es_respuesta: otro.is_some_and(|(posicion, p)| &valores[posicion][p..] == b"MSA"),
-            es_de_fiar: otro.is_none() && valores.len() < MAX_CAMPOS,
+            es_de_fiar: cabe && otro.is_none() && valores.len() < MAX_CAMPOS,
         };
         let version = cabecera.campo(12);
         let tiene_sentido = cabecera.tiene_tipo() && (version.is_empty() || es_version(version));
@@ -169,7 +180,8 @@ pub fn leer_cabecera(mensaje: &[u8]) -> Option<Cabecera<'_>> {
 }
 
 /// El mensaje desde su primer MSH. Su primera línea puede ser una cabecera con cualquiera de los
-/// descuidos de los equipos; en las demás, solo lo es una creíble.
+/// descuidos de los equipos, y las que siguen a la de un lote, con casi todos; en las demás, solo lo es
+/// una creíble.
 fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
     let mut linea = sin_relleno(mensaje);
     if abre(linea) != Comienzo::Si
@@ -180,9 +192,12 @@ fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
     if abre(linea) == Comienzo::Si && se_llama(linea, b"MSH") {
         return Some(linea);
     }
+    let mut en_lote = true;
     while let Some(fin) = memchr2(CR, LF, linea) {
+        en_lote &= se_llama(linea, b"FHS") || se_llama(linea, b"BHS");
         linea = sin_relleno(&linea[fin..]);
-        if abre_creible(linea) == Comienzo::Si && se_llama(linea, b"MSH") {
+        let abre = abre_creible(linea) == Comienzo::Si || (en_lote && apertura(linea).is_some());
+        if abre && se_llama(linea, b"MSH") {
             return Some(linea);
         }
     }
@@ -197,8 +212,8 @@ pub(crate) struct Segmento<'a> {
 }
 
 impl<'a> Segmento<'a> {
-    /// El primero con ese nombre, de un mensaje con esa cabecera. Solo las respuestas a una consulta
-    /// leen más allá del MSH.
+    /// El primero con ese nombre, de un mensaje con esa cabecera, si no es desmedido. Solo las
+    /// respuestas a una consulta leen más allá del MSH.
     pub(crate) fn buscar(
         mensaje: &'a [u8],
         cabecera: &Cabecera<'_>,
@@ -207,6 +222,7 @@ impl<'a> Segmento<'a> {
         let separador = *cabecera.campo(1).first()?;
         segmentos(mensaje)
             .find(|segmento| se_llama(segmento, nombre) && segmento.get(3) == Some(&separador))
+            .filter(|segmento| segmento.len() <= MAX_COPIABLE_BYTES)
             .map(|bytes| Segmento { bytes, separador })
     }
 
@@ -355,6 +371,11 @@ mod tests {
                 b"FHS|^~\\&\rBHS|^~\\&\rMSH|^~\\&|A|B|C|D|2026||ORU^R01|77\r",
                 b"77",
             ),
+            (
+                b"fhs|^~\\&\rbhs|^~\\&\rmsh|^~\\&|A|B|C|D|2026||ORU^R01|77\r",
+                b"77",
+            ),
+            (b"BHS|^~\\&\r\n\r\nMSH||A|B|C|D|2026||ORU^R01|77\r", b"77"),
             (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01\r", b""),
             (b"MSH|", b""),
         ] {
@@ -506,10 +527,51 @@ mod tests {
                 Some(b"77"),
             ),
             (b"nota MSH-2: conservada\r", None),
+            (b"BHS|^~\\&|x\rMSH-2: conservada\rMSH: 25 pg/mL\r", None),
+            (
+                b"BHS|^~\\&|x\rNTE|1||a\rmsh|^~\\&|A|B|C|D|2026||ORU^R01|77\r",
+                None,
+            ),
         ] {
             let cabecera = leer_cabecera(mensaje);
             let hay = cabecera.map(|cabecera| cabecera.campo(10));
             assert_eq!(hay, id, "{}", mensaje.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn de_un_msh_desmedido_quedan_los_campos_que_caben_enteros_y_no_se_muestra_ninguno() {
+        for (cuanto, id) in [
+            (1000, &b"77"[..]),
+            (MAX_COPIABLE_BYTES, b"77"),
+            (50 * MAX_COPIABLE_BYTES, b"77"),
+        ] {
+            let desmedido = "x".repeat(cuanto);
+            let msh_11 = format!("MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|{desmedido}|2.3\r");
+            let cabecera = leer_cabecera(msh_11.as_bytes()).expect("tiene MSH");
+            assert_eq!(cabecera.campo(10), id);
+            let cabe = cuanto < MAX_COPIABLE_BYTES;
+            assert_eq!(cabecera.campo(11).len(), if cabe { cuanto } else { 0 });
+            assert_eq!(cabecera.es_de_fiar(), cabe);
+            let msh_3 = format!("MSH|^~\\&{desmedido}");
+            assert!(
+                leer_cabecera(msh_3.as_bytes())
+                    .expect("tiene MSH")
+                    .campo(2)
+                    .len()
+                    <= cuanto + 4
+            );
+        }
+    }
+
+    #[test]
+    fn un_segmento_desmedido_no_se_copia() {
+        for (cuanto, se_copia) in [(1000, true), (MAX_COPIABLE_BYTES, false)] {
+            let desmedido = "x".repeat(cuanto);
+            let mensaje = format!("MSH|^~\\&|A\rQPD|{desmedido}\r");
+            let cabecera = leer_cabecera(mensaje.as_bytes()).expect("tiene MSH");
+            let hallado = Segmento::buscar(mensaje.as_bytes(), &cabecera, b"QPD");
+            assert_eq!(hallado.is_some(), se_copia);
         }
     }
 }

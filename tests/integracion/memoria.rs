@@ -123,3 +123,27 @@ fn muchos_mensajes_grandes_a_la_vez_ocupan_lo_que_miden() {
         (residente_kib(&servidor) < antes + 16 * 256).then_some(())
     });
 }
+
+/// Lo que se contesta copia campos del mensaje: sin tope, ocuparía varias veces lo que él.
+#[test]
+fn lo_que_se_contesta_a_una_cabecera_desmedida_no_ocupa_lo_que_ella() {
+    const MIB: usize = 1024 * 1024;
+    let servidor = Servidor::con("Sincronizar = no");
+    let mut equipo = servidor.conectar();
+    equipo.entregar("0");
+    let antes = residente_kib(&servidor);
+    let desmedido = "x".repeat(30 * MIB);
+    for mensaje in [
+        format!("MSH|^~\\&|A|B|C|D|2026||ORU^R01|{desmedido}|P|2.5\r"),
+        format!("MSH|^~\\&|{desmedido}|B|C|D|2026||ORU^R01|1|P|2.5\r"),
+        format!("MSH|^~\\&|A|B|C|D|2026||QBP^Q11|1|P|2.5\rQPD|{desmedido}\r"),
+    ] {
+        equipo.enviar(&enmarcar(mensaje.as_bytes()));
+        assert_eq!(equipo.acuse().codigo, "AA");
+    }
+    let ocupado = estado(&servidor, "VmHWM:") - antes;
+    assert!(
+        ocupado <= 30 * 1024 + 2 * RECIBIENDO_KIB,
+        "{ocupado} KiB por un mensaje de 30 MiB"
+    );
+}
