@@ -1147,38 +1147,37 @@ fn los_textos_de_un_convertidor_no_son_colas_ni_alargan_ningun_silencio() {
             ],
             &[convertidor.clone(), sin.clone(), sin.clone(), sin.clone()],
         ),
-        (
-            "un texto conocido que sí es del mensaje",
-            &[
-                Llega(b"0001"),
-                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r"),
-                Calma,
-            ],
-            &[
-                convertidor.clone(),
-                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r"),
-            ],
-        ),
-        (
-            "el mismo, en la última línea de un informe",
-            &[
-                Llega(b"0001"),
-                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
-                Calma,
-                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
-                Llega(b"MSH|^~\\&|1\rOBX|a\n0001\r\n"),
-                Calma,
-            ],
-            &[
-                convertidor.clone(),
-                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
-                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\r"),
-                sin_trama(b"MSH|^~\\&|1\rOBX|a\n0001\r\n"),
-            ],
-        ),
     ] {
         comprobar(nombre, pasos, esperado);
     }
+}
+
+#[test]
+fn un_texto_de_convertidor_que_es_una_linea_del_informe_es_del_mensaje() {
+    use Paso::{Calma, Llega};
+    let en_medio = b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r";
+    let al_final = b"MSH|^~\\&|1\rOBX|a\n0001\r";
+    let con_crlf = b"MSH|^~\\&|1\rOBX|a\n0001\r\n";
+    comprobar(
+        "con un prefijo",
+        &[
+            Llega(b"0001"),
+            Llega(en_medio),
+            Calma,
+            Llega(al_final),
+            Calma,
+            Llega(al_final),
+            Llega(con_crlf),
+            Calma,
+        ],
+        &[
+            Leido::Indicio(Indicio::Convertidor),
+            sin_trama(en_medio),
+            sin_trama(al_final),
+            sin_trama(al_final),
+            sin_trama(con_crlf),
+        ],
+    );
 }
 
 #[test]
