@@ -236,7 +236,7 @@ mod tests {
             (b"MSH||A", Some(b"MSH||")),
             (b"MSH|^~\\&#%|A", Some(b"MSH|^~\\&#%|")),
             (b"MSH|^~\\& |A", Some(b"MSH|^~\\& |")),
-            (b"MSH|^~\\&,;:!?|A", None),
+            (b"MSH|^~\\&,;:!?*+|A", None),
             (b"MSH|a|A", None),
             (b"MSH-2: conservada", None),
             (b"MSH|A", None),
