@@ -291,7 +291,25 @@ fn segmento_pegado(valores: &[&[u8]]) -> Option<(usize, usize)> {
         .iter()
         .enumerate()
         .skip(posicion_de(desde))
-        .find_map(|(posicion, valor)| Some((posicion, nombre_final(valor)?)))
+        .find_map(|(posicion, valor)| {
+            let propio = || {
+                let cabe = (posicion_de(12)..=posicion_de(18)).contains(&posicion);
+                cabe.then(|| nombre_propio_final(valor, valores[0]))?
+            };
+            Some((posicion, nombre_final(valor).or_else(propio)?))
+        })
+}
+
+/// Lo mismo que [`nombre_final`] con un segmento propio del equipo, como ZPI. Solo del MSH-12 al MSH-18:
+/// antes puede acabar así un identificador; y tras un separador de componentes es un país (2.5^ZAF).
+fn nombre_propio_final(valor: &[u8], codificacion: &[u8]) -> Option<usize> {
+    let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
+    let es_propio = nombre[0] == b'Z'
+        && nombre
+            .iter()
+            .all(|octeto| octeto.is_ascii_uppercase() || octeto.is_ascii_digit());
+    let componente = codificacion.first().unwrap_or(&b'^');
+    (es_propio && !antes.is_empty() && !antes.contains(componente)).then_some(antes.len())
 }
 
 /// Dónde empieza el nombre de otro segmento con el que acaba el valor, si acaba así: uno de los que
@@ -425,7 +443,7 @@ mod tests {
     /// Una cabecera; sus MSH-9, MSH-10, MSH-12 y MSH-18, y si se muestra.
     type Fila = (&'static [u8], [&'static [u8]; 4], bool);
 
-    const PEGADAS: [Fila; 12] = [
+    const PEGADAS: [Fila; 16] = [
         (
             b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1",
             [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"],
@@ -450,6 +468,26 @@ mod tests {
             b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77\x1EZPI|1||9||NOMBRE|MADRE|2001",
             [b"ORU^R01", b"77", b"", b""],
             false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1ZPI|1||9||NOMBRE|MADRE",
+            [b"ORU^R01", b"77", b"2.3.1", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\\rZPI|1||9||NOMBRE|MADRE",
+            [b"ORU^R01", b"77", b"2.3.1\\r", b""],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5|||AL|NE|ZAF|UTF-8ZP1|1||9||NOMBRE",
+            [b"ORU^R01", b"77", b"2.5", b"UTF-8"],
+            false,
+        ),
+        (
+            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|A-Z01|P|2.5^ZAF|||AL|NE|ZAF|8859/1",
+            [b"ORU^R01", b"A-Z01", b"2.5^ZAF", b"8859/1"],
+            true,
         ),
         (
             b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77PID|1||9||NOMBRE",
