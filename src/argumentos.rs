@@ -42,21 +42,6 @@ programa; si tampoco lo hay, se escribe uno con los valores por omisión: en Win
 programa; en otros sistemas, en la carpeta actual. --enviar no escribe ninguno.
 Ctrl+C detiene el programa: termina de guardar y acusar lo que esté en curso.";
 
-const OPCIONES: [&str; 13] = [
-    "licencias",
-    "desde",
-    "detalle",
-    "instalar",
-    "desinstalar",
-    "config",
-    "revisar",
-    "enviar",
-    "a",
-    "sin-trama",
-    "repetir",
-    "help",
-    "version",
-];
 /// Otras maneras de pedir la ayuda, que en Windows son de costumbre.
 const AYUDAS: [&str; 9] = [
     "/?", "-?", "/h", "/help", "/ayuda", "--ayuda", "-ayuda", "help", "ayuda",
@@ -173,7 +158,7 @@ fn no_se_entiende(escrito: &str) -> String {
         format!("; para usar esa configuración, escriba --config \"{escrito}\"")
     } else if Path::new(escrito).is_file() {
         format!("; para enviarlo, escriba --enviar \"{escrito}\"")
-    } else if let Some(opcion) = parecido(nombre, OPCIONES) {
+    } else if let Some(opcion) = parecido(nombre, opciones()) {
         format!("; ¿quiso decir --{opcion}?")
     } else if let Some(clave) = claves.find(|clave| clave.eq_ignore_ascii_case(nombre)) {
         format!("; {clave} se escribe en Config.ini, {clave} = valor")
@@ -183,6 +168,12 @@ fn no_se_entiende(escrito: &str) -> String {
         String::new()
     };
     format!("no se entiende «{escrito}»{quiza}")
+}
+
+/// Las opciones que están en la ayuda, sin sus guiones.
+fn opciones() -> impl Iterator<Item = &'static str> {
+    let palabras = AYUDA.split([' ', '\n', '[', ']', ',', ';']);
+    palabras.filter_map(|palabra| palabra.strip_prefix("--"))
 }
 
 /// Lo escrito, antes de mirar si se aviene.

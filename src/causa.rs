@@ -81,6 +81,12 @@ pub(crate) fn explicar_al_equipo(error: &io::Error) -> &'static str {
     }
 }
 
+/// Si lo que falló fue un plazo de lectura o de escritura: Unix dice WouldBlock y Windows TimedOut.
+#[must_use]
+pub(crate) fn se_agoto(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
 /// ERROR_SHARING_VIOLATION y ERROR_LOCK_VIOLATION (Windows): otro programa tiene el archivo.
 #[must_use]
 pub(crate) fn es_archivo_retenido(error: &io::Error) -> bool {

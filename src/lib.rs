@@ -14,7 +14,7 @@
 //!
 //! `recepcion/conexion.rs` recorre ese camino, un hilo por equipo; [`recepcion::servidor`] abre los
 //! hilos; `main` lee la configuración, arranca, espera y detiene. A los equipos que esperan a que se
-//! les llame los llama [`recepcion::llamada`], y desde ahí la conversación es la misma.
+//! les llame los llama `recepcion/llamada.rs`, y desde ahí la conversación es la misma.
 //!
 //! # Lo que siempre se cumple
 //!

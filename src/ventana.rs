@@ -19,7 +19,7 @@ pub fn esperar_lectura() {
 /// Lo que hay que escribir en la salida para que la ventana lleve ese título; `None` si la salida
 /// no es una ventana que lo admita.
 #[must_use]
-pub fn secuencia_de_titulo(titulo: &str) -> Option<String> {
+pub(crate) fn secuencia_de_titulo(titulo: &str) -> Option<String> {
     (cfg!(windows) && admite_secuencias()).then(|| {
         let visible = titulo.replace(char::is_control, "");
         format!("\x1b]0;{visible}\x07")
@@ -38,7 +38,7 @@ pub(crate) fn columnas() -> Option<usize> {
 ///
 /// Se pone después del de Ctrl+C: Windows llama primero al último que se puso.
 #[cfg(windows)]
-pub fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()> {
     use std::sync::mpsc::{SyncSender, sync_channel};
     use std::sync::{Mutex, OnceLock, PoisonError};
     use std::thread;
@@ -87,12 +87,6 @@ pub fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-/// En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.
-#[cfg(not(windows))]
-pub fn al_cerrar(_: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    Ok(())
-}
-
 /// Un doble clic, en el programa o en un acceso directo, deja al Explorador como proceso padre.
 #[cfg(windows)]
 fn la_abrio_el_explorador() -> bool {
@@ -121,7 +115,7 @@ fn la_abrio_el_explorador() -> bool {
 /// entiende desde que se le pide, y aquí se le pide.
 #[cfg(windows)]
 #[must_use]
-pub fn admite_secuencias() -> bool {
+pub(crate) fn admite_secuencias() -> bool {
     use winsafe::co::{CONSOLE, STD_HANDLE};
     use winsafe::{HSTD, SysResult};
     let pedirlo = || -> SysResult<()> {
@@ -136,6 +130,6 @@ pub fn admite_secuencias() -> bool {
 /// Si la salida es una terminal que entiende secuencias de escape.
 #[cfg(not(windows))]
 #[must_use]
-pub fn admite_secuencias() -> bool {
+pub(crate) fn admite_secuencias() -> bool {
     io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|tipo| tipo != "dumb")
 }

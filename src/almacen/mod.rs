@@ -455,7 +455,7 @@ impl ErrorDeAlmacen {
 
     /// La causa en letras y blancos ASCII, para el MSA-3 de un acuse.
     #[must_use]
-    pub fn para_el_equipo(&self) -> &'static str {
+    pub(crate) fn para_el_equipo(&self) -> &'static str {
         causa::explicar_al_equipo(&self.causa)
     }
 }

@@ -3,7 +3,7 @@
 //! Un informe lleva texto libre con líneas como «MSH-2: conservada», «BHS: negativo» o un base64 que
 //! empieza por `msh/`. Si una de ellas se tomara por una cabecera, un trozo de un mensaje se acusaría
 //! como si fuera otro. Por eso hay dos reglas: donde no puede ser otra cosa vale [`abre`], que admite
-//! lo que envían de veras los equipos, y en mitad de algo solo [`abre_creible`]. No sabe dónde está
+//! lo que envían de veras los equipos, y en mitad de algo solo `abre_creible`. No sabe dónde está
 //! cada cual: eso lo sabe quien pregunta.
 
 /// Fin de segmento (HL7 v2, capítulo 2).
@@ -49,7 +49,7 @@ pub fn abre(bytes: &[u8]) -> Comienzo {
 /// Si `bytes` comienza un mensaje en mitad de un texto: el nombre en mayúsculas, un signo de
 /// puntuación por separador, de uno a cinco signos más, todos distintos, y otra vez el separador.
 #[must_use]
-pub fn abre_creible(bytes: &[u8]) -> Comienzo {
+pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
     let nombre = &bytes[..bytes.len().min(3)];
     if !NOMBRES.iter().any(|segmento| segmento.starts_with(nombre)) {
         return Comienzo::No;

@@ -107,7 +107,7 @@ impl<'a> Cabecera<'a> {
 
     /// El componente `numero` (desde 1) de MSH-9, o vacío.
     #[must_use]
-    pub fn componente_del_tipo(&self, numero: usize) -> &'a [u8] {
+    pub(crate) fn componente_del_tipo(&self, numero: usize) -> &'a [u8] {
         let separador = self.separador_de_componentes();
         self.campo(9)
             .split(|&octeto| octeto == separador)
@@ -117,7 +117,7 @@ impl<'a> Cabecera<'a> {
 
     /// El primer carácter de MSH-2; `^` si MSH-2 está vacío.
     #[must_use]
-    pub fn separador_de_componentes(&self) -> u8 {
+    pub(crate) fn separador_de_componentes(&self) -> u8 {
         self.campo(2).first().copied().unwrap_or(b'^')
     }
 
@@ -125,7 +125,7 @@ impl<'a> Cabecera<'a> {
     /// mutuamente hablarían para siempre. Lo es cuando el MSA sigue al MSH; entre ambos la
     /// norma permite SFT y UAC (HL7 v2.7, 2.14.1).
     #[must_use]
-    pub fn es_respuesta(&self) -> bool {
+    pub(crate) fn es_respuesta(&self) -> bool {
         self.es_respuesta
     }
 

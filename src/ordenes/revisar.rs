@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::Local;
@@ -17,8 +18,8 @@ use crate::recepcion::estado;
 use crate::recepcion::pregunta::preguntar;
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
-use crate::registro::SIN_CONSTANCIA;
 use crate::registro::diario::Diario;
+use crate::registro::{Ajustes, SIN_CONSTANCIA};
 use crate::texto::{milisegundos, ruta_visible};
 
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
@@ -49,79 +50,91 @@ fn comprobar(
     for aviso in avisos {
         let _ = writeln!(salida, "{aviso}");
     }
-    let mut todo_bien = true;
-    let mut anotar = |que: &str, resultado: Result<String, String>| {
-        todo_bien &= resultado.is_ok();
-        let (bien, detalle) = match resultado {
-            Ok(detalle) => ("bien", detalle),
-            Err(detalle) => ("MAL", detalle),
-        };
-        decir(salida, bien, que, &detalle);
+    let mut informe = Informe {
+        salida,
+        todo_bien: true,
     };
-
     let (carpeta, aviso_del_disco) = probar_carpeta(configuracion);
-    anotar("carpeta", carpeta);
-    anotar("espacio", mirar_espacio(configuracion));
+    informe.exigir("carpeta", carpeta);
+    informe.exigir("espacio", mirar_espacio(configuracion));
     if let Some(ajustes) = &configuracion.diario {
-        let diario = Diario::new(ajustes.clone());
-        let probado = diario.probar(Local::now().naive_local());
-        let carpeta = ajustes.carpeta.display();
-        let bien = format!("se escribirá cada día en «{carpeta}»");
-        anotar("registro", probado.map(|()| bien));
+        informe.exigir("registro", probar_registro(ajustes));
     }
     let mut en_marcha = false;
     if let Some(puerto) = configuracion.puerto {
         let (probado, atendido) = probar_puerto(configuracion, puerto, puede_estar_en_marcha);
         en_marcha = atendido;
-        anotar("puerto", probado);
+        informe.exigir("puerto", probado);
         for ip in direcciones_de_este_pc(configuracion.direccion) {
-            anotar("dirección", Ok(como_se_entra(ip, puerto)));
+            informe.exigir("dirección", Ok(como_se_entra(ip, puerto)));
         }
     }
     for equipo in &configuracion.equipos.nombrados {
-        anotar("equipo", Ok(como_se_trata(equipo)));
+        informe.exigir("equipo", Ok(como_se_trata(equipo)));
     }
     if let Some(aviso) = aviso_del_disco {
-        decir(salida, "aviso", "disco", aviso);
+        informe.mirar("disco", Err(aviso.to_owned()));
     }
     if let Some(ruta) = &configuracion.estado {
-        let (como, detalle) = match estado::probar(ruta) {
-            Ok(()) => ("bien", format!("se escribirá en «{}»", ruta_visible(ruta))),
-            // Sin página se recibe igual.
-            Err(error) => (
-                "aviso",
-                format!(
-                    "no se podrá escribir «{}»: {}",
-                    ruta_visible(ruta),
-                    causa::explicar(&error)
-                ),
-            ),
-        };
-        decir(salida, como, "página", &detalle);
+        informe.mirar("página", probar_pagina(ruta));
     }
     if configuracion.diario.is_none() {
-        decir(salida, "aviso", "registro", SIN_CONSTANCIA);
+        informe.mirar("registro", Err(SIN_CONSTANCIA.to_owned()));
     }
     for equipo in configuracion.equipos.llamados() {
-        if en_marcha {
-            // Muchos solo admiten una conexión, y ya la tiene el programa.
-            let detalle = format!("a {equipo} le llama el programa que está en marcha");
-            decir(salida, "bien", "llamada", &detalle);
-            continue;
-        }
-        let (como, detalle) = match llamar(&equipo) {
-            Ok(detalle) => ("bien", detalle),
-            // Un equipo apagado no impide recibir de los demás.
-            Err(detalle) => ("aviso", detalle),
+        // Muchos solo admiten una conexión, y ya la tiene el programa.
+        let contesta = if en_marcha {
+            Ok(format!(
+                "a {equipo} le llama el programa que está en marcha"
+            ))
+        } else {
+            llamar(&equipo)
         };
-        decir(salida, como, "llamada", &detalle);
+        informe.mirar("llamada", contesta);
     }
-    todo_bien
+    informe.todo_bien
 }
 
-fn decir(salida: &mut impl Write, como: &str, que: &str, detalle: &str) {
-    // Si nadie lee la revisión, queda su código de salida.
-    let _ = writeln!(salida, "{como:<5} {que:<10} {detalle}");
+/// Lo que se va diciendo, una cosa en cada línea. Si nadie lo lee, queda el código de salida.
+struct Informe<'a, W: Write> {
+    salida: &'a mut W,
+    todo_bien: bool,
+}
+
+impl<W: Write> Informe<'_, W> {
+    /// Algo sin lo que no se recibiría.
+    fn exigir(&mut self, que: &str, resultado: Result<String, String>) {
+        self.todo_bien &= resultado.is_ok();
+        self.decir("MAL", que, resultado);
+    }
+
+    /// Algo sin lo que se recibe igual.
+    fn mirar(&mut self, que: &str, resultado: Result<String, String>) {
+        self.decir("aviso", que, resultado);
+    }
+
+    fn decir(&mut self, si_falla: &str, que: &str, resultado: Result<String, String>) {
+        let como = if resultado.is_ok() { "bien" } else { si_falla };
+        let (Ok(detalle) | Err(detalle)) = resultado;
+        let _ = writeln!(self.salida, "{como:<5} {que:<10} {detalle}");
+    }
+}
+
+fn probar_registro(ajustes: &Ajustes) -> Result<String, String> {
+    Diario::new(ajustes.clone()).probar(Local::now().naive_local())?;
+    let carpeta = ajustes.carpeta.display();
+    Ok(format!("se escribirá cada día en «{carpeta}»"))
+}
+
+fn probar_pagina(ruta: &Path) -> Result<String, String> {
+    let visible = ruta_visible(ruta);
+    match estado::probar(ruta) {
+        Ok(()) => Ok(format!("se escribirá en «{visible}»")),
+        Err(error) => {
+            let causa = causa::explicar(&error);
+            Err(format!("no se podrá escribir «{visible}»: {causa}"))
+        }
+    }
 }
 
 /// Lo que se supo de la carpeta, y por qué no hay que fiarse de su disco, si es así.

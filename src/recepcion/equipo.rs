@@ -63,7 +63,7 @@ impl Equipo {
 
     /// Su nombre, si lo tiene, y su dirección, para las líneas que hablan de la conexión.
     #[must_use]
-    pub fn con_direccion(&self) -> impl fmt::Display {
+    pub(crate) fn con_direccion(&self) -> impl fmt::Display {
         fmt::from_fn(|f| match &self.nombre {
             Some(nombre) => write!(f, "{nombre} ({})", self.direccion),
             None => write!(f, "{}", self.direccion),

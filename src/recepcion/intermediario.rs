@@ -3,19 +3,20 @@
 //!
 //! De la conexión solo lee la cabecera: lo que sigue es ya del equipo. No sabe quién es intermediario.
 
-use std::fmt;
-use std::io::{self, Read};
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 
-use crate::causa;
+use crate::causa::{self, se_agoto};
 
 /// Cuánto se espera a tenerla entera.
 const PLAZO: Duration = Duration::from_secs(5);
 /// La versión 1 mide a lo sumo 107 bytes, y de eso cuida el crate; la 2 puede llevar certificados.
 const MAX_BYTES: usize = 4096;
+const MALFORMADA: &str = "empieza por otra cosa";
+const TARDIA: &str = "no llegó en 5 s";
 
 /// Por quién habla un intermediario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,33 +27,12 @@ pub(super) enum Representado {
     Nadie,
 }
 
-/// No hay cabecera.
-#[derive(Debug)]
-pub(super) enum ErrorDeCabecera {
-    /// Lo que llegó es otra cosa.
-    Malformada,
-    /// No llegó entera a tiempo.
-    Tardia,
-    /// La conexión se rompió antes de tenerla.
-    Cortada(io::Error),
-}
-
-impl fmt::Display for ErrorDeCabecera {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ErrorDeCabecera::Malformada => f.write_str("empieza por otra cosa"),
-            ErrorDeCabecera::Tardia => f.write_str("no llegó en 5 s"),
-            ErrorDeCabecera::Cortada(error) => f.write_str(&causa::explicar(error)),
-        }
-    }
-}
-
 /// Lee la cabecera, y ni un byte más; `None` si se fue sin decir nada, o nada por nadie: comprobaba que se
 /// le atiende. `ip` es la del intermediario. Deja el canal sin plazo de lectura.
 pub(super) fn leer_cabecera(
     mut canal: &TcpStream,
     ip: IpAddr,
-) -> Result<Option<Representado>, ErrorDeCabecera> {
+) -> Result<Option<Representado>, String> {
     let limite = Instant::now() + PLAZO;
     let mut cabecera = Vec::new();
     loop {
@@ -60,7 +40,7 @@ pub(super) fn leer_cabecera(
         let mut octeto = [0];
         let resta = limite.saturating_duration_since(Instant::now());
         if resta.is_zero() {
-            return Err(ErrorDeCabecera::Tardia);
+            return Err(TARDIA.to_owned());
         }
         let leido = canal
             .set_read_timeout(Some(resta))
@@ -68,15 +48,11 @@ pub(super) fn leer_cabecera(
         match leido {
             Ok(1..) => cabecera.push(octeto[0]),
             Ok(0) if cabecera.is_empty() => return Ok(None),
-            Ok(0) => return Err(ErrorDeCabecera::Malformada),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => continue,
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    return Err(ErrorDeCabecera::Tardia);
-                }
-                _ if cabecera.is_empty() => return Ok(None),
-                _ => return Err(ErrorDeCabecera::Cortada(error)),
-            },
+            Ok(0) => return Err(MALFORMADA.to_owned()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if se_agoto(&error) => return Err(TARDIA.to_owned()),
+            Err(_) if cabecera.is_empty() => return Ok(None),
+            Err(error) => return Err(causa::explicar(&error)),
         }
         if let Some(representado) = interpretar(&cabecera, ip)? {
             if representado == Representado::Nadie && se_va(canal, limite) {
@@ -84,7 +60,7 @@ pub(super) fn leer_cabecera(
             }
             canal
                 .set_read_timeout(None)
-                .map_err(ErrorDeCabecera::Cortada)?;
+                .map_err(|error| causa::explicar(&error))?;
             return Ok(Some(representado));
         }
     }
@@ -99,18 +75,14 @@ fn se_va(canal: &TcpStream, limite: Instant) -> bool {
         .and_then(|()| canal.peek(&mut [0]));
     match mirado {
         Ok(cuantos) => cuantos == 0,
-        // Unix dice WouldBlock y Windows TimedOut.
-        Err(error) => !matches!(
-            error.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-        ),
+        Err(error) => !se_agoto(&error) && error.kind() != ErrorKind::Interrupted,
     }
 }
 
 /// Por quién habla la cabecera; `None` si aún no está entera.
 ///
 /// HAProxy comprueba con la versión 1 diciendo su propia dirección: también habla por sí mismo.
-fn interpretar(cabecera: &[u8], ip: IpAddr) -> Result<Option<Representado>, ErrorDeCabecera> {
+fn interpretar(cabecera: &[u8], ip: IpAddr) -> Result<Option<Representado>, String> {
     let formato = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()
@@ -123,7 +95,7 @@ fn interpretar(cabecera: &[u8], ip: IpAddr) -> Result<Option<Representado>, Erro
             _ => Representado::Nadie,
         })),
         Err(Error::BufferTooShort) if cabecera.len() < MAX_BYTES => Ok(None),
-        Err(_) => Err(ErrorDeCabecera::Malformada),
+        Err(_) => Err(MALFORMADA.to_owned()),
     }
 }
 

@@ -5,23 +5,23 @@
 mod aluvion;
 mod conexion;
 mod desechos;
-pub mod equipo;
+pub(crate) mod equipo;
 pub(crate) mod estado;
 mod fila;
 mod intermediario;
 mod linea;
-pub mod llamada;
+mod llamada;
 mod paciencia;
 pub mod parada;
 mod plazas;
 pub(crate) mod pregunta;
 mod presencia;
-pub mod repetidos;
+pub(crate) mod repetidos;
 mod ritmo;
 pub mod servidor;
-pub mod silencio;
+pub(crate) mod silencio;
 mod totales;
-pub mod vigilancia;
+pub(crate) mod vigilancia;
 
 use std::io;
 use std::net::TcpStream;

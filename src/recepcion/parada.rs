@@ -13,14 +13,13 @@ use std::time::{Duration, Instant};
 
 use log::info;
 
-use crate::ventana;
-
 /// La bandera del programa de Python: una vez levantada no comienza ningún mensaje más.
 pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
 
 /// Cuánto espera la parada a los mensajes en curso…
 pub(crate) const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
 /// …y si se cierra la ventana: Windows da al proceso 5 s en total.
+#[cfg(windows)]
 pub(crate) const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
 
 /// Cuánto espera, de ese tiempo, a los que ya están guardados y solo falta acusar.
@@ -143,11 +142,16 @@ pub(crate) fn peticion_de_parada(
 }
 
 /// Ctrl+C, SIGTERM o el cierre de la ventana piden la parada.
-pub fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
+pub(crate) fn atender_interrupciones(
+    parada: &Arc<Parada>,
+) -> Result<Receiver<Duration>, Box<dyn Error>> {
     let (pedir, pedida) = peticion_de_parada(parada);
+    #[cfg(windows)]
     let al_cerrar = pedir.clone();
     ctrlc::set_handler(move || pedir(PLAZO_DE_PARADA))?;
-    ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
+    // En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.
+    #[cfg(windows)]
+    crate::ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
     Ok(pedida)
 }
 

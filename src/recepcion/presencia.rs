@@ -3,11 +3,13 @@
 //! El que conecta, entrega y se va solo deja la línea de su mensaje; el que se va sin decir nada,
 //! ninguna. No sabe qué se dice en la conexión.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
 use log::Level;
+
+use crate::causa::se_agoto;
 
 /// Quien calla más que esto puede callar horas: conviene que conste que está.
 const ENSEGUIDA: Duration = Duration::from_secs(1);
@@ -19,10 +21,7 @@ pub(super) fn esperar(canal: &TcpStream) -> io::Result<Level> {
     let mirado = canal.peek(&mut [0]);
     canal.set_read_timeout(None)?;
     match mirado {
-        // Unix dice WouldBlock y Windows TimedOut.
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            Ok(Level::Info)
-        }
+        Err(error) if se_agoto(&error) => Ok(Level::Info),
         // Lo que haya fallado lo verá quien lea.
         _ => Ok(Level::Debug),
     }

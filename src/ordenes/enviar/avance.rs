@@ -1,4 +1,4 @@
-//! Lo que se ve mientras se envía: las líneas, la del avance, y los tiempos de los acuses.
+//! Lo que se ve mientras se envía: las líneas, y la del avance.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -8,10 +8,6 @@ const CADA_REESCRITURA: Duration = Duration::from_millis(200);
 /// …y cada cuánto se dice donde no se puede reescribir.
 const CADA_LINEA: Duration = Duration::from_secs(5);
 const BARRA: usize = 20;
-/// La unidad con que se muestran los tiempos.
-const DECIMA: Duration = Duration::from_micros(100);
-/// Ningún acuse se espera tanto.
-const MAX_DECIMAS: usize = 1_000_000;
 
 /// Donde se dice lo que pasa.
 pub(super) struct Pantalla<'a, W: Write> {
@@ -102,38 +98,6 @@ fn duracion(segundos: u128) -> String {
     }
 }
 
-/// Cuánto tardaron los acuses. Ocupa lo mismo con uno que con un millón.
-#[derive(Debug, Default)]
-pub(super) struct Tiempos {
-    /// Cuántos tardaron tantas décimas de milisegundo, hasta un minuto y poco más.
-    por_decima: Vec<u64>,
-    cuantos: u64,
-}
-
-impl Tiempos {
-    pub(super) fn anotar(&mut self, tiempo: Duration) {
-        let decima = usize::try_from(tiempo.as_nanos() / DECIMA.as_nanos());
-        let decima = decima.map_or(MAX_DECIMAS, |decima| decima.min(MAX_DECIMAS));
-        if decima >= self.por_decima.len() {
-            self.por_decima.resize(decima + 1, 0);
-        }
-        self.por_decima[decima] += 1;
-        self.cuantos += 1;
-    }
-
-    /// El de en medio y el mayor.
-    pub(super) fn mediana_y_maximo(&self) -> Option<(Duration, Duration)> {
-        let maximo = self.por_decima.len().checked_sub(1)?;
-        let mut vistos = 0;
-        let mediana = self.por_decima.iter().position(|cuantos| {
-            vistos += cuantos;
-            vistos > self.cuantos / 2
-        });
-        let tiempo = |decima| DECIMA * u32::try_from(decima).unwrap_or(u32::MAX);
-        Some((tiempo(mediana.unwrap_or(maximo)), tiempo(maximo)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,16 +146,5 @@ mod tests {
         assert!(renglones[1].starts_with("[###################.] 99 de 100, "));
         assert_eq!(renglones[3].trim(), "");
         assert_eq!(renglones[3].len(), renglones[2].trim_end().len());
-    }
-
-    #[test]
-    fn la_mediana_y_el_maximo_son_los_de_los_tiempos_anotados() {
-        let mut tiempos = Tiempos::default();
-        assert_eq!(tiempos.mediana_y_maximo(), None);
-        for milisegundos in [5, 1, 60_000, 2, 3] {
-            tiempos.anotar(Duration::from_millis(milisegundos));
-        }
-        let esperado = (Duration::from_millis(3), Duration::from_mins(1));
-        assert_eq!(tiempos.mediana_y_maximo(), Some(esperado));
     }
 }

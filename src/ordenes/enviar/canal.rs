@@ -13,7 +13,7 @@ use super::contenido::BLOQUE_BYTES;
 use super::fallo::ErrorDeEnvio;
 use super::respuesta::{ENTREGADO, NO_ENTREGADO};
 use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
-use crate::causa;
+use crate::causa::{self, se_agoto};
 use crate::hl7::comienzo::{CR, LF, es_relleno};
 use crate::hl7::mensaje;
 
@@ -337,11 +337,6 @@ pub(super) fn por_que_no_acusa(causa: &io::Error) -> String {
         _ if se_agoto(causa) => "no contestó en un minuto".to_owned(),
         _ => causa::explicar(causa),
     }
-}
-
-/// Un plazo agotado tiene un nombre en Unix y otro en Windows.
-fn se_agoto(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Si el otro lado cerró o cortó.

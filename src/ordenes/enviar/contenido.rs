@@ -3,6 +3,7 @@
 //! Se mira con el lector del servidor, que es como lo verá quien lo reciba, y sin tenerlo entero en la
 //! memoria. No sabe de conexiones ni de acuses.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -12,6 +13,7 @@ use super::fallo::ErrorDeEnvio;
 use crate::cable::{FS, Lector, Limites, Suceso, VT};
 use crate::causa;
 use crate::hl7::comienzo::{CR, es_relleno};
+use crate::texto::ruta_visible;
 
 /// Lo más que mide un mensaje que hay que separar de otros; solo ese se tiene en la memoria.
 const MAX_SEPARADO_MIB: usize = 64;
@@ -20,13 +22,19 @@ const MAX_ENTRADA_MIB: usize = 256;
 const MIB: usize = 1024 * 1024;
 pub(super) const BLOQUE_BYTES: usize = 64 * 1024;
 
+/// Algo que se envía, con el nombre que se le da.
+#[derive(Debug)]
+pub(super) struct Contenido<'a> {
+    nombre: String,
+    bytes: Bytes<'a>,
+}
+
 /// Dónde están los bytes.
 #[derive(Debug)]
-pub(super) enum Contenido<'a> {
+enum Bytes<'a> {
     /// En un archivo que se puede leer otra vez.
-    Archivo(&'a Path),
-    /// En la memoria.
-    Memoria(&'a [u8]),
+    EnArchivo(&'a Path),
+    EnMemoria(Cow<'a, [u8]>),
 }
 
 /// Cómo se envían.
@@ -38,59 +46,52 @@ pub(super) enum Forma {
     Separados(usize),
 }
 
-/// Por qué no se envían.
-#[derive(Debug)]
-pub(super) enum Defecto {
-    Ilegible(io::Error),
-    SinMensaje,
-    /// Su último mensaje acaba a mitad de su trama, o uno empieza dentro de otro.
-    Cortado,
-    Excesivo,
-}
-
-impl Defecto {
-    /// El error de lo que se llama así; con su ruta, si es un archivo.
-    pub(super) fn explicar(self, nombre: &str, ruta: Option<&Path>) -> ErrorDeEnvio {
-        ErrorDeEnvio::mal_pedido(match self {
-            Defecto::Ilegible(causa) => {
-                return match ruta {
-                    Some(ruta) => ErrorDeEnvio::ilegible(ruta, &causa),
-                    None => entrada_ilegible(&causa),
-                };
-            }
-            Defecto::SinMensaje => {
-                format!("«{nombre}» está vacío o no tiene ningún mensaje HL7; elija otro archivo")
-            }
-            Defecto::Cortado => format!(
-                "«{nombre}» acaba a mitad de un mensaje, o uno empieza dentro de otro: le falta un fin de trama (FS CR); complételo"
-            ),
-            Defecto::Excesivo => format!(
-                "«{nombre}» tiene un mensaje de más de {MAX_SEPARADO_MIB} MiB entre otros o con su trama; déjelo en un archivo para él solo y sin trama"
-            ),
-        })
-    }
-}
-
-impl From<io::Error> for Defecto {
-    fn from(error: io::Error) -> Defecto {
-        Defecto::Ilegible(error)
-    }
-}
-
 impl<'a> Contenido<'a> {
-    pub(super) fn abrir(&self) -> io::Result<Box<dyn Read + 'a>> {
-        Ok(match self {
-            Contenido::Archivo(ruta) => Box::new(File::open(ruta)?),
-            Contenido::Memoria(bytes) => Box::new(*bytes),
+    pub(super) fn en_memoria(nombre: String, bytes: impl Into<Cow<'a, [u8]>>) -> Contenido<'a> {
+        Contenido {
+            nombre,
+            bytes: Bytes::EnMemoria(bytes.into()),
+        }
+    }
+
+    /// El archivo. Lo que tiene nombre de archivo y no lo es, una tubería, se acaba al leerlo.
+    pub(super) fn en_archivo(ruta: &'a Path) -> Result<Contenido<'a>, ErrorDeEnvio> {
+        let nombre = ruta_visible(ruta).to_string();
+        if ruta.is_file() {
+            let bytes = Bytes::EnArchivo(ruta);
+            return Ok(Contenido { nombre, bytes });
+        }
+        let leido = File::open(ruta).and_then(leer_con_tope);
+        let leido = leido.map_err(|causa| ErrorDeEnvio::ilegible(ruta, &causa))?;
+        let bytes = leido.ok_or_else(entrada_excesiva)?;
+        Ok(Contenido::en_memoria(nombre, bytes))
+    }
+
+    /// Cómo se le llama.
+    pub(super) fn nombre(&self) -> &str {
+        &self.nombre
+    }
+
+    pub(super) fn abrir(&self) -> Result<Box<dyn Read + '_>, ErrorDeEnvio> {
+        Ok(match &self.bytes {
+            Bytes::EnMemoria(bytes) => Box::new(&**bytes),
+            Bytes::EnArchivo(ruta) => {
+                Box::new(File::open(ruta).map_err(|causa| self.ilegible(&causa))?)
+            }
         })
+    }
+
+    /// No se pudo seguir leyendo.
+    pub(super) fn ilegible(&self, causa: &io::Error) -> ErrorDeEnvio {
+        ErrorDeEnvio::ilegible(Path::new(&self.nombre), causa)
     }
 
     /// Cómo se envía. Con trama, lo que llegaría igual en una sola va en una: un `.res` es lo que llegó
     /// en una, y puede llevar un lote o dos MSH.
-    pub(super) fn examinar(&self, con_trama: bool) -> Result<Forma, Defecto> {
+    pub(super) fn examinar(&self, con_trama: bool) -> Result<Forma, ErrorDeEnvio> {
         if con_trama {
-            match ojear(self.abrir()?)? {
-                Ojeada::Vacio => return Err(Defecto::SinMensaje),
+            match ojear(self.abrir()?).map_err(|causa| self.ilegible(&causa))? {
+                Ojeada::Vacio => return Err(self.sin_mensaje()),
                 Ojeada::SinTramas => return Ok(Forma::Entero),
                 Ojeada::QuizaTramas => {}
             }
@@ -101,45 +102,93 @@ impl<'a> Contenido<'a> {
         let mut cuantos = 0;
         self.separar(|_| {
             cuantos += 1;
-            Ok::<_, Defecto>(())
+            Ok(true)
         })?;
         if cuantos == 0 {
-            return Err(Defecto::SinMensaje);
+            return Err(self.sin_mensaje());
         }
         Ok(Forma::Separados(cuantos))
     }
 
-    /// Llama a `con_cada` con cada mensaje, sin su trama.
-    pub(super) fn separar<E: From<Defecto>>(
+    /// Llama a `con_cada` con cada mensaje, sin su trama, mientras devuelva `true`; dice si fue con todos.
+    pub(super) fn separar(
         &self,
-        mut con_cada: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let fuente = self.abrir().map_err(Defecto::Ilegible)?;
-        recorrer(fuente, |suceso| match suceso {
+        mut con_cada: impl FnMut(&[u8]) -> Result<bool, ErrorDeEnvio>,
+    ) -> Result<bool, ErrorDeEnvio> {
+        let nombre = &self.nombre;
+        self.recorrer(self.abrir()?, |suceso| match suceso {
             Suceso::Mensaje { bytes, .. } => con_cada(bytes),
-            Suceso::Excedido { .. } => Err(Defecto::Excesivo.into()),
-            Suceso::Apartado { .. } => Err(Defecto::Cortado.into()),
-            Suceso::Indicio(_) => Ok(()),
+            Suceso::Excedido { .. } => Err(ErrorDeEnvio::mal_pedido(format!(
+                "«{nombre}» tiene un mensaje de más de {MAX_SEPARADO_MIB} MiB entre otros o con su trama; déjelo en un archivo para él solo y sin trama"
+            ))),
+            Suceso::Apartado { .. } => Err(ErrorDeEnvio::mal_pedido(format!(
+                "«{nombre}» acaba a mitad de un mensaje, o uno empieza dentro de otro: le falta un fin de trama (FS CR); complételo"
+            ))),
+            Suceso::Indicio(_) => Ok(true),
         })
     }
 
+    fn sin_mensaje(&self) -> ErrorDeEnvio {
+        ErrorDeEnvio::mal_pedido(format!(
+            "«{}» está vacío o no tiene ningún mensaje HL7; elija otro archivo",
+            self.nombre
+        ))
+    }
+
     /// Si, puesto en una trama, quien lo reciba verá un mensaje, que es justo este.
-    fn cabe_en_una_trama(&self) -> Result<bool, Defecto> {
+    fn cabe_en_una_trama(&self) -> Result<bool, ErrorDeEnvio> {
         let (mut sucesos, mut recibidos) = (0, 0);
         // El tope no se alcanza: está para saber cuánto se leyó.
         let mut contado = self.abrir()?.take(u64::MAX);
         let trama = (&[VT][..]).chain(&mut contado).chain(&[FS, CR][..]);
-        recorrer(trama, |suceso| {
+        self.recorrer(trama, |suceso| {
             sucesos += 1;
             recibidos = match suceso {
                 Suceso::Mensaje { bytes, .. } => bytes.len(),
                 Suceso::Excedido { longitud, .. } => longitud,
                 Suceso::Apartado { .. } | Suceso::Indicio(_) => 0,
             };
-            Ok::<_, Defecto>(())
+            Ok(true)
         })?;
         let puestos = u64::MAX - contado.limit();
         Ok(sucesos == 1 && recibidos as u64 == puestos)
+    }
+
+    /// Los sucesos de unos bytes que llegan seguidos y a los que sigue el cierre, mientras `con_cada`
+    /// devuelva `true`.
+    fn recorrer(
+        &self,
+        mut fuente: impl Read,
+        mut con_cada: impl FnMut(Suceso<'_>) -> Result<bool, ErrorDeEnvio>,
+    ) -> Result<bool, ErrorDeEnvio> {
+        let limites = Limites {
+            mensaje_bytes: MAX_SEPARADO_MIB * MIB,
+            sin_trama: Duration::from_secs(1),
+            incompleta: Duration::from_secs(1),
+        };
+        // Los bytes de un archivo llegan todos a la vez.
+        let ahora = Instant::now();
+        let mut lector = Lector::new(limites, ahora);
+        let mut cerrado = false;
+        loop {
+            while let Some(suceso) = lector.siguiente() {
+                if !con_cada(suceso)? {
+                    return Ok(false);
+                }
+            }
+            if cerrado {
+                return Ok(true);
+            }
+            match fuente.read(lector.hueco()) {
+                Ok(0) => {
+                    cerrado = true;
+                    lector.cerrar();
+                }
+                Ok(cuantos) => lector.avanzar(cuantos, ahora),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.ilegible(&error)),
+            }
+        }
     }
 }
 
@@ -158,13 +207,6 @@ fn entrada_excesiva() -> ErrorDeEnvio {
     ErrorDeEnvio::mal_pedido(format!(
         "la entrada estándar pasa de {MAX_ENTRADA_MIB} MiB; guárdela en un archivo y envíelo"
     ))
-}
-
-/// Lee lo que tiene nombre de archivo y no lo es: una tubería se acaba al leerla.
-pub(super) fn leer_una_vez(ruta: &Path) -> Result<Vec<u8>, ErrorDeEnvio> {
-    let leido = File::open(ruta).and_then(leer_con_tope);
-    let leido = leido.map_err(|causa| ErrorDeEnvio::ilegible(ruta, &causa))?;
-    leido.ok_or_else(entrada_excesiva)
 }
 
 /// `None` si pasa del tope.
@@ -205,39 +247,6 @@ fn ojear(mut fuente: impl Read) -> io::Result<Ojeada> {
     }
 }
 
-/// Los sucesos de unos bytes que llegan seguidos y a los que sigue el cierre.
-fn recorrer<E: From<Defecto>>(
-    mut fuente: impl Read,
-    mut con_cada: impl FnMut(Suceso<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    let limites = Limites {
-        mensaje_bytes: MAX_SEPARADO_MIB * MIB,
-        sin_trama: Duration::from_secs(1),
-        incompleta: Duration::from_secs(1),
-    };
-    // Los bytes de un archivo llegan todos a la vez.
-    let ahora = Instant::now();
-    let mut lector = Lector::new(limites, ahora);
-    let mut cerrado = false;
-    loop {
-        while let Some(suceso) = lector.siguiente() {
-            con_cada(suceso)?;
-        }
-        if cerrado {
-            return Ok(());
-        }
-        match fuente.read(lector.hueco()) {
-            Ok(0) => {
-                cerrado = true;
-                lector.cerrar();
-            }
-            Ok(cuantos) => lector.avanzar(cuantos, ahora),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Defecto::Ilegible(error).into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,10 +254,16 @@ mod tests {
     const MSH: &str = "MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\rOBX|1\r";
 
     fn forma(bytes: &str, con_trama: bool) -> String {
-        match Contenido::Memoria(bytes.as_bytes()).examinar(con_trama) {
+        let contenido = Contenido::en_memoria("x".to_owned(), bytes.as_bytes());
+        match contenido.examinar(con_trama) {
             Ok(Forma::Entero) => "entero".to_owned(),
             Ok(Forma::Separados(cuantos)) => cuantos.to_string(),
-            Err(defecto) => format!("{defecto:?}"),
+            Err(error) => {
+                let error = error.to_string();
+                let clases = ["vacío", "a mitad de un mensaje", "más de 64 MiB"];
+                let clase = clases.into_iter().find(|clase| error.contains(clase));
+                clase.unwrap_or(&error).to_owned()
+            }
         }
     }
 
@@ -268,14 +283,26 @@ mod tests {
             (format!("{MSH}\x1c"), "1", "1"),
             (format!("\x0b{MSH}\x1c{trama}"), "2", "2"),
             (format!("{MSH}{trama}"), "2", "2"),
-            (format!("\x0b{MSH}"), "Cortado", "Cortado"),
-            (format!("{trama}\x0b{MSH}"), "Cortado", "Cortado"),
-            (format!("\x0b{MSH}{trama}"), "Cortado", "Cortado"),
-            ("hola".to_owned(), "entero", "SinMensaje"),
-            ("hola\x1c\r".to_owned(), "SinMensaje", "SinMensaje"),
-            ("\x0b\r\n\x1c\r".to_owned(), "SinMensaje", "SinMensaje"),
-            (" \r\n".to_owned(), "SinMensaje", "SinMensaje"),
-            (String::new(), "SinMensaje", "SinMensaje"),
+            (
+                format!("\x0b{MSH}"),
+                "a mitad de un mensaje",
+                "a mitad de un mensaje",
+            ),
+            (
+                format!("{trama}\x0b{MSH}"),
+                "a mitad de un mensaje",
+                "a mitad de un mensaje",
+            ),
+            (
+                format!("\x0b{MSH}{trama}"),
+                "a mitad de un mensaje",
+                "a mitad de un mensaje",
+            ),
+            ("hola".to_owned(), "entero", "vacío"),
+            ("hola\x1c\r".to_owned(), "vacío", "vacío"),
+            ("\x0b\r\n\x1c\r".to_owned(), "vacío", "vacío"),
+            (" \r\n".to_owned(), "vacío", "vacío"),
+            (String::new(), "vacío", "vacío"),
         ] {
             let visto = [forma(&bytes, true), forma(&bytes, false)];
             assert_eq!(visto, [con_trama, sin_trama], "{}", bytes.escape_debug());
@@ -287,6 +314,6 @@ mod tests {
         let relleno = "A".repeat((MAX_SEPARADO_MIB + 1) * MIB);
         let enorme = MSH.replace("OBX|1", &format!("OBX|\x1c|{relleno}"));
         assert_eq!(forma(&enorme, true), "entero");
-        assert_eq!(forma(&format!("\x0b{enorme}\x1c\r"), true), "Excesivo");
+        assert_eq!(forma(&format!("\x0b{enorme}\x1c\r"), true), "más de 64 MiB");
     }
 }

@@ -14,14 +14,14 @@ mod seguir;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::texto::milisegundos;
-use avance::{Pantalla, Tiempos};
+use avance::Pantalla;
 use canal::{Canal, FalloAlEscribir, es_cierre, por_que_no_acusa};
-use contenido::{Contenido, Defecto, Forma};
+use contenido::{Contenido, Forma};
 pub use fallo::ErrorDeEnvio;
 use lista::{Origen, Pendiente};
 use respuesta::{Contestacion, Dicho};
@@ -103,7 +103,7 @@ pub fn enviar(
         total: lista.len() * envio.veces,
         enviados: 0,
         aceptados: 0,
-        tiempos: Tiempos::default(),
+        tiempos: Vec::new(),
         por_donde: PorDonde::default(),
     };
     let resultado = tanda.enviar_todo(&lista);
@@ -131,7 +131,8 @@ struct Tanda<'a, W: Write> {
     total: usize,
     enviados: usize,
     aceptados: usize,
-    tiempos: Tiempos,
+    /// Lo que tardó cada acuse.
+    tiempos: Vec<Duration>,
     por_donde: PorDonde,
 }
 
@@ -149,19 +150,6 @@ struct PorDonde {
 impl PorDonde {
     fn esta_acabado(self) -> bool {
         self.mensajes > 0 && self.aceptados == self.mensajes
-    }
-}
-
-/// Por qué no se siguió con los mensajes de un archivo.
-enum Interrupcion {
-    Rechazo,
-    Defecto(Defecto),
-    Error(ErrorDeEnvio),
-}
-
-impl From<Defecto> for Interrupcion {
-    fn from(defecto: Defecto) -> Interrupcion {
-        Interrupcion::Defecto(defecto)
     }
 }
 
@@ -183,30 +171,11 @@ impl<W: Write> Tanda<'_, W> {
     }
 
     fn enviar_elemento(&mut self, origen: &Origen) -> Result<bool, ErrorDeEnvio> {
-        let (ruta, nombre) = (origen.ruta(), origen.to_string());
-        let leido;
         let contenido = match origen {
-            Origen::Entrada => Contenido::Memoria(self.entrada),
-            Origen::Muestra => Contenido::Memoria(MUESTRA),
-            Origen::Archivo(ruta) if ruta.is_file() => Contenido::Archivo(ruta),
-            Origen::Archivo(ruta) => {
-                leido = contenido::leer_una_vez(ruta)?;
-                Contenido::Memoria(&leido)
-            }
+            Origen::Entrada => Contenido::en_memoria(origen.to_string(), self.entrada),
+            Origen::Muestra => Contenido::en_memoria(origen.to_string(), MUESTRA),
+            Origen::Archivo(ruta) => Contenido::en_archivo(ruta)?,
         };
-        match self.enviar_contenido(&contenido, &nombre) {
-            Ok(()) => Ok(true),
-            Err(Interrupcion::Rechazo) => Ok(false),
-            Err(Interrupcion::Error(error)) => Err(error),
-            Err(Interrupcion::Defecto(defecto)) => Err(defecto.explicar(&nombre, ruta)),
-        }
-    }
-
-    fn enviar_contenido(
-        &mut self,
-        contenido: &Contenido<'_>,
-        nombre: &str,
-    ) -> Result<(), Interrupcion> {
         let forma = contenido.examinar(self.envio.con_trama)?;
         let cuantos = match forma {
             Forma::Entero => 1,
@@ -215,43 +184,39 @@ impl<W: Write> Tanda<'_, W> {
         self.por_donde.mensajes = cuantos;
         self.total += cuantos - 1;
         if forma == Forma::Entero {
-            return self.enviar_mensaje(nombre, &|| contenido.abrir());
+            return self.enviar_mensaje(&contenido);
         }
         let mut cual = 0;
         contenido.separar(|mensaje| {
             cual += 1;
-            let nombre = if cuantos == 1 {
-                nombre.to_owned()
-            } else {
-                format!("{nombre} ({cual} de {cuantos})")
+            let nombre = match (contenido.nombre(), cuantos) {
+                (nombre, 1) => nombre.to_owned(),
+                (nombre, _) => format!("{nombre} ({cual} de {cuantos})"),
             };
-            self.enviar_mensaje(&nombre, &|| Contenido::Memoria(mensaje).abrir())
+            self.enviar_mensaje(&Contenido::en_memoria(nombre, mensaje))
         })
     }
 
-    /// Envía un mensaje, dice qué se contestó y sigue solo si se aceptó.
-    fn enviar_mensaje<'m>(
-        &mut self,
-        nombre: &str,
-        abrir: &dyn Fn() -> io::Result<Box<dyn Read + 'm>>,
-    ) -> Result<(), Interrupcion> {
+    /// Envía un mensaje y dice qué se contestó. Devuelve si se aceptó.
+    fn enviar_mensaje(&mut self, mensaje: &Contenido<'_>) -> Result<bool, ErrorDeEnvio> {
         let usado = self.canal.is_some();
-        let mut preguntado = self.preguntar(nombre, abrir)?;
+        let mut preguntado = self.preguntar(mensaje)?;
         // Hay receptores que cierran tras cada acuse: el cierre se cruzó con este mensaje.
         if usado && preguntado.as_ref().is_err_and(es_cierre) {
-            preguntado = self.preguntar(nombre, abrir)?;
+            preguntado = self.preguntar(mensaje)?;
         }
+        let nombre = mensaje.nombre();
         let (contestacion, tiempo) = preguntado.map_err(|causa| {
             let (destino, causa) = (self.destino, por_que_no_acusa(&causa));
-            Interrupcion::Error(ErrorDeEnvio::pasajero(format!(
+            ErrorDeEnvio::pasajero(format!(
                 "«{destino}» no acusó «{nombre}»: {causa}; mire la consola del servidor"
-            )))
+            ))
         })?;
         let acepta = contestacion.es_aceptacion();
         self.enviados += 1;
         self.aceptados += usize::from(acepta);
         self.por_donde.aceptados += usize::from(acepta);
-        self.tiempos.anotar(tiempo);
+        self.tiempos.push(tiempo);
         if self.se_detalla() || !acepta {
             let tiempo = milisegundos(tiempo);
             self.pantalla
@@ -264,11 +229,7 @@ impl<W: Write> Tanda<'_, W> {
                 self.pantalla.decir(&linea);
             }
         }
-        if acepta && !self.hay_rechazo_tardio {
-            Ok(())
-        } else {
-            Err(Interrupcion::Rechazo)
-        }
+        Ok(acepta && !self.hay_rechazo_tardio)
     }
 
     fn se_detalla(&self) -> bool {
@@ -276,22 +237,22 @@ impl<W: Write> Tanda<'_, W> {
     }
 
     /// Envía un mensaje y espera lo que se le conteste. Abre la conexión si no la hay.
-    fn preguntar<'m>(
+    fn preguntar(
         &mut self,
-        nombre: &str,
-        abrir: &dyn Fn() -> io::Result<Box<dyn Read + 'm>>,
-    ) -> Result<io::Result<(Contestacion, Duration)>, Interrupcion> {
-        let fuente = abrir().map_err(Defecto::Ilegible)?;
+        mensaje: &Contenido<'_>,
+    ) -> Result<io::Result<(Contestacion, Duration)>, ErrorDeEnvio> {
+        let fuente = mensaje.abrir()?;
         let mut canal = match self.canal.take() {
             Some(canal) => canal,
-            None => Canal::abrir(self.destino, ESPERA).map_err(Interrupcion::Error)?,
+            None => Canal::abrir(self.destino, ESPERA)?,
         };
         let (mut ids, comienzo) = (Vec::new(), Instant::now());
         let roto = match canal.escribir(fuente, self.envio.con_trama, &mut ids) {
             Ok(()) => None,
             Err(FalloAlEscribir::Cable(error)) => Some(error),
-            Err(FalloAlEscribir::Fuente(error)) => return Err(Defecto::Ilegible(error).into()),
+            Err(FalloAlEscribir::Fuente(error)) => return Err(mensaje.ilegible(&error)),
         };
+        let nombre = mensaje.nombre();
         // Quien cierra sin leerlo todo puede haber dicho antes por qué.
         let espera = if roto.is_none() {
             ESPERA
@@ -404,10 +365,12 @@ impl<W: Write> Tanda<'_, W> {
     }
 
     fn resumir(&mut self) {
-        let Some((mediana, maximo)) = self.tiempos.mediana_y_maximo() else {
+        self.tiempos.sort_unstable();
+        let mediana = self.tiempos.get(self.tiempos.len() / 2);
+        let (Some(mediana), Some(maximo)) = (mediana, self.tiempos.last()) else {
             return;
         };
-        let (mediana, maximo) = (milisegundos(mediana), milisegundos(maximo));
+        let (mediana, maximo) = (milisegundos(*mediana), milisegundos(*maximo));
         let (enviados, aceptados) = (self.enviados, self.aceptados);
         self.pantalla.decir(&format!(
             "enviados: {enviados}, aceptados: {aceptados}; acuse en {mediana} ms de mediana, {maximo} ms el que más"
