@@ -157,7 +157,9 @@ fn no_se_entiende(escrito: &str) -> String {
     let quiza = if Path::new(escrito).is_file() && escrito.to_lowercase().ends_with(".ini") {
         format!("; para usar esa configuración, escriba --config \"{escrito}\"")
     } else if Path::new(escrito).is_file() {
-        format!("; para enviarlo, escriba --enviar \"{escrito}\"")
+        // Las comillas se las lleva la consola, y el guion quedaría otra vez delante.
+        let delante = if escrito.starts_with('-') { "./" } else { "" };
+        format!("; para enviarlo, escriba --enviar \"{delante}{escrito}\"")
     } else if let Some(opcion) = parecido(nombre, opciones()) {
         format!("; ¿quiso decir --{opcion}?")
     } else if let Some(clave) = claves.find(|clave| clave.eq_ignore_ascii_case(nombre)) {

@@ -710,6 +710,17 @@ fn con_un_guion_se_envia_la_entrada_estandar() {
 }
 
 #[test]
+fn la_orden_que_se_aconseja_para_un_archivo_que_empieza_por_guion_lo_envia() {
+    let carpeta = carpeta_nueva();
+    fs::write(carpeta.join("-a.hl7"), mensaje("A")).unwrap();
+    let receptor = Receptor::nuevo(|_, mensaje| aceptar(mensaje));
+    dice(&carpeta, &["-a.hl7"], "escriba --enviar \"./-a.hl7\"", 2);
+    let argumentos = ["./-a.hl7", "--a", &receptor.destino];
+    dice(&carpeta, &argumentos, "enviados: 1, aceptados: 1;", 0);
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn el_codigo_de_salida_dice_si_repetirlo_servira() {
     let carpeta = carpeta_nueva();
     fs::write(carpeta.join("a.hl7"), mensaje("A")).unwrap();
