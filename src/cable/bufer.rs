@@ -3,10 +3,21 @@
 //! Crece con el mensaje que llega, y su memoria se devuelve en cuanto se entrega. No sabe qué es un
 //! mensaje: las posiciones se cuentan desde el primer byte pendiente.
 
+use std::hint;
+use std::sync::{Mutex, PoisonError};
+
 /// Lo que ocupa en una conexión ociosa; casi todo mensaje de un analizador cabe.
 pub(super) const BUFER_BYTES: usize = 8 * 1024;
 /// Cuánto crece a lo sumo de una vez: un mensaje que llega ocupa lo que mide y poco más.
-const PASO_BYTES: usize = 192 * 1024;
+const PASO_BYTES: usize = 128 * 1024;
+/// Qué parte de lo que ya mide se reserva de más, sin tocarla: lo que no se toca no ocupa, y así mudarse
+/// de sitio cuesta en total lo que mide el mensaje y no su cuadrado.
+const PARTES_DE_RESERVA: usize = 4;
+/// Lo que un mensaje deja libre al crecer: si se llevara la última memoria, lo siguiente que el programa
+/// pidiera, por poco que fuese, acabaría con él.
+const COLCHON_BYTES: usize = 8 * 1024 * 1024;
+/// Se crece por turno: dos a la vez contarían los dos con la misma memoria.
+static CRECIENDO: Mutex<()> = Mutex::new(());
 
 #[derive(Debug)]
 pub(super) struct Bufer {
@@ -50,20 +61,34 @@ impl Bufer {
             (self.inicio, self.fin) = (0, pendiente);
         }
         if sobra {
-            self.bytes.truncate(BUFER_BYTES);
-            self.bytes.shrink_to_fit();
+            encoger(&mut self.bytes);
         }
         self.fin < self.bytes.len() || self.crecer(tope)
     }
 
     fn crecer(&mut self, tope: usize) -> bool {
-        let longitud = self.bytes.len() + self.bytes.len().min(PASO_BYTES);
-        let falta = longitud.min(tope).saturating_sub(self.bytes.len());
-        if falta == 0 || self.bytes.try_reserve_exact(falta).is_err() {
+        let actual = self.bytes.len();
+        let longitud = (actual + actual.min(PASO_BYTES)).min(tope);
+        if longitud <= actual || !self.reservar(longitud - actual, tope) {
             return false;
         }
-        self.bytes.resize(self.bytes.len() + falta, 0);
+        self.bytes.resize(longitud, 0);
         true
+    }
+
+    /// Reserva lo que `falta` y, si se puede, algo más sin pasar de `tope`.
+    fn reservar(&mut self, falta: usize, tope: usize) -> bool {
+        let actual = self.bytes.len();
+        if self.bytes.capacity() - actual >= falta {
+            return true;
+        }
+        let con_reserva = (actual / PARTES_DE_RESERVA).clamp(falta, tope - actual);
+        let _turno = CRECIENDO.lock().unwrap_or_else(PoisonError::into_inner);
+        [con_reserva, falta].into_iter().any(|mas| {
+            // Mudarse puede pedir el sitio nuevo antes de dejar el viejo.
+            let cabe = actual < PASO_BYTES || hay_memoria(actual + mas + COLCHON_BYTES);
+            cabe && self.bytes.try_reserve_exact(mas).is_ok()
+        })
     }
 
     /// Donde poner los bytes que lleguen, tras [`Bufer::hacer_sitio`].
@@ -75,4 +100,27 @@ impl Bufer {
     pub(super) fn avanzar(&mut self, cuantos: usize) {
         self.fin = self.bytes.len().min(self.fin + cuantos);
     }
+}
+
+/// Lo que mide un mensaje se devuelve al sistema antes de soltarlo: glibc aprende de lo grande que se
+/// suelta entero, y a partir de ahí se queda con lo que se le devuelve.
+impl Drop for Bufer {
+    fn drop(&mut self) {
+        encoger(&mut self.bytes);
+    }
+}
+
+fn encoger(bytes: &mut Vec<u8>) {
+    bytes.truncate(BUFER_BYTES);
+    bytes.shrink_to(BUFER_BYTES);
+}
+
+/// Si el sistema tiene aún esa memoria que dar.
+fn hay_memoria(cuanta: usize) -> bool {
+    let mut prueba = Vec::new();
+    let hay = prueba.try_reserve_exact(cuanta).is_ok();
+    // Sin esto el compilador puede ver que nadie la usa y no pedirla.
+    hint::black_box(&mut prueba);
+    encoger(&mut prueba);
+    hay
 }
