@@ -71,28 +71,6 @@ pub(crate) enum Orden {
     Mostrar(&'static str),
 }
 
-/// La orden que se da, de las que no pueden darse a la vez.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pedida {
-    Revisar,
-    Enviar,
-    Servicio,
-    Instalar,
-    Desinstalar,
-}
-
-impl Pedida {
-    fn opcion(self) -> &'static str {
-        match self {
-            Pedida::Revisar => "--revisar",
-            Pedida::Enviar => "--enviar",
-            Pedida::Servicio => "--servicio",
-            Pedida::Instalar => "--instalar",
-            Pedida::Desinstalar => "--desinstalar",
-        }
-    }
-}
-
 /// No se entiende lo que se pide. Dice en palabras qué sobra o qué falta.
 #[derive(Debug)]
 pub(crate) struct ErrorDeArgumentos(String);
@@ -183,7 +161,8 @@ struct Escrito {
     config: Option<PathBuf>,
     mostrar: Option<&'static str>,
     destino: Option<OsString>,
-    pedidas: Vec<Pedida>,
+    /// Las órdenes que se dan, cada una con su opción; solo puede darse una.
+    pedidas: Vec<(&'static str, Orden)>,
     envio: Envio,
     /// La última opción que solo vale con --enviar.
     de_enviar: Option<&'static str>,
@@ -208,11 +187,16 @@ impl Escrito {
                     escrito.mostrar = Some(concat!("servidor-hl7 ", env!("CARGO_PKG_VERSION")));
                 }
                 Long("licencias") => escrito.mostrar = Some(LICENCIAS),
-                Long("revisar") => escrito.pedidas.push(Pedida::Revisar),
-                Long("enviar") => escrito.pedidas.push(Pedida::Enviar),
-                Long("servicio") => escrito.pedidas.push(Pedida::Servicio),
-                Long("instalar") => escrito.pedidas.push(Pedida::Instalar),
-                Long("desinstalar") => escrito.pedidas.push(Pedida::Desinstalar),
+                Long("revisar") => escrito.pedidas.push(("--revisar", Orden::Revisar)),
+                Long("enviar") => {
+                    let envio = Orden::Enviar(Envio::de_muestra(), None);
+                    escrito.pedidas.push(("--enviar", envio));
+                }
+                Long("servicio") => escrito.pedidas.push(("--servicio", Orden::Servicio)),
+                Long("instalar") => escrito.pedidas.push(("--instalar", Orden::Instalar)),
+                Long("desinstalar") => {
+                    escrito.pedidas.push(("--desinstalar", Orden::Desinstalar));
+                }
                 Long("a") => {
                     escrito.destino = Some(argumentos.value()?);
                     escrito.de_enviar = Some("--a");
@@ -237,7 +221,7 @@ impl Escrito {
                 otro => return Err(otro.unexpected()),
             }
         }
-        escrito.pedidas.dedup();
+        escrito.pedidas.dedup_by_key(|(opcion, _)| *opcion);
         Ok(escrito)
     }
 
@@ -287,14 +271,23 @@ fn interpretar(argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> 
             config: escrito.config,
         });
     }
-    if let [una, otra, ..] = escrito.pedidas[..] {
-        let (una, otra) = (una.opcion(), otra.opcion());
+    if let [(una, _), (otra, _), ..] = &escrito.pedidas[..] {
         return Err(
             format!("{una} y {otra} no van juntas; dé primero una y después la otra").into(),
         );
     }
-    let pedida = escrito.pedidas.first().copied();
-    if pedida != Some(Pedida::Enviar) {
+    let mut orden = escrito
+        .pedidas
+        .pop()
+        .map_or(Orden::Servir, |(_, orden)| orden);
+    if let Orden::Enviar(envio, destino) = &mut orden {
+        escrito.comprobar_envio()?;
+        escrito.envio.opciones = escrito.opciones();
+        *envio = escrito.envio;
+        *destino = escrito
+            .destino
+            .map(|escrito| escrito.to_string_lossy().into_owned());
+    } else {
         if let Some(opcion) = escrito.de_enviar {
             return Err(format!("«{opcion}» solo vale con --enviar").into());
         }
@@ -302,20 +295,6 @@ fn interpretar(argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> 
             return Err(Value(archivo.into()).unexpected());
         }
     }
-    let orden = match pedida {
-        None => Orden::Servir,
-        Some(Pedida::Revisar) => Orden::Revisar,
-        Some(Pedida::Enviar) => {
-            escrito.comprobar_envio()?;
-            escrito.envio.opciones = escrito.opciones();
-            let destino = escrito.destino;
-            let destino = destino.map(|destino| destino.to_string_lossy().into_owned());
-            Orden::Enviar(escrito.envio, destino)
-        }
-        Some(Pedida::Servicio) => Orden::Servicio,
-        Some(Pedida::Instalar) => Orden::Instalar,
-        Some(Pedida::Desinstalar) => Orden::Desinstalar,
-    };
     Ok(Argumentos {
         orden,
         config: escrito.config,

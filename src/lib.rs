@@ -38,7 +38,7 @@
 //! recepcion                  quién entra, a quién se llama, la conversación, lo que se cuenta
 //! cable, hl7, almacen        el cable, la contestación, el disco
 //! registro                   lo que se dice, y los dos sitios donde queda
-//! ventana, causa, texto
+//! ventana, causa, texto, cerrojo
 //! ```
 //!
 //! # Palabras
@@ -68,6 +68,7 @@
 pub mod almacen;
 pub mod cable;
 mod causa;
+mod cerrojo;
 pub mod configuracion;
 pub mod gestor;
 pub mod hl7;

@@ -40,13 +40,15 @@ pub(crate) fn columnas() -> Option<usize> {
 #[cfg(windows)]
 pub(crate) fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()> {
     use std::sync::mpsc::{SyncSender, sync_channel};
-    use std::sync::{Mutex, OnceLock, PoisonError};
+    use std::sync::{Mutex, OnceLock};
     use std::thread;
     use std::time::Duration;
     use windows_sys::Win32::System::Console::{
         CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT, SetConsoleCtrlHandler,
     };
     use windows_sys::core::BOOL;
+
+    use crate::cerrojo::tomar;
 
     static AVISO: OnceLock<Mutex<SyncSender<()>>> = OnceLock::new();
 
@@ -60,9 +62,8 @@ pub(crate) fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()
             return 0;
         }
         if let Some(aviso) = AVISO.get() {
-            let aviso = aviso.lock().unwrap_or_else(PoisonError::into_inner);
             // El canal lleno ya lleva un aviso.
-            let _ = aviso.try_send(());
+            let _ = tomar(aviso).try_send(());
         }
         loop {
             thread::sleep(Duration::MAX);

@@ -27,7 +27,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
@@ -40,6 +40,7 @@ pub use nombre::generar_nombre_archivo;
 pub use parciales::{Parciales, Rescate};
 
 use crate::causa;
+use crate::cerrojo::tomar;
 use crate::texto::ruta_visible;
 use disco::{Carpeta, NombreSeguro};
 use nombre::Nombres;
@@ -396,11 +397,6 @@ fn madre(carpeta: &Path) -> &Path {
     madre.unwrap_or(Path::new("."))
 }
 
-/// Un pánico con un cerrojo tomado no deja nada a medias aquí.
-fn tomar<T>(cerrojo: &Mutex<T>) -> MutexGuard<'_, T> {
-    cerrojo.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Un archivo a salvo.
 struct Escrito {
     nombre: String,
@@ -472,8 +468,4 @@ impl fmt::Display for ErrorDeAlmacen {
     }
 }
 
-impl std::error::Error for ErrorDeAlmacen {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.causa)
-    }
-}
+impl std::error::Error for ErrorDeAlmacen {}

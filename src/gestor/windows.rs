@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use windows_service::service::{
@@ -12,6 +12,7 @@ use windows_service::service_control_handler::{
     ServiceControlHandlerResult, ServiceStatusHandle, register,
 };
 
+use crate::cerrojo::tomar;
 use crate::recepcion::parada::{PLAZO_AL_CERRAR, PLAZO_DE_PARADA, Parada, peticion_de_parada};
 
 /// Cuánto puede tardar en arrancar un disco lento o una carpeta de red sin que el gestor lo dé por muerto.
@@ -58,8 +59,7 @@ impl Servicio {
     /// El canal por el que el gestor pedirá la parada.
     pub(crate) fn atender_parada(&self, parada: &Arc<Parada>) -> Receiver<Duration> {
         let (pedir, pedida) = peticion_de_parada(parada);
-        let peticion = &self.0.peticion;
-        *peticion.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(pedir));
+        *tomar(&self.0.peticion) = Some(Box::new(pedir));
         pedida
     }
 
@@ -77,8 +77,7 @@ impl Servicio {
             _ => return ServiceControlHandlerResult::NotImplemented,
         };
         self.decir(ServiceState::StopPending, ServiceExitCode::NO_ERROR);
-        let peticion = self.0.peticion.lock();
-        if let Some(pedir) = &*peticion.unwrap_or_else(PoisonError::into_inner) {
+        if let Some(pedir) = &*tomar(&self.0.peticion) {
             pedir(plazo);
         }
         ServiceControlHandlerResult::NoError

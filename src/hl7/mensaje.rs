@@ -443,89 +443,26 @@ mod tests {
     /// Una cabecera; sus MSH-9, MSH-10, MSH-12 y MSH-18, y si se muestra.
     type Fila = (&'static [u8], [&'static [u8]; 4], bool);
 
+    #[rustfmt::skip]
     const PEGADAS: [Fila; 16] = [
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1",
-            [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"],
-            true,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1PID|1||9||NOMBRE|MADRE",
-            [b"ORU^R01", b"77", b"2.3.1", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\x1EPID|1||9||NOMBRE|MADRE",
-            [b"ORU^R01", b"77", b"2.3.1", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5||||||UNICODEPID|1||9||NOMBRE",
-            [b"ORU^R01", b"77", b"2.5", b"UNICODE"],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77\x1EZPI|1||9||NOMBRE|MADRE|2001",
-            [b"ORU^R01", b"77", b"", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1ZPI|1||9||NOMBRE|MADRE",
-            [b"ORU^R01", b"77", b"2.3.1", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\\rZPI|1||9||NOMBRE|MADRE",
-            [b"ORU^R01", b"77", b"2.3.1\\r", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5|||AL|NE|ZAF|UTF-8ZP1|1||9||NOMBRE",
-            [b"ORU^R01", b"77", b"2.5", b"UTF-8"],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|A-Z01|P|2.5^ZAF|||AL|NE|ZAF|8859/1",
-            [b"ORU^R01", b"A-Z01", b"2.5^ZAF", b"8859/1"],
-            true,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77PID|1||9||NOMBRE",
-            [b"ORU^R01", b"77", b"", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|C|D|2026||ORU^R01PID|1||9||NOMBRE",
-            [b"ORU^R01", b"", b"", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|A|B|PID|1||9||NOMBRE^X|MADRE|1970|F",
-            [b"", b"", b"", b""],
-            false,
-        ),
-        (
-            b"MSH|^~\\&|ANAPID|1||9||NOMBRE^X|MADRE|1970|F",
-            [b"", b"", b"", b""],
-            false,
-        ),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1", [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"], true),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1PID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\x1EPID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5||||||UNICODEPID|1||9||NOMBRE", [b"ORU^R01", b"77", b"2.5", b"UNICODE"], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77\x1EZPI|1||9||NOMBRE|MADRE|2001", [b"ORU^R01", b"77", b"", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1ZPI|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\\rZPI|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1\\r", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5|||AL|NE|ZAF|UTF-8ZP1|1||9||NOMBRE", [b"ORU^R01", b"77", b"2.5", b"UTF-8"], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|A-Z01|P|2.5^ZAF|||AL|NE|ZAF|8859/1", [b"ORU^R01", b"A-Z01", b"2.5^ZAF", b"8859/1"], true),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77PID|1||9||NOMBRE", [b"ORU^R01", b"77", b"", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01PID|1||9||NOMBRE", [b"ORU^R01", b"", b"", b""], false),
+        (b"MSH|^~\\&|A|B|PID|1||9||NOMBRE^X|MADRE|1970|F", [b"", b"", b"", b""], false),
+        (b"MSH|^~\\&|ANAPID|1||9||NOMBRE^X|MADRE|1970|F", [b"", b"", b"", b""], false),
         // Sin el nombre de ningún segmento, pero tampoco es un MSH.
-        (
-            b"MSH|^~\\&|A|B|1||9||NOMBRE^X|MADRE|1970|F",
-            [b"NOMBRE^X", b"MADRE", b"F", b""],
-            false,
-        ),
+        (b"MSH|^~\\&|A|B|1||9||NOMBRE^X|MADRE|1970|F", [b"NOMBRE^X", b"MADRE", b"F", b""], false),
         // Nombres y números que acaban como un segmento.
-        (
-            b"MSH|^~\\&|RAPID|SAC|OBX|NTE|2026||ORU^R01|AAPID|P|2.3",
-            [b"ORU^R01", b"AAPID", b"2.3", b""],
-            true,
-        ),
-        (
-            b"MSH|^~\\&|RAPID|||||||1|P|2.3",
-            [b"", b"1", b"2.3", b""],
-            true,
-        ),
+        (b"MSH|^~\\&|RAPID|SAC|OBX|NTE|2026||ORU^R01|AAPID|P|2.3", [b"ORU^R01", b"AAPID", b"2.3", b""], true),
+        (b"MSH|^~\\&|RAPID|||||||1|P|2.3", [b"", b"1", b"2.3", b""], true),
     ];
 
     #[test]

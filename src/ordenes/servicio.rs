@@ -25,7 +25,7 @@ impl ErrorDeServicio {
 
     /// El gestor de servicios no contesta.
     #[cfg(windows)]
-    pub(crate) fn sin_gestor(error: &windows_service::Error) -> ErrorDeServicio {
+    pub(crate) fn sin_gestor(error: windows_service::Error) -> ErrorDeServicio {
         let causa = explicar(error);
         ErrorDeServicio(format!(
             "no se pudo hablar con el gestor de servicios: {causa}"
@@ -58,9 +58,9 @@ pub fn atender(
 
 /// Lo que contesta el gestor de servicios cuando algo no se puede.
 #[cfg(windows)]
-pub(crate) fn explicar(error: &windows_service::Error) -> String {
+pub(crate) fn explicar(error: windows_service::Error) -> String {
     match error {
-        windows_service::Error::Winapi(error) => crate::causa::explicar(error),
+        windows_service::Error::Winapi(error) => crate::causa::explicar(&error),
         otro => otro.to_string(),
     }
 }
@@ -70,12 +70,13 @@ mod windows {
     use std::error;
     use std::ffi::OsString;
     use std::process;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
 
     use windows_service::{Error, define_windows_service, service_dispatcher};
 
     use super::{ErrorDeServicio, NOMBRE};
     use crate::FALLO;
+    use crate::cerrojo::tomar;
     use crate::gestor::{Gestor, Servicio};
 
     /// ERROR_FAILED_SERVICE_CONTROLLER_CONNECT: no lo arrancó el gestor.
@@ -92,18 +93,18 @@ mod windows {
     pub fn atender(
         tarea: impl FnOnce(&Gestor) -> u8 + Send + 'static,
     ) -> Result<bool, Box<dyn error::Error>> {
-        *TAREA.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tarea));
+        *tomar(&TAREA) = Some(Box::new(tarea));
         match service_dispatcher::start(NOMBRE, empezar) {
             Ok(()) => Ok(true),
             Err(Error::Winapi(error)) if error.raw_os_error() == Some(SIN_GESTOR) => {
                 Err(ErrorDeServicio::new("--servicio es para el gestor de servicios de Windows; para instalar el servicio use --instalar, y para recibir en esta ventana no ponga nada").into())
             }
-            Err(error) => Err(ErrorDeServicio::sin_gestor(&error).into()),
+            Err(error) => Err(ErrorDeServicio::sin_gestor(error).into()),
         }
     }
 
     fn ejecutar_tarea(_: Vec<OsString>) {
-        let tarea = TAREA.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tarea = tomar(&TAREA).take();
         let (Some(tarea), Ok(servicio)) = (tarea, Servicio::registrar(NOMBRE)) else {
             process::exit(FALLO.into());
         };

@@ -135,44 +135,22 @@ mod tests {
     fn la_cabecera_de_las_dos_versiones_dice_por_quien_habla_y_acaba_en_su_ultimo_byte() {
         let equipo = |direccion: &str| Representado::Equipo(direccion.parse().unwrap());
         let seis = [[0x20; 16], [0x30; 16]].concat();
-        for (cabecera, representado) in [
-            (
-                b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\r\n".to_vec(),
-                equipo("192.168.1.20:51234"),
-            ),
-            (
-                b"PROXY TCP6 2001:db8::1 2001:db8::2 9 2575\r\n".to_vec(),
-                equipo("[2001:db8::1]:9"),
-            ),
+        #[rustfmt::skip]
+        let cabeceras = [
+            (b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\r\n".to_vec(), equipo("192.168.1.20:51234")),
+            (b"PROXY TCP6 2001:db8::1 2001:db8::2 9 2575\r\n".to_vec(), equipo("[2001:db8::1]:9")),
             (b"PROXY UNKNOWN\r\n".to_vec(), Representado::Nadie),
-            (
-                b"PROXY TCP4 127.0.0.1 127.0.0.1 9 2575\r\n".to_vec(),
-                Representado::Nadie,
-            ),
-            (
-                b"PROXY TCP6 ::ffff:127.0.0.1 ::1 9 2575\r\n".to_vec(),
-                Representado::Nadie,
-            ),
-            (
-                b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
-                Representado::Nadie,
-            ),
-            (
-                segunda(0x21, 0x11, DIRECCIONES, 0),
-                equipo("192.168.1.20:51234"),
-            ),
-            (
-                segunda(0x21, 0x11, DIRECCIONES, 500),
-                equipo("192.168.1.20:51234"),
-            ),
-            (
-                segunda(0x21, 0x21, &[&seis[..], &[0, 9, 0, 8]].concat(), 0),
-                equipo("[2020:2020:2020:2020:2020:2020:2020:2020]:9"),
-            ),
+            (b"PROXY TCP4 127.0.0.1 127.0.0.1 9 2575\r\n".to_vec(), Representado::Nadie),
+            (b"PROXY TCP6 ::ffff:127.0.0.1 ::1 9 2575\r\n".to_vec(), Representado::Nadie),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Representado::Nadie),
+            (segunda(0x21, 0x11, DIRECCIONES, 0), equipo("192.168.1.20:51234")),
+            (segunda(0x21, 0x11, DIRECCIONES, 500), equipo("192.168.1.20:51234")),
+            (segunda(0x21, 0x21, &[&seis[..], &[0, 9, 0, 8]].concat(), 0), equipo("[2020:2020:2020:2020:2020:2020:2020:2020]:9")),
             (segunda(0x20, 0x00, &[], 0), Representado::Nadie),
             (segunda(0x20, 0x11, DIRECCIONES, 7), Representado::Nadie),
             (segunda(0x21, 0x00, &[], 0), Representado::Nadie),
-        ] {
+        ];
+        for (cabecera, representado) in cabeceras {
             let con_mensaje = [&cabecera[..], b"\x0BMSH|"].concat();
             let recibida = recibir(&con_mensaje);
             let esperada = (Some(representado), cabecera.len());
@@ -182,28 +160,21 @@ mod tests {
 
     #[test]
     fn lo_que_no_es_una_cabecera_se_sabe_pronto_y_nunca_crece_sin_fin() {
-        for (bytes, a_lo_sumo) in [
-            (
-                b"\x0BMSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.3.1\r".to_vec(),
-                1,
-            ),
+        #[rustfmt::skip]
+        let otras = [
+            (b"\x0BMSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.3.1\r".to_vec(), 1),
             (b"MSH|^~\\&|".to_vec(), 1),
             (b"PROXIMO mensaje de texto".to_vec(), 15),
-            (
-                b"PROXY TCP4 192.168.1.300 192.168.1.10 51234 2575\r\n".to_vec(),
-                107,
-            ),
+            (b"PROXY TCP4 192.168.1.300 192.168.1.10 51234 2575\r\n".to_vec(), 107),
             (b"PROXY TCP4 ::1 ::2 51234 2575\r\n".to_vec(), 107),
-            (
-                b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\n\n".to_vec(),
-                107,
-            ),
+            (b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\n\n".to_vec(), 107),
             ([&b"PROXY UNKNOWN "[..], &[b'x'; 200]].concat(), 107),
             (b"\r\n\r\n\0\r\nQUIT\r\n\r\n\r\n".to_vec(), 16),
             (segunda(0x11, 0x11, DIRECCIONES, 0), 28),
             (segunda(0x21, 0x11, &DIRECCIONES[..8], 0), MAX_BYTES),
             (segunda(0x21, 0x11, DIRECCIONES, 60_000), MAX_BYTES),
-        ] {
+        ];
+        for (bytes, a_lo_sumo) in otras {
             let mucho_mas = [&bytes[..], &[b'x'; 2 * MAX_BYTES]].concat();
             let (resultado, leidos) = recibir(&mucho_mas);
             assert_eq!(resultado, None, "{}", bytes.escape_ascii());

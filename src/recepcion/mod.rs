@@ -26,7 +26,7 @@ pub(crate) mod vigilancia;
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -34,6 +34,7 @@ use chrono::{Local, NaiveDateTime};
 use log::{error, info, warn};
 
 use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
+use crate::cerrojo::tomar;
 use crate::recepcion::desechos::Desechos;
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::estado::{Estado, Pagina};
@@ -130,7 +131,7 @@ impl Recepcion {
     /// da esos avisos.
     pub fn publicar(&self, archivo: Option<PathBuf>, puerto: Option<u16>, avisos: Avisos) {
         let pagina = archivo.map(|archivo| Pagina::new(archivo, puerto, avisos));
-        *self.pagina.lock().unwrap_or_else(PoisonError::into_inner) = pagina;
+        *tomar(&self.pagina) = pagina;
     }
 
     /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada, y pone al día la página.
@@ -146,7 +147,7 @@ impl Recepcion {
     }
 
     fn escribir_pagina(&self, minimo_mib: u64, parado: Option<NaiveDateTime>) {
-        let mut pagina = self.pagina.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pagina = tomar(&self.pagina);
         let Some(pagina) = pagina.as_mut() else {
             return;
         };
@@ -172,7 +173,7 @@ impl Recepcion {
         }
         // Antes que la tabla, que pone las cuentas a cero.
         self.escribir_pagina(0, Some(Local::now().naive_local()));
-        *self.pagina.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *tomar(&self.pagina) = None;
         vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
     }

@@ -8,10 +8,12 @@ use std::error::Error;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::info;
+
+use crate::cerrojo::tomar;
 
 /// La bandera del programa de Python: una vez levantada no comienza ningún mensaje más.
 pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
@@ -63,7 +65,7 @@ impl Parada {
     /// Levanta la bandera. Devuelve si ya estaba levantada: es la segunda vez que se pide. En el
     /// programa de Python, `manejar_interrupcion`.
     pub fn manejar_interrupcion(&self) -> bool {
-        let _cuenta = self.cuenta();
+        let _cuenta = tomar(&self.cuenta);
         self.bandera.swap(true, Ordering::Relaxed)
     }
 
@@ -78,7 +80,7 @@ impl Parada {
     #[must_use]
     pub fn comenzar(&self) -> Option<EnCurso<'_>> {
         // La bandera se mira con la cuenta tomada: entre mirar y contar no cabe una parada.
-        let mut cuenta = self.cuenta();
+        let mut cuenta = tomar(&self.cuenta);
         if self.pedida() {
             return None;
         }
@@ -96,7 +98,7 @@ impl Parada {
         let limite = Instant::now() + plazo;
         let (cuenta, _) = self
             .menos
-            .wait_timeout_while(self.cuenta(), plazo, |cuenta| cuenta.guardando > 0)
+            .wait_timeout_while(tomar(&self.cuenta), plazo, |cuenta| cuenta.guardando > 0)
             .unwrap_or_else(PoisonError::into_inner);
         let resto = limite.saturating_duration_since(Instant::now());
         let (cuenta, _) = self
@@ -113,10 +115,6 @@ impl Parada {
         if self.pedida() {
             self.menos.notify_all();
         }
-    }
-
-    fn cuenta(&self) -> MutexGuard<'_, Cuenta> {
-        self.cuenta.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,7 +158,7 @@ impl EnCurso<'_> {
     pub fn acusar(&mut self) {
         if !self.acusando {
             self.acusando = true;
-            let mut cuenta = self.parada.cuenta();
+            let mut cuenta = tomar(&self.parada.cuenta);
             cuenta.guardando -= 1;
             cuenta.acusando += 1;
             self.parada.avisar();
@@ -170,7 +168,7 @@ impl EnCurso<'_> {
 
 impl Drop for EnCurso<'_> {
     fn drop(&mut self) {
-        let mut cuenta = self.parada.cuenta();
+        let mut cuenta = tomar(&self.parada.cuenta);
         if self.acusando {
             cuenta.acusando -= 1;
         } else {

@@ -8,8 +8,10 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::cerrojo::tomar;
 
 /// Cuánto espera quien ya tiene otra plaza: de sobra para que se vea que la dejó.
 const ESPERA_DE_QUIEN_TIENE: Duration = Duration::from_secs(5);
@@ -63,11 +65,11 @@ impl Actividad {
 
     /// Acaba de entregar un mensaje: su ocio vuelve a contar.
     pub(super) fn anotar(&self, ahora: Instant) {
-        *self.ultimo.lock().unwrap_or_else(PoisonError::into_inner) = ahora;
+        *tomar(&self.ultimo) = ahora;
     }
 
     fn ocio(&self, ahora: Instant) -> Duration {
-        let ultimo = *self.ultimo.lock().unwrap_or_else(PoisonError::into_inner);
+        let ultimo = *tomar(&self.ultimo);
         ahora.saturating_duration_since(ultimo)
     }
 
@@ -158,7 +160,7 @@ impl Plazas {
 
     /// Pide plaza para una conexión de `quien`.
     pub(super) fn pedir(self: &Arc<Plazas>, quien: &str, canal: &Arc<TcpStream>) -> Pedido {
-        let mut estado = self.tomar();
+        let mut estado = tomar(&self.estado);
         if estado.ocupadas.len() < self.max {
             return Pedido::Plaza(self.ocupar(&mut estado, quien, canal));
         }
@@ -196,10 +198,6 @@ impl Plazas {
             plazas: Arc::clone(self),
             actividad,
         }
-    }
-
-    fn tomar(&self) -> MutexGuard<'_, Estado> {
-        self.estado.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -250,7 +248,7 @@ impl Turno {
     /// Espera una plaza, y dice a quién se le quitó, si hubo que hacerlo. `None`: no la hay.
     pub(super) fn esperar(self, canal: &Arc<TcpStream>) -> Option<(Plaza, Option<Despedida>)> {
         let comienzo = Instant::now();
-        let mut estado = self.plazas.tomar();
+        let mut estado = tomar(&self.plazas.estado);
         loop {
             let ahora = Instant::now();
             let tiene = estado.tiene(&self.quien);
@@ -285,7 +283,7 @@ impl Turno {
 
 impl Drop for Turno {
     fn drop(&mut self) {
-        let mut estado = self.plazas.tomar();
+        let mut estado = tomar(&self.plazas.estado);
         if let Some(suyas) = estado.en_espera.get_mut(&self.quien) {
             *suyas -= 1;
             if *suyas == 0 {
@@ -297,7 +295,7 @@ impl Drop for Turno {
 
 impl Drop for Plaza {
     fn drop(&mut self) {
-        self.plazas.tomar().ocupadas.remove(&self.numero);
+        tomar(&self.plazas.estado).ocupadas.remove(&self.numero);
         self.plazas.menos.notify_all();
     }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+
+use crate::cerrojo::tomar;
 
 /// Qué se hace con un reenvío (clave `Repetidos`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,7 @@ impl Reenvios {
 
     /// El archivo en que está lo último que se guardó de `quien`, si es este mismo mensaje.
     pub(super) fn buscar(&self, quien: &str, huella: Huella) -> Option<String> {
-        let ultimos = self.tomar();
+        let ultimos = tomar(&self.ultimos);
         let ultimo = ultimos.get(quien)?;
         (ultimo.huella == huella).then(|| ultimo.archivo.clone())
     }
@@ -54,16 +56,12 @@ impl Reenvios {
     /// Lo último de `quien` es ya este mensaje, que está a salvo en `archivo`.
     pub(super) fn anotar(&self, quien: &str, huella: Huella, archivo: &str) {
         let archivo = archivo.to_owned();
-        let mut ultimos = self.tomar();
+        let mut ultimos = tomar(&self.ultimos);
         if let Some(ultimo) = ultimos.get_mut(quien) {
             *ultimo = Ultimo { huella, archivo };
         } else if ultimos.len() < MAX_EQUIPOS {
             ultimos.insert(quien.to_owned(), Ultimo { huella, archivo });
         }
-    }
-
-    fn tomar(&self) -> MutexGuard<'_, HashMap<String, Ultimo>> {
-        self.ultimos.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,7 +92,7 @@ mod tests {
         for numero in 0..2 * MAX_EQUIPOS {
             reenvios.anotar(&numero.to_string(), huella, "1.res");
         }
-        assert_eq!(reenvios.tomar().len(), MAX_EQUIPOS);
+        assert_eq!(tomar(&reenvios.ultimos).len(), MAX_EQUIPOS);
         let huella = reenvios.huella(b"2");
         reenvios.anotar("0", huella, "2.res");
         assert_eq!(reenvios.buscar("0", huella).as_deref(), Some("2.res"));

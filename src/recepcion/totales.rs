@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
+use crate::cerrojo::tomar;
 use crate::recepcion::aluvion::{Aluvion, Muchos};
 use crate::recepcion::estado::EstadoDeEquipo;
 use crate::recepcion::ritmo::Ritmo;
@@ -192,12 +193,12 @@ impl Totales {
     /// Unos bytes más de `equipo` en `apartados`.
     pub(super) fn apartado(&self, equipo: &str) {
         let equipo = self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
-        self.tomar().aluvion.contar(&equipo);
+        tomar(&self.cuentas).aluvion.contar(&equipo);
     }
 
     /// Si se está apartando mucho, una vez por hora.
     pub(super) fn muchos_apartados(&self, ahora: Instant) -> Option<Muchos> {
-        self.tomar().aluvion.mirar(ahora)
+        tomar(&self.cuentas).aluvion.mirar(ahora)
     }
 
     /// Una consulta más de `equipo`, ya recibida, a la que se contestó que no hay nada pendiente.
@@ -213,7 +214,7 @@ impl Totales {
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
     #[must_use]
     pub(super) fn ultimo(&self, equipo: &str) -> Option<Instant> {
-        let cuentas = self.tomar();
+        let cuentas = tomar(&self.cuentas);
         let (_, instante) = cuentas.equipos.get(equipo)?.ultimo?;
         Some(instante)
     }
@@ -226,7 +227,7 @@ impl Totales {
     /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado, entera y como cabe
     /// en la consola; vacía si ninguno tiene nombre ni ha enviado nada desde el arranque.
     pub(super) fn tabla(&self) -> Vec<(String, String)> {
-        let mut cuentas = self.tomar();
+        let mut cuentas = tomar(&self.cuentas);
         let Cuentas {
             equipos, anterior, ..
         } = &mut *cuentas;
@@ -286,7 +287,7 @@ impl Totales {
 
     /// Cómo está cada equipo, los que tienen nombre primero.
     pub(super) fn mirar(&self, hora: NaiveDateTime) -> Vec<EstadoDeEquipo> {
-        let cuentas = self.tomar();
+        let cuentas = tomar(&self.cuentas);
         let dichos = cuentas
             .equipos
             .iter()
@@ -314,7 +315,7 @@ impl Totales {
     /// Los equipos que han callado más de lo que su aviso admite, y los que han vuelto; cada cosa se
     /// dice una vez. De un equipo sin nombre se espera algo desde que envía.
     pub(super) fn silencios(&self, (hora, ahora): Cuando) -> Vec<(String, Silencio)> {
-        let mut cuentas = self.tomar();
+        let mut cuentas = tomar(&self.cuentas);
         let rato = ahora.saturating_duration_since(cuentas.mirado);
         cuentas.mirado = ahora;
         let mut novedades = Vec::new();
@@ -344,7 +345,7 @@ impl Totales {
 
     /// Anota algo en la cuenta de `equipo`; devuelve en cuál fue.
     fn anotar(&self, equipo: &str, anotacion: impl FnOnce(&mut Cuenta)) -> String {
-        let mut cuentas = self.tomar();
+        let mut cuentas = tomar(&self.cuentas);
         let Cuentas { equipos, aviso, .. } = &mut *cuentas;
         let hay_sitio = equipos.len() < MAX_EQUIPOS || equipos.contains_key(equipo);
         // De un montón de desconocidos no se espera nada.
@@ -357,15 +358,11 @@ impl Totales {
         anotacion(cuenta.or_insert_with(|| Cuenta::new(false, aviso)));
         equipo.to_owned()
     }
-
-    fn tomar(&self) -> MutexGuard<'_, Cuentas> {
-        self.cuentas.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Conectado<'_> {
     fn drop(&mut self) {
-        let equipos = &mut self.totales.tomar().equipos;
+        let equipos = &mut tomar(&self.totales.cuentas).equipos;
         if let Some(cuenta) = equipos.get_mut(&self.equipo) {
             cuenta.conexiones = cuenta.conexiones.saturating_sub(1);
             // Un explorador de puertos no deja nada: a la red puede conectarse cualquiera.
@@ -379,7 +376,7 @@ impl Drop for Conectado<'_> {
 /// Lo hecho desde el arranque, entre todos los equipos.
 impl fmt::Display for Totales {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cuentas = self.tomar();
+        let cuentas = tomar(&self.cuentas);
         let mut total = cuentas.anterior;
         for cuenta in cuentas.equipos.values() {
             total += cuenta.suma;
@@ -584,8 +581,8 @@ mod tests {
             totales.recibido(&numero.to_string(), 1, guardado(1), a_las(0));
         }
         totales.recibido("BC-20", 1, guardado(1), a_las(0));
-        assert_eq!(totales.tomar().equipos.len(), MAX_EQUIPOS + 1);
-        assert_eq!(totales.tomar().equipos["BC-20"].suma.guardados, 1);
+        assert_eq!(tomar(&totales.cuentas).equipos.len(), MAX_EQUIPOS + 1);
+        assert_eq!(tomar(&totales.cuentas).equipos["BC-20"].suma.guardados, 1);
         assert!(totales.to_string().starts_with("mensajes guardados: 2001 "));
     }
 
@@ -597,7 +594,7 @@ mod tests {
             .collect();
         totales.recibido("7", 1, guardado(1), a_las(0));
         drop(conectados);
-        let cuentas = totales.tomar();
+        let cuentas = tomar(&totales.cuentas);
         assert_eq!(cuentas.equipos.keys().collect::<Vec<_>>(), ["7"]);
         assert_eq!(cuentas.equipos["7"].conexiones, 0);
     }

@@ -312,33 +312,15 @@ mod tests {
             hace: Duration::from_secs(30 * 60 + 4),
             conectado,
         };
-        for (silencio, nivel, dicho) in [
-            (
-                calla(Some(hora), false),
-                Level::Warn,
-                "BC-20: no envía nada desde hace 30 min (desde el 12/09 09:00); si debería, revise el equipo y su cable",
-            ),
-            (
-                calla(None, false),
-                Level::Warn,
-                "BC-20: no envía nada desde hace 30 min (desde que arrancó el programa); si debería, revise el equipo y su cable",
-            ),
-            (
-                calla(Some(hora), true),
-                Level::Warn,
-                "BC-20: conectado, sin mensajes desde el 12/09 09:00 (hace 30 min); si debería enviar, revise en el equipo el envío al LIS",
-            ),
-            (
-                calla(None, true),
-                Level::Warn,
-                "BC-20: conectado, sin mensajes desde que arrancó el programa (hace 30 min); si debería enviar, revise en el equipo el envío al LIS",
-            ),
-            (
-                Silencio::Vuelve(hora),
-                Level::Info,
-                "BC-20: vuelve a enviar (el 12/09 09:00)",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let silencios = [
+            (calla(Some(hora), false), Level::Warn, "BC-20: no envía nada desde hace 30 min (desde el 12/09 09:00); si debería, revise el equipo y su cable"),
+            (calla(None, false), Level::Warn, "BC-20: no envía nada desde hace 30 min (desde que arrancó el programa); si debería, revise el equipo y su cable"),
+            (calla(Some(hora), true), Level::Warn, "BC-20: conectado, sin mensajes desde el 12/09 09:00 (hace 30 min); si debería enviar, revise en el equipo el envío al LIS"),
+            (calla(None, true), Level::Warn, "BC-20: conectado, sin mensajes desde que arrancó el programa (hace 30 min); si debería enviar, revise en el equipo el envío al LIS"),
+            (Silencio::Vuelve(hora), Level::Info, "BC-20: vuelve a enviar (el 12/09 09:00)"),
+        ];
+        for (silencio, nivel, dicho) in silencios {
             assert_eq!(en_palabras("BC-20", &silencio), (nivel, dicho.to_owned()));
         }
     }

@@ -1,11 +1,12 @@
 //! Los últimos avisos y errores que se han dicho, para quien los pida. No sabe qué dicen.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDateTime;
 use log::Level;
 
+use crate::cerrojo::tomar;
 use crate::registro::linea::Linea;
 
 /// Cuántos se recuerdan.
@@ -30,7 +31,7 @@ impl Avisos {
             .iter()
             .filter(|linea| linea.nivel <= Level::Warn && linea.fila.is_none());
         for linea in avisos {
-            let mut ultimos = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut ultimos = tomar(&self.0);
             if ultimos.len() == CUANTOS {
                 ultimos.pop_front();
             }
@@ -44,7 +45,7 @@ impl Avisos {
 
     /// Del más viejo al más reciente.
     pub(crate) fn ultimos(&self) -> Vec<Dicho> {
-        let ultimos = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ultimos = tomar(&self.0);
         ultimos.iter().cloned().collect()
     }
 }

@@ -4,9 +4,11 @@
 //! No sabe qué dicen las líneas ni cuándo acaba un periodo.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use log::{Level, Record};
+
+use crate::cerrojo::tomar;
 
 /// Cuántas líneas de una clase y de un equipo se dicen en cada periodo; las demás se cuentan.
 const REPETICIONES_DICHAS: u64 = 20;
@@ -36,7 +38,7 @@ impl Repetidas {
         let Some(equipo) = linea.key_values().get("equipo".into()) else {
             return true;
         };
-        let mut cuentas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cuentas = tomar(&self.0);
         let mut clase = (equipo.to_string(), linea.file_static(), linea.line());
         if cuentas.len() >= MAX_CLASES && !cuentas.contains_key(&clase) {
             clase = (String::new(), None, None);
@@ -53,7 +55,7 @@ impl Repetidas {
 
     /// Acaba el periodo: una línea por cada clase de la que se calló alguna.
     pub(super) fn resumir(&self) -> Vec<Muestra> {
-        let cuentas = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let cuentas = std::mem::take(&mut *tomar(&self.0));
         let calladas = cuentas.into_values().filter_map(|cuenta| {
             let (nivel, texto, fila) = cuenta.muestra?;
             let resumen = |texto: String| match cuenta.vistas - REPETICIONES_DICHAS {
@@ -68,10 +70,7 @@ impl Repetidas {
     /// Si en este periodo no se ha visto ninguna.
     #[cfg(test)]
     pub(super) fn es_nuevo(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        tomar(&self.0).is_empty()
     }
 }
 

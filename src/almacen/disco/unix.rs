@@ -139,14 +139,15 @@ pub(super) fn tolerar_limites() {
 /// `AlreadyExists` si `nuevo` existe, y entonces no cambia nada.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(in crate::almacen) fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
 
+    use crate::cerrojo::tomar;
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
     /// Los hilos que esperan dentro del sistema a que otro acabe en la misma carpeta gastan procesador;
     /// los que esperan aquí, no.
     static TURNO: Mutex<()> = Mutex::new(());
-    let turno = TURNO.lock().unwrap_or_else(PoisonError::into_inner);
+    let turno = tomar(&TURNO);
     let renombrado = renameat2(
         AT_FDCWD,
         actual,

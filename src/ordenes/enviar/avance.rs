@@ -104,26 +104,13 @@ mod tests {
 
     #[test]
     fn el_avance_dice_cuantos_a_que_paso_y_cuanto_falta() {
-        for (hechos, total, segundos, esperado) in [
-            (
-                50,
-                100,
-                5,
-                "[##########..........] 50 de 100, 10 por segundo, faltan 5 s",
-            ),
-            (
-                100,
-                100,
-                5,
-                "[####################] 100 de 100, 20 por segundo, faltan 0 s",
-            ),
-            (
-                10,
-                10_000,
-                10,
-                "[....................] 10 de 10000, 1 por segundo, faltan 2 h 46 min",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let avances = [
+            (50, 100, 5, "[##########..........] 50 de 100, 10 por segundo, faltan 5 s"),
+            (100, 100, 5, "[####################] 100 de 100, 20 por segundo, faltan 0 s"),
+            (10, 10_000, 10, "[....................] 10 de 10000, 1 por segundo, faltan 2 h 46 min"),
+        ];
+        for (hechos, total, segundos, esperado) in avances {
             let linea = presentar(hechos, total, Duration::from_secs(segundos));
             assert_eq!(linea, esperado);
         }

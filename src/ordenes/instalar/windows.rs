@@ -121,7 +121,7 @@ impl Gestion {
             Err(error) if codigo(&error) == Some(ACCESO_DENEGADO) => Err(ErrorDeServicio::new(
                 "hace falta ser administrador, y no se ha cambiado nada; abra «Símbolo del sistema» con «Ejecutar como administrador» y repita la orden",
             )),
-            Err(error) => Err(ErrorDeServicio::sin_gestor(&error)),
+            Err(error) => Err(ErrorDeServicio::sin_gestor(error)),
         }
     }
 
@@ -130,9 +130,7 @@ impl Gestion {
             Accion::Crear => self.crear(instalacion),
             Accion::Retrasar => {
                 let servicio = self.existente()?;
-                servicio
-                    .set_delayed_auto_start(true)
-                    .map_err(|error| explicar(&error))
+                servicio.set_delayed_auto_start(true).map_err(explicar)
             }
             Accion::Repetir => self.repetir(),
             Accion::Arrancar => self.arrancar(),
@@ -147,7 +145,7 @@ impl Gestion {
         match self.0.open_service(NOMBRE, ServiceAccess::all()) {
             Ok(servicio) => Ok(Some(servicio)),
             Err(error) if codigo(&error) == Some(NO_EXISTE) => Ok(None),
-            Err(error) => Err(explicar(&error)),
+            Err(error) => Err(explicar(error)),
         }
     }
 
@@ -175,19 +173,15 @@ impl Gestion {
         };
         let servicio = match self.servicio()? {
             Some(servicio) => {
-                servicio
-                    .change_config(&datos)
-                    .map_err(|error| explicar(&error))?;
+                servicio.change_config(&datos).map_err(explicar)?;
                 servicio
             }
             None => self
                 .0
                 .create_service(&datos, ServiceAccess::all())
-                .map_err(|error| explicar(&error))?,
+                .map_err(explicar)?,
         };
-        servicio
-            .set_description(DESCRIPCION)
-            .map_err(|error| explicar(&error))
+        servicio.set_description(DESCRIPCION).map_err(explicar)
     }
 
     fn repetir(&self) -> Result<(), String> {
@@ -202,9 +196,7 @@ impl Gestion {
             actions: Some(vec![arrancar(5), arrancar(60)]),
         };
         let servicio = self.existente()?;
-        servicio
-            .update_failure_actions(acciones)
-            .map_err(|error| explicar(&error))
+        servicio.update_failure_actions(acciones).map_err(explicar)
     }
 
     fn arrancar(&self) -> Result<(), String> {
@@ -212,7 +204,7 @@ impl Gestion {
         if let Err(error) = servicio.start::<&str>(&[])
             && codigo(&error) != Some(YA_EN_MARCHA)
         {
-            return Err(explicar(&error));
+            return Err(explicar(error));
         }
         let estado = esperar(&servicio, |estado| {
             matches!(estado, ServiceState::Running | ServiceState::Stopped)
@@ -232,7 +224,7 @@ impl Gestion {
         let Some(servicio) = self.servicio()? else {
             return Ok(false);
         };
-        let estado = servicio.query_status().map_err(|error| explicar(&error))?;
+        let estado = servicio.query_status().map_err(explicar)?;
         if estado.current_state == ServiceState::Stopped {
             return Ok(false);
         }
@@ -243,7 +235,7 @@ impl Gestion {
 
     fn borrar(&self) -> Result<(), String> {
         match self.servicio()? {
-            Some(servicio) => servicio.delete().map_err(|error| explicar(&error)),
+            Some(servicio) => servicio.delete().map_err(explicar),
             None => Ok(()),
         }
     }
@@ -256,7 +248,7 @@ fn esperar(
 ) -> Result<ServiceStatus, String> {
     let limite = Instant::now() + PLAZO;
     loop {
-        let estado = servicio.query_status().map_err(|error| explicar(&error))?;
+        let estado = servicio.query_status().map_err(explicar)?;
         if listo(estado.current_state) {
             return Ok(estado);
         }
