@@ -4,7 +4,9 @@
 //! mensaje: las posiciones se cuentan desde el primer byte pendiente.
 
 use std::hint;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::cerrojo::tomar;
 
 /// Lo que ocupa en una conexión ociosa; casi todo mensaje de un analizador cabe.
 pub(super) const BUFER_BYTES: usize = 8 * 1024;
@@ -83,7 +85,7 @@ impl Bufer {
             return true;
         }
         let con_reserva = (actual / PARTES_DE_RESERVA).clamp(falta, tope - actual);
-        let _turno = CRECIENDO.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turno = tomar(&CRECIENDO);
         [con_reserva, falta].into_iter().any(|mas| {
             // Mudarse puede pedir el sitio nuevo antes de dejar el viejo.
             let cabe = actual < PASO_BYTES || hay_memoria(actual + mas + COLCHON_BYTES);

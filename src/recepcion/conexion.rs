@@ -209,7 +209,8 @@ impl Conversacion<'_> {
             self.en_curso = None;
             self.atendidos += 1;
             rumbo?;
-            if self.desmedido {
+            // Quien perdió su plaza mientras se le atendía acaba lo que se le atendía.
+            if self.desmedido || self.actividad.es_perdida() {
                 return Rumbo::Break(());
             }
         }

@@ -1,7 +1,7 @@
 //! Las plazas: cuántas conexiones caben, y que nadie deje fuera a otro.
 //!
 //! Quien llega con todo ocupado espera un poco: la suya puede ser la que está acabando. Si no tiene
-//! ninguna, se le da la que más tiempo lleva ociosa de quien más tiene. No sabe qué se habla en una
+//! ninguna, se le da una de quien más tiene, la que más tiempo lleva ociosa. No sabe qué se habla en una
 //! conexión ni quién puede entrar.
 
 use std::cmp::Reverse;
@@ -23,9 +23,9 @@ const OCIO_DE_QUIEN_TIENE_UNA: Duration = Duration::from_mins(1);
 const CADA_INTENTO: Duration = Duration::from_secs(1);
 /// Cada cuánto mira una conexión que calla si ha perdido su plaza: en Windows nadie la despierta.
 pub(super) const CADA_MIRADA: Duration = Duration::from_secs(20);
-/// Cuántas conexiones pueden esperar plaza a la vez; nunca más que plazas hay…
+/// Cuántas conexiones de quienes no tienen plaza pueden esperarla a la vez; nunca más que plazas hay…
 const MAX_EN_ESPERA: usize = 64;
-/// …y cuántas de un mismo equipo.
+/// …y cuántas de uno mismo. De quien tiene, tantas como tiene: puede estar cerrándolas todas.
 const MAX_EN_ESPERA_DE_UNO: usize = 4;
 
 /// Qué hace una conexión, para saber si se le puede quitar la plaza.
@@ -75,7 +75,7 @@ impl Actividad {
 
     /// Si ha perdido su plaza.
     pub(super) fn es_perdida(&self) -> bool {
-        self.estado.load(Ordering::Relaxed) == PERDIDA
+        self.estado() == PERDIDA
     }
 
     fn pasar_a(&self, nuevo: u8) -> bool {
@@ -85,7 +85,11 @@ impl Actividad {
             .is_ok()
     }
 
-    /// Le quita la plaza, si está en ese estado.
+    fn estado(&self) -> u8 {
+        self.estado.load(Ordering::Relaxed)
+    }
+
+    /// Le quita la plaza, si está aún en ese estado.
     fn quitar(&self, estado: u8) -> bool {
         self.estado
             .compare_exchange(estado, PERDIDA, Ordering::Relaxed, Ordering::Relaxed)
@@ -105,9 +109,16 @@ pub(super) struct Plazas {
 struct Estado {
     /// Las conexiones que tienen plaza, por su número: las primeras llegaron antes.
     ocupadas: HashMap<u64, Ocupada>,
-    /// Cuántas esperan, de cada equipo.
-    en_espera: HashMap<String, usize>,
+    /// Lo que tiene cada equipo que tiene algo.
+    equipos: HashMap<String, Cuenta>,
     siguiente: u64,
+}
+
+/// Cuántas conexiones de un equipo tienen plaza, y cuántas la esperan.
+#[derive(Debug, Default)]
+struct Cuenta {
+    plazas: usize,
+    en_espera: usize,
 }
 
 #[derive(Debug)]
@@ -164,12 +175,19 @@ impl Plazas {
         if estado.ocupadas.len() < self.max {
             return Pedido::Plaza(self.ocupar(&mut estado, quien, canal));
         }
-        let en_espera: usize = estado.en_espera.values().sum();
-        let suyas = estado.en_espera.get(quien).copied().unwrap_or_default();
-        if en_espera >= MAX_EN_ESPERA.min(self.max) || suyas >= MAX_EN_ESPERA_DE_UNO {
+        let sin_plaza = estado.equipos.values().filter(|cuenta| cuenta.plazas == 0);
+        let esperan: usize = sin_plaza.map(|cuenta| cuenta.en_espera).sum();
+        let cuenta = estado.equipos.entry(quien.to_owned()).or_default();
+        let cabe = if cuenta.plazas > 0 {
+            cuenta.en_espera < cuenta.plazas
+        } else {
+            cuenta.en_espera < MAX_EN_ESPERA_DE_UNO && esperan < MAX_EN_ESPERA.min(self.max)
+        };
+        if !cabe {
+            estado.olvidar_si_no_tiene(quien);
             return Pedido::Completo;
         }
-        estado.en_espera.insert(quien.to_owned(), suyas + 1);
+        cuenta.en_espera += 1;
         Pedido::Turno(Turno {
             plazas: Arc::clone(self),
             quien: quien.to_owned(),
@@ -184,6 +202,7 @@ impl Plazas {
     ) -> Plaza {
         let numero = estado.siguiente;
         estado.siguiente += 1;
+        estado.equipos.entry(quien.to_owned()).or_default().plazas += 1;
         let actividad = Arc::new(Actividad::default());
         estado.ocupadas.insert(
             numero,
@@ -202,45 +221,60 @@ impl Plazas {
 }
 
 impl Estado {
-    /// Quita su plaza a la que más tiempo lleva sin entregar nada de quien más tiene; antes a una
-    /// ociosa que a una con un mensaje a medias, y nunca a una que se está atendiendo.
+    /// Quita una plaza a quien más tiene: la que más tiempo lleva sin entregar nada, antes ociosa que
+    /// con un mensaje a medias. La que se está atendiendo es la última, acaba lo que atiende y solo se
+    /// quita a quien tiene otra.
     fn quitar_una(&mut self, ahora: Instant) -> Option<Despedida> {
-        let mut cuantas: HashMap<&str, usize> = HashMap::new();
-        for ocupada in self.ocupadas.values() {
-            *cuantas.entry(&ocupada.quien).or_default() += 1;
-        }
         let mut candidatas: Vec<_> = self
             .ocupadas
             .iter()
             .map(|(numero, ocupada)| {
-                (
-                    cuantas[ocupada.quien.as_str()],
-                    ocupada.actividad.ocio(ahora),
-                    *numero,
-                )
+                let suyas = self.equipos.get(&ocupada.quien).map_or(0, |c| c.plazas);
+                let actividad = &ocupada.actividad;
+                (suyas, actividad.estado(), actividad.ocio(ahora), *numero)
             })
-            .filter(|(suyas, ocio, _)| *suyas > 1 || *ocio >= OCIO_DE_QUIEN_TIENE_UNA)
+            .filter(|(suyas, estado, ocio, _)| {
+                *suyas > 1 || (*estado != OCUPADA && *ocio >= OCIO_DE_QUIEN_TIENE_UNA)
+            })
             .collect();
-        candidatas.sort_unstable_by_key(|(suyas, ocio, numero)| {
-            (Reverse(*suyas), Reverse(*ocio), *numero)
+        candidatas.sort_unstable_by_key(|(suyas, estado, ocio, numero)| {
+            (Reverse(*suyas), *estado, Reverse(*ocio), *numero)
         });
-        let mut en_orden = [OCIOSA, A_MEDIAS].into_iter().flat_map(|estado| {
-            let numeros = candidatas.iter().map(|(.., numero)| *numero);
-            numeros.map(move |numero| (estado, numero))
-        });
-        let (_, numero) =
-            en_orden.find(|(estado, numero)| self.ocupadas[numero].actividad.quitar(*estado))?;
-        let despedida = self.ocupadas.remove(&numero)?;
-        // Si ya estaba rota, acabará igual. En Windows esto no despierta a quien lee: mirará él.
-        let _ = despedida.canal.shutdown(Shutdown::Both);
+        // La que ya está en otro estado no es la que se eligió.
+        let (_, estado, ocio, numero) = candidatas
+            .into_iter()
+            .find(|(_, estado, _, numero)| self.ocupadas[numero].actividad.quitar(*estado))?;
+        let despedida = self.dejar(numero)?;
+        if estado != OCUPADA {
+            // Si ya estaba rota, acabará igual. En Windows esto no despierta a quien lee: mirará él.
+            let _ = despedida.canal.shutdown(Shutdown::Both);
+        }
         Some(Despedida {
-            ocio: despedida.actividad.ocio(ahora),
+            ocio,
             quien: despedida.quien,
         })
     }
 
+    /// Deja libre esa plaza, si no lo estaba.
+    fn dejar(&mut self, numero: u64) -> Option<Ocupada> {
+        let ocupada = self.ocupadas.remove(&numero)?;
+        if let Some(cuenta) = self.equipos.get_mut(&ocupada.quien) {
+            cuenta.plazas -= 1;
+        }
+        self.olvidar_si_no_tiene(&ocupada.quien);
+        Some(ocupada)
+    }
+
+    fn olvidar_si_no_tiene(&mut self, quien: &str) {
+        let nada = |cuenta: &Cuenta| cuenta.plazas + cuenta.en_espera == 0;
+        if self.equipos.get(quien).is_some_and(nada) {
+            self.equipos.remove(quien);
+        }
+    }
+
     fn tiene(&self, quien: &str) -> bool {
-        self.ocupadas.values().any(|ocupada| ocupada.quien == quien)
+        let cuenta = self.equipos.get(quien);
+        cuenta.is_some_and(|cuenta| cuenta.plazas > 0)
     }
 }
 
@@ -284,18 +318,85 @@ impl Turno {
 impl Drop for Turno {
     fn drop(&mut self) {
         let mut estado = tomar(&self.plazas.estado);
-        if let Some(suyas) = estado.en_espera.get_mut(&self.quien) {
-            *suyas -= 1;
-            if *suyas == 0 {
-                estado.en_espera.remove(&self.quien);
-            }
+        if let Some(cuenta) = estado.equipos.get_mut(&self.quien) {
+            cuenta.en_espera -= 1;
         }
+        estado.olvidar_si_no_tiene(&self.quien);
     }
 }
 
 impl Drop for Plaza {
     fn drop(&mut self) {
-        tomar(&self.plazas.estado).ocupadas.remove(&self.numero);
+        tomar(&self.plazas.estado).dejar(self.numero);
         self.plazas.menos.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    fn canal() -> Arc<TcpStream> {
+        let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Arc::new(TcpStream::connect(escucha.local_addr().unwrap()).unwrap())
+    }
+
+    /// Qué plaza se quita, de esas, a las dos horas: de quién es, qué hace y cuántos minutos lleva ociosa.
+    fn quitada(ocupadas: &[(&str, u8, u64)]) -> Option<usize> {
+        let (plazas, ahora) = (Plazas::new(100), Instant::now());
+        let dentro_de = |minutos| ahora + Duration::from_mins(minutos);
+        let tomadas: Vec<_> = ocupadas
+            .iter()
+            .filter_map(|(quien, estado, ocio)| {
+                let Pedido::Plaza(plaza) = plazas.pedir(quien, &canal()) else {
+                    return None;
+                };
+                plaza.actividad.pasar_a(*estado);
+                plaza.actividad.anotar(dentro_de(120 - ocio));
+                Some(plaza)
+            })
+            .collect();
+        tomar(&plazas.estado).quitar_una(dentro_de(120))?;
+        tomadas
+            .iter()
+            .position(|plaza| plaza.actividad.es_perdida())
+    }
+
+    #[test]
+    fn se_quita_una_a_quien_mas_tiene_y_de_las_suyas_la_mas_ociosa() {
+        let mias = [("A", OCIOSA, 0), ("A", OCIOSA, 3), ("A", OCIOSA, 1)];
+        assert_eq!(quitada(&mias), Some(1));
+        // Quien tiene una y calla desde hace horas no la pierde por quien tiene tres a medias.
+        let a_medias = [("B", OCIOSA, 90), ("A", A_MEDIAS, 0), ("A", A_MEDIAS, 2)];
+        assert_eq!(quitada(&a_medias), Some(2));
+        let ociosa = [("A", A_MEDIAS, 9), ("A", OCUPADA, 9), ("A", OCIOSA, 0)];
+        assert_eq!(quitada(&ociosa), Some(2));
+        // Ni por quien las tiene todas ocupadas, que se van cuando acaben lo que hacen.
+        let ocupadas = [("B", OCIOSA, 90), ("A", OCUPADA, 0), ("A", OCUPADA, 0)];
+        assert_eq!(quitada(&ocupadas), Some(1));
+        // Si nadie tiene más de una, pierde la suya la que lleva un minuto ociosa; la ocupada, nunca.
+        assert_eq!(quitada(&[("A", OCIOSA, 0), ("B", OCIOSA, 0)]), None);
+        assert_eq!(quitada(&[("A", OCIOSA, 1), ("B", OCIOSA, 2)]), Some(1));
+        assert_eq!(quitada(&[("A", OCUPADA, 90)]), None);
+    }
+
+    #[test]
+    fn esperan_tantas_como_plazas_se_tienen_y_nadie_deja_sin_turno_a_quien_no_tiene() {
+        let plazas = Plazas::new(6);
+        let pedir = |quien| plazas.pedir(quien, &canal());
+        let mut suyas: Vec<_> = (0..6).map(|_| pedir("A")).collect();
+        let espera = |pedido: &Pedido| matches!(pedido, Pedido::Turno(_));
+        suyas.extend((0..6).map(|_| pedir("A")));
+        assert!(suyas[6..].iter().all(espera));
+        assert!(matches!(pedir("A"), Pedido::Completo));
+        let otros: Vec<_> = (0..MAX_EN_ESPERA_DE_UNO).map(|_| pedir("B")).collect();
+        assert!(otros.iter().all(espera));
+        assert!(matches!(pedir("B"), Pedido::Completo));
+        assert!(espera(&pedir("C")));
+        drop((suyas, otros));
+        let estado = tomar(&plazas.estado);
+        assert!(estado.equipos.is_empty() && estado.ocupadas.is_empty());
     }
 }

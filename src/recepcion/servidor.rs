@@ -27,9 +27,9 @@ const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
 #[cfg(unix)]
 const DESCRIPTORES_PROPIOS: u64 = 16;
 /// Los que una conexión puede tener a la vez, el suyo, un parcial, la carpeta y la que contiene a esta, y
-/// el de quien espera su plaza.
+/// los de quienes esperan su plaza: otra del mismo equipo y una de quien no tiene ninguna.
 #[cfg(unix)]
-const DESCRIPTORES_POR_CONEXION: u64 = 5;
+const DESCRIPTORES_POR_CONEXION: u64 = 6;
 /// Cuántas conexiones de intermediarios pueden estar sin decir por quién hablan; lo dicen enseguida.
 const MAX_POR_PRESENTAR: usize = 64;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.

@@ -173,7 +173,7 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 #[test]
 fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que_deja_abrir_el_sistema()
  {
-    let servidor = Servidor::limitado("ulimit -n 56");
+    let servidor = Servidor::limitado("ulimit -n 64");
     servidor.esperar_linea("solo deja abrir archivos para 8 conexiones");
     let mut dentro: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
     for equipo in &mut dentro {

@@ -111,17 +111,25 @@ fn un_acuse_que_solo_acusa_se_cuenta_y_no_se_guarda() {
 
 #[test]
 fn con_todo_ocupado_quien_cierra_y_vuelve_a_abrir_no_es_rechazado() {
-    let servidor = Servidor::con("MaxConexiones = 4\nSincronizar = no");
-    let mut equipos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
+    let servidor = Servidor::con("MaxConexiones = 8\nSincronizar = no");
+    let mut equipos: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
     for equipo in &mut equipos {
         equipo.entregar("1");
     }
     for vuelta in 0..200 {
-        let hueco = vuelta % 4;
+        let hueco = vuelta % 8;
         drop(equipos.remove(hueco));
         let mut equipo = servidor.conectar();
         equipo.entregar("2");
         equipos.insert(hueco, equipo);
+    }
+    // También si las cierra todas a la vez.
+    for _ in 0..50 {
+        equipos.clear();
+        equipos.extend((0..8).map(|_| servidor.conectar()));
+        for equipo in &mut equipos {
+            equipo.entregar("3");
+        }
     }
     assert!(!servidor.consola().contains("rechazada"));
 }
