@@ -1,7 +1,8 @@
 //! Los bytes llegados de una conexión que aún no son de ningún suceso entregado.
 //!
-//! Crece con el mensaje que llega, y su memoria se devuelve en cuanto se entrega. No sabe qué es un
-//! mensaje: las posiciones se cuentan desde el primer byte pendiente.
+//! Crece con el mensaje que llega, y encoge cuando se le pide: pedir al sistema la memoria de cada
+//! mensaje grande cuesta casi tanto como escribirlo. No sabe qué es un mensaje: las posiciones se
+//! cuentan desde el primer byte pendiente.
 
 use std::hint;
 use std::sync::Mutex;
@@ -56,16 +57,36 @@ impl Bufer {
 
     /// Prepara sitio para leer sin pasar de `tope` bytes. Dice si lo hay: puede no haber memoria.
     pub(super) fn hacer_sitio(&mut self, tope: usize) -> bool {
-        let pendiente = self.fin - self.inicio;
-        let sobra = self.bytes.len() > BUFER_BYTES && pendiente <= BUFER_BYTES / 2;
-        if sobra || pendiente == 0 || (self.fin == self.bytes.len() && self.inicio > 0) {
-            self.bytes.copy_within(self.inicio..self.fin, 0);
-            (self.inicio, self.fin) = (0, pendiente);
-        }
-        if sobra {
-            encoger(&mut self.bytes);
+        if self.inicio == self.fin || self.fin == self.bytes.len() {
+            self.juntar();
         }
         self.fin < self.bytes.len() || self.crecer(tope)
+    }
+
+    /// Si ocupa bastante más que lo pendiente.
+    pub(super) fn sobra(&self) -> bool {
+        let pendiente = self.fin - self.inicio;
+        let de_un_mensaje = pendiente > BUFER_BYTES / 2;
+        let necesita = if de_un_mensaje {
+            pendiente + PASO_BYTES
+        } else {
+            BUFER_BYTES
+        };
+        self.bytes.len() > necesita
+    }
+
+    /// Devuelve la memoria que lo pendiente no ocupa.
+    pub(super) fn encoger(&mut self) {
+        self.juntar();
+        encoger(&mut self.bytes, self.fin.max(BUFER_BYTES));
+    }
+
+    /// Lleva lo pendiente al principio.
+    fn juntar(&mut self) {
+        if self.inicio > 0 {
+            self.bytes.copy_within(self.inicio..self.fin, 0);
+            (self.inicio, self.fin) = (0, self.fin - self.inicio);
+        }
     }
 
     fn crecer(&mut self, tope: usize) -> bool {
@@ -108,13 +129,13 @@ impl Bufer {
 /// suelta entero, y a partir de ahí se queda con lo que se le devuelve.
 impl Drop for Bufer {
     fn drop(&mut self) {
-        encoger(&mut self.bytes);
+        encoger(&mut self.bytes, BUFER_BYTES);
     }
 }
 
-fn encoger(bytes: &mut Vec<u8>) {
-    bytes.truncate(BUFER_BYTES);
-    bytes.shrink_to(BUFER_BYTES);
+fn encoger(bytes: &mut Vec<u8>, longitud: usize) {
+    bytes.truncate(longitud);
+    bytes.shrink_to(longitud);
 }
 
 /// Si el sistema tiene aún esa memoria que dar.
@@ -123,6 +144,6 @@ fn hay_memoria(cuanta: usize) -> bool {
     let hay = prueba.try_reserve_exact(cuanta).is_ok();
     // Sin esto el compilador puede ver que nadie la usa y no pedirla.
     hint::black_box(&mut prueba);
-    encoger(&mut prueba);
+    encoger(&mut prueba, BUFER_BYTES);
     hay
 }

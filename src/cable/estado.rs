@@ -69,6 +69,10 @@ pub struct Lector {
     pub(super) apertura: Vec<u8>,
     /// Cuándo llegaron los últimos bytes.
     pub(super) ahora: Instant,
+    /// Cuánto silencio ha vencido ya desde entonces.
+    pub(super) callado: Duration,
+    /// Desde cuándo el búfer ocupa bastante más que lo pendiente.
+    pub(super) holgado: Option<Instant>,
     /// Dónde empieza lo pendiente que llegó tras la última pausa.
     pub(super) rafaga: usize,
     /// Desde cuándo se cuenta el silencio: los últimos bytes que no son un latido.
@@ -197,6 +201,8 @@ impl Lector {
             stx: Stx::Desconocido,
             apertura: Vec::new(),
             ahora,
+            callado: Duration::ZERO,
+            holgado: None,
             rafaga: 0,
             contado: ahora,
         }

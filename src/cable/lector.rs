@@ -26,6 +26,9 @@ const GRACIA_TRAS_SEGMENTO: Duration = Duration::from_millis(300);
 const GRACIA_EN_CAMPO: Duration = Duration::from_secs(1);
 /// Silencio tras el cual un ruido corto ya se juzga con lo que hay.
 const ESPERA_CORTA: Duration = Duration::from_secs(1);
+/// Cuánto se conserva la memoria de un mensaje grande, por si el siguiente lo es: pedírsela al sistema
+/// cada vez costaría casi tanto como leerlo.
+const REPOSO: Duration = Duration::from_secs(1);
 /// Qué parte del silencio que cierra un mensaje sin trama es ya una pausa entre dos envíos.
 const PARTES_DE_PAUSA: u32 = 4;
 const PAUSA_MINIMA: Duration = Duration::from_millis(100);
@@ -70,8 +73,12 @@ impl Lector {
     pub fn hueco(&mut self) -> &mut [u8] {
         // Con esto cabe un mensaje en el límite y los bytes que dicen si acaba.
         let tope = self.limites.mensaje_bytes + BUFER_BYTES;
+        if self.reposo().is_some_and(|reposo| reposo <= self.ahora) {
+            self.encoger();
+        }
         if !self.bufer.hacer_sitio(tope) {
             self.soltar_mensaje(Tope::Memoria);
+            self.encoger();
             self.bufer.hacer_sitio(tope);
         }
         self.bufer.hueco()
@@ -83,13 +90,20 @@ impl Lector {
         if ahora.saturating_duration_since(self.ahora) >= pausa {
             self.rafaga = self.bufer.pendiente().len();
         }
-        self.ahora = ahora;
+        (self.ahora, self.callado) = (ahora, Duration::ZERO);
         self.bufer.avanzar(cuantos);
     }
 
     /// Pasó [`Lector::espera`] sin que llegara nada.
     pub fn vencer(&mut self) {
-        self.pausa = Some(Pausa::Silencio);
+        let decide = self.cuando_decide();
+        match self.reposo() {
+            Some(reposo) if decide.is_none_or(|decide| reposo < decide) => {
+                self.callado = reposo.saturating_duration_since(self.ahora);
+                self.encoger();
+            }
+            _ => self.pausa = Some(Pausa::Silencio),
+        }
     }
 
     /// El equipo cerró la conexión.
@@ -106,8 +120,33 @@ impl Lector {
     /// puede callar para siempre, porque entre mensajes los analizadores callan durante horas.
     #[must_use]
     pub fn espera(&self) -> Option<Duration> {
+        let hasta = [self.cuando_decide(), self.reposo()]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(hasta.saturating_duration_since(self.ahora + self.callado))
+    }
+
+    /// Cuándo el silencio decide qué es lo que llegó.
+    fn cuando_decide(&self) -> Option<Instant> {
         let (desde, silencio) = self.silencio_que_decide()?;
-        Some((desde + silencio).saturating_duration_since(self.ahora))
+        Some(desde + silencio)
+    }
+
+    /// Cuándo se devuelve la memoria que sobra.
+    fn reposo(&self) -> Option<Instant> {
+        Some(self.holgado? + REPOSO)
+    }
+
+    fn encoger(&mut self) {
+        self.bufer.encoger();
+        self.holgado = None;
+    }
+
+    /// Hay que leer más: anota si sobra memoria, y desde cuándo.
+    fn mirar_la_memoria(&mut self) {
+        let desde = self.holgado.unwrap_or(self.ahora);
+        self.holgado = self.bufer.sobra().then_some(desde);
     }
 
     /// Desde cuándo se cuenta el silencio que decide qué es lo que llegó, y cuánto dura.
@@ -165,6 +204,7 @@ impl Lector {
                     return Some(Suceso::Indicio(indicio));
                 }
                 if let Estado::Ruido(_) = self.estado {
+                    self.mirar_la_memoria();
                     return None;
                 }
             }
@@ -172,6 +212,7 @@ impl Lector {
                 if self.exceso.is_some() || self.firme() > self.limites.mensaje_bytes {
                     self.soltar_mensaje(Tope::Limite);
                 }
+                self.mirar_la_memoria();
                 return None;
             };
             let vacio = es_trama_vacia(&self.bufer.pendiente()[..fin.hasta]);

@@ -4,7 +4,9 @@
 //! respuesta a una consulta, y nada se decodifica: los analizadores declaran un juego de caracteres y
 //! envían otro. Este módulo no sabe de tramas, de archivos ni de acuses.
 
-use memchr::{memchr2, memrchr};
+use std::iter;
+
+use memchr::{memchr2, memchr2_iter, memrchr};
 
 use super::comienzo::{
     CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, apertura, es_relleno,
@@ -254,10 +256,15 @@ pub(crate) fn se_llama(segmento: &[u8], nombre: &[u8]) -> bool {
 
 /// Los segmentos que no están vacíos, sin lo que pueda preceder a su nombre.
 fn segmentos(mensaje: &[u8]) -> impl Iterator<Item = &[u8]> {
-    mensaje
-        .split(|&octeto| octeto == CR || octeto == LF)
-        .map(sin_relleno)
-        .filter(|segmento| !segmento.is_empty())
+    let mut fines = memchr2_iter(CR, LF, mensaje).chain(iter::once(mensaje.len()));
+    let mut desde = 0;
+    iter::from_fn(move || {
+        let hasta = fines.next()?;
+        let segmento = &mensaje[desde..hasta];
+        desde = hasta + 1;
+        Some(sin_relleno(segmento))
+    })
+    .filter(|segmento| !segmento.is_empty())
 }
 
 fn sin_relleno(segmento: &[u8]) -> &[u8] {

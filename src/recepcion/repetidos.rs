@@ -5,8 +5,10 @@
 //! recuerda una huella, solo en memoria. No sabe qué se hace con un reenvío.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Mutex;
+
+use foldhash::quality::RandomState;
 
 use crate::cerrojo::tomar;
 
@@ -22,15 +24,16 @@ pub enum AnteReenvio {
 /// De cuántos equipos se recuerda lo último; de los demás no se ven los reenvíos.
 const MAX_EQUIPOS: usize = 1000;
 
-/// La longitud y 64 bits que salen de una clave que nadie fuera del proceso conoce: dos mensajes
-/// distintos no tienen la misma huella, ni queriendo.
+/// La longitud y 64 bits que dependen de todos los bytes y del arranque. Que la de un mensaje distinto
+/// coincida no llega a verse, y quien lo lograra queriendo solo vería llamar repetido a lo que envió,
+/// que se guarda igual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Huella(usize, u64);
 
 /// Lo último que se guardó de cada equipo.
 #[derive(Debug, Default)]
 pub(super) struct Reenvios {
-    clave: RandomState,
+    semilla: RandomState,
     ultimos: Mutex<HashMap<String, Ultimo>>,
 }
 
@@ -43,7 +46,7 @@ struct Ultimo {
 impl Reenvios {
     /// La huella de un mensaje; cuesta leerlo entero.
     pub(super) fn huella(&self, mensaje: &[u8]) -> Huella {
-        Huella(mensaje.len(), self.clave.hash_one(mensaje))
+        Huella(mensaje.len(), self.semilla.hash_one(mensaje))
     }
 
     /// El archivo en que está lo último que se guardó de `quien`, si es este mismo mensaje.

@@ -13,7 +13,14 @@ use crate::servidor_de_prueba::{carpeta_nueva, ejecutar, orden};
 
 const TEXTO: &str = "src/recursos/licencias.txt";
 const DESTINOS: [&str; 2] = ["x86_64-pc-windows-gnu", "x86_64-unknown-linux-gnu"];
-const COMIENZO: &str = "Permission is hereby granted";
+/// Cómo empiezan y acaban las licencias que se admiten: la MIT, que casi todos dan, y la de zlib.
+const LICENCIAS: [(&str, &str); 2] = [
+    ("Permission is hereby granted", "DEALINGS IN THE SOFTWARE"),
+    (
+        "This software is provided 'as-is'",
+        "any source distribution",
+    ),
+];
 /// También va dentro, y no es un crate.
 const BIBLIOTECA: (&str, &str) = (
     "la biblioteca estándar de Rust",
@@ -68,8 +75,7 @@ fn fuentes() -> Option<BTreeMap<(String, String), PathBuf>> {
     Some(paquetes.iter().map(carpeta).collect())
 }
 
-/// Quién tiene los derechos, y el texto de la licencia MIT, que todos dan. Uno que no la dé pide aquí un
-/// caso más.
+/// Quién tiene los derechos, y el texto de la primera licencia de las que se admiten que el crate dé.
 fn licencia(carpeta: &Path) -> (String, String) {
     let mut archivos: Vec<_> = fs::read_dir(carpeta)
         .unwrap()
@@ -80,26 +86,35 @@ fn licencia(carpeta: &Path) -> (String, String) {
         })
         .collect();
     archivos.sort();
-    let textos = archivos
+    // Los textos de una misma licencia solo difieren en dónde parten las líneas, y chrono trae otra después.
+    let textos: Vec<_> = archivos
         .iter()
-        .map(|ruta| fs::read_to_string(ruta).unwrap());
-    let texto = textos
-        .into_iter()
-        .find(|texto| texto.contains(COMIENZO))
-        .unwrap_or_else(|| panic!("{} no trae la licencia MIT", carpeta.display()));
-    let (antes, despues) = texto.split_once(COMIENZO).unwrap();
+        .map(|ruta| fs::read_to_string(ruta).unwrap())
+        .collect();
+    let (antes, texto) = LICENCIAS
+        .iter()
+        .flat_map(|(comienzo, fin)| {
+            textos
+                .iter()
+                .filter_map(|texto| partir(texto, comienzo, fin))
+        })
+        .next()
+        .unwrap_or_else(|| panic!("{} trae otra licencia", carpeta.display()));
     let derechos: Vec<_> = antes
         .lines()
         .map(|linea| linea.trim_matches(|letra: char| !letra.is_alphanumeric() && letra != '>'))
         .filter(|linea| linea.to_lowercase().starts_with("copyright"))
         .collect();
-    // Los textos solo difieren en dónde parten las líneas, y chrono trae después otra licencia.
-    let (despues, _) = despues.split_once("DEALINGS").unwrap();
+    (derechos.join("; "), texto)
+}
+
+/// Lo que precede a esa licencia, y ella en una línea.
+fn partir<'a>(texto: &'a str, comienzo: &str, fin: &str) -> Option<(&'a str, String)> {
+    let (antes, despues) = texto.split_once(comienzo)?;
     let palabras: Vec<_> = despues.split_whitespace().collect();
-    (
-        derechos.join("; "),
-        format!("{COMIENZO}{} DEALINGS IN THE SOFTWARE.", palabras.join(" ")),
-    )
+    let despues = palabras.join(" ");
+    let (cuerpo, _) = despues.split_once(fin)?;
+    Some((antes, format!("{comienzo}{cuerpo}{fin}.")))
 }
 
 fn redactar(

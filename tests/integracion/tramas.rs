@@ -720,6 +720,42 @@ fn el_silencio_que_se_espera_depende_de_lo_que_falta() {
     }
 }
 
+#[test]
+fn la_memoria_de_un_mensaje_grande_se_devuelve_un_segundo_despues_y_no_cambia_otra_espera() {
+    const SEGUNDO: Option<Duration> = Some(Duration::from_secs(1));
+    let relleno = vec![b'A'; 900_000];
+    let grande = [b"\x0BMSH|^~\\&|1\r", &relleno[..], b"\x1C\r"].concat();
+    let limites = Limites {
+        mensaje_bytes: 1_000_000,
+        ..LIMITES
+    };
+    let mut mesa = Mesa::new(limites);
+    mesa.recibir(&grande, 100_000);
+    assert_eq!(mesa.leidos.len(), 1);
+    assert_eq!(mesa.lector.espera(), SEGUNDO);
+    assert!(mesa.lector.hueco().len() > 900_000, "para el siguiente");
+    mesa.callar();
+    assert_eq!(mesa.lector.espera(), None);
+    assert!(mesa.lector.hueco().len() <= 8 * 1024, "calló un segundo");
+    // El siguiente ya ha empezado: su propio silencio se cuenta entero, ni más ni menos.
+    mesa.recibir(&grande, 100_000);
+    mesa.recibir(&grande[..100], 100);
+    assert_eq!(mesa.lector.espera(), SEGUNDO);
+    mesa.callar();
+    assert_eq!(mesa.lector.espera(), Some(Duration::from_secs(59)));
+    assert!(mesa.lector.hueco().len() <= 8 * 1024);
+    // Y aunque lleguen bytes de él todo el tiempo.
+    mesa.recibir(&grande[100..], 100_000);
+    mesa.recibir(&grande[..100], 100);
+    for byte in 100..103 {
+        mesa.ahora += Duration::from_millis(400);
+        mesa.recibir(&grande[byte..=byte], 1);
+    }
+    assert!(mesa.lector.hueco().len() <= 8 * 1024);
+    mesa.recibir(&grande[103..], 100_000);
+    assert_eq!(mesa.leidos.len(), 4);
+}
+
 /// Un mensaje con ese texto en un campo, y otro entero que le sigue.
 fn informe(texto: &[u8]) -> Vec<u8> {
     [b"MSH|^~\\&|1\rOBX|1|FT|X||", texto, b"||F\rOBX|2\r"].concat()
