@@ -6,7 +6,6 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// Causa y remedio, p. ej. `el disco está lleno; libere espacio`.
-#[must_use]
 pub(crate) fn explicar(error: &io::Error) -> String {
     let conocida = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "el disco está lleno; libere espacio",
@@ -53,7 +52,6 @@ pub(crate) fn explicar(error: &io::Error) -> String {
 }
 
 /// Por qué no se pudo leer ese archivo. De una carpeta o de un comodín, Windows no dice lo que son.
-#[must_use]
 pub(crate) fn explicar_lectura(ruta: &Path, error: &io::Error) -> String {
     if ruta.is_dir() {
         explicar(&ErrorKind::IsADirectory.into())
@@ -65,7 +63,6 @@ pub(crate) fn explicar_lectura(ruta: &Path, error: &io::Error) -> String {
 }
 
 /// La misma causa en letras y blancos ASCII, para el MSA-3 de un acuse.
-#[must_use]
 pub(crate) fn explicar_al_equipo(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -82,13 +79,11 @@ pub(crate) fn explicar_al_equipo(error: &io::Error) -> &'static str {
 }
 
 /// Si lo que falló fue un plazo de lectura o de escritura: Unix dice WouldBlock y Windows TimedOut.
-#[must_use]
 pub(crate) fn se_agoto(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// ERROR_SHARING_VIOLATION y ERROR_LOCK_VIOLATION (Windows): otro programa tiene el archivo.
-#[must_use]
 pub(crate) fn es_archivo_retenido(error: &io::Error) -> bool {
     cfg!(windows) && matches!(error.raw_os_error(), Some(32 | 33))
 }

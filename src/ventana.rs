@@ -18,7 +18,6 @@ pub fn esperar_lectura() {
 
 /// Lo que hay que escribir en la salida para que la ventana lleve ese título; `None` si la salida
 /// no es una ventana que lo admita.
-#[must_use]
 pub(crate) fn secuencia_de_titulo(titulo: &str) -> Option<String> {
     (cfg!(windows) && admite_secuencias()).then(|| {
         let visible = titulo.replace(char::is_control, "");
@@ -27,7 +26,6 @@ pub(crate) fn secuencia_de_titulo(titulo: &str) -> Option<String> {
 }
 
 /// Cuántas letras caben en una línea de la salida, si es una ventana.
-#[must_use]
 pub(crate) fn columnas() -> Option<usize> {
     let (ancho, _) = terminal_size::terminal_size_of(io::stdout())?;
     Some(usize::from(ancho.0)).filter(|columnas| *columnas > 0)
@@ -115,7 +113,6 @@ fn la_abrio_el_explorador() -> bool {
 /// Si la salida es una terminal que entiende secuencias de escape. Una consola de Windows las
 /// entiende desde que se le pide, y aquí se le pide.
 #[cfg(windows)]
-#[must_use]
 pub(crate) fn admite_secuencias() -> bool {
     use winsafe::co::{CONSOLE, STD_HANDLE};
     use winsafe::{HSTD, SysResult};
@@ -130,7 +127,6 @@ pub(crate) fn admite_secuencias() -> bool {
 
 /// Si la salida es una terminal que entiende secuencias de escape.
 #[cfg(not(windows))]
-#[must_use]
 pub(crate) fn admite_secuencias() -> bool {
     io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|tipo| tipo != "dumb")
 }

@@ -450,7 +450,6 @@ impl ErrorDeAlmacen {
     }
 
     /// La causa en letras y blancos ASCII, para el MSA-3 de un acuse.
-    #[must_use]
     pub(crate) fn para_el_equipo(&self) -> &'static str {
         causa::explicar_al_equipo(&self.causa)
     }

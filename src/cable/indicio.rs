@@ -63,7 +63,6 @@ pub enum Indicio {
 
 impl Indicio {
     /// Si con ese protocolo no cabe esperar un mensaje HL7 en la misma conexión.
-    #[must_use]
     pub(crate) fn cierra_la_conexion(self) -> bool {
         matches!(self, Indicio::Http | Indicio::Hl7EnHttp | Indicio::Tls)
     }

@@ -138,22 +138,7 @@ impl Configuracion {
 }
 
 fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Problema> {
-    if !secciones
-        .nombres()
-        .any(|nombre| mismo_nombre(nombre, SECCION))
-    {
-        let mut nombres = secciones.nombres();
-        let parecida = nombres.find(|nombre| parecido(nombre, [SECCION]).is_some());
-        return Err(Problema(match parecida {
-            Some(parecida) => format!(
-                " falta la sección [{SECCION}]; ¿es [{}]? Corrija su nombre",
-                visible(parecida)
-            ),
-            None => format!(
-                " falta la sección [{SECCION}]; añada una línea [{SECCION}] y debajo Puerto y Directorio"
-            ),
-        }));
-    }
+    exigir_seccion(secciones)?;
     let carpeta = ruta.parent().unwrap_or(Path::new(""));
     let claves = Claves::de(secciones, SECCION, None);
     let del_registro = Claves::de(secciones, SECCION_REGISTRO, None);
@@ -202,6 +187,25 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         estado,
         nivel,
     })
+}
+
+/// La sección [Servidor] ha de estar; si no está, quizá es una que se llama casi igual.
+fn exigir_seccion(secciones: &Secciones) -> Result<(), Problema> {
+    let mut nombres = secciones.nombres();
+    if nombres.any(|nombre| mismo_nombre(nombre, SECCION)) {
+        return Ok(());
+    }
+    let mut nombres = secciones.nombres();
+    let parecida = nombres.find(|nombre| parecido(nombre, [SECCION]).is_some());
+    Err(Problema(match parecida {
+        Some(parecida) => format!(
+            " falta la sección [{SECCION}]; ¿es [{}]? Corrija su nombre",
+            visible(parecida)
+        ),
+        None => format!(
+            " falta la sección [{SECCION}]; añada una línea [{SECCION}] y debajo Puerto y Directorio"
+        ),
+    }))
 }
 
 /// La página se reemplaza entera cada vez: no debe poder ser otro archivo.

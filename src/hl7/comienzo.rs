@@ -48,7 +48,6 @@ pub fn abre(bytes: &[u8]) -> Comienzo {
 
 /// Si `bytes` comienza un mensaje en mitad de un texto: el nombre en mayúsculas, un signo de
 /// puntuación por separador, de uno a cinco signos más, todos distintos, y otra vez el separador.
-#[must_use]
 pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
     let nombre = &bytes[..bytes.len().min(3)];
     if !NOMBRES.iter().any(|segmento| segmento.starts_with(nombre)) {
@@ -76,7 +75,6 @@ pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
 /// Lo mismo detrás de unos pocos bytes extraños, a lo sumo `max`: la longitud que un equipo pone
 /// delante, o un blanco. Devuelve también dónde empieza la cabecera. Entre ellos no hay un fin de
 /// línea, salvo que no haya otra cosa: lo que sigue a una línea de texto no está «detrás».
-#[must_use]
 pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) {
     let relleno = bytes.iter().take_while(|octeto| es_relleno(**octeto));
     let desde = relleno.take(max).count();
@@ -97,7 +95,6 @@ pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) 
 /// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si se parece al de
 /// [`abre_creible`] aunque no lo sea: en minúsculas, sin caracteres de codificación, con alguno de más o
 /// con blancos.
-#[must_use]
 pub(crate) fn apertura(mensaje: &[u8]) -> Option<&[u8]> {
     let separador = mensaje
         .get(3)
@@ -112,7 +109,6 @@ pub(crate) fn apertura(mensaje: &[u8]) -> Option<&[u8]> {
 
 /// Si el byte no significa nada delante de un segmento: blancos, fines de línea, NUL, BOM, y lo
 /// que los equipos envían entre mensajes (latidos STX, ENQ, los acuses ACK y NAK de MLLP 2).
-#[must_use]
 pub(crate) fn es_relleno(octeto: u8) -> bool {
     matches!(
         octeto,

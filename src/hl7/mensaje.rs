@@ -108,7 +108,6 @@ impl<'a> Cabecera<'a> {
     }
 
     /// El componente `numero` (desde 1) de MSH-9, o vacío.
-    #[must_use]
     pub(crate) fn componente_del_tipo(&self, numero: usize) -> &'a [u8] {
         let separador = self.separador_de_componentes();
         self.campo(9)
@@ -118,7 +117,6 @@ impl<'a> Cabecera<'a> {
     }
 
     /// El primer carácter de MSH-2; `^` si MSH-2 está vacío.
-    #[must_use]
     pub(crate) fn separador_de_componentes(&self) -> u8 {
         self.campo(2).first().copied().unwrap_or(b'^')
     }
@@ -126,7 +124,6 @@ impl<'a> Cabecera<'a> {
     /// Si es un acuse o una contestación, que nunca se acusa: dos programas que se acusaran
     /// mutuamente hablarían para siempre. Lo es cuando el MSA sigue al MSH; entre ambos la
     /// norma permite SFT y UAC (HL7 v2.7, 2.14.1).
-    #[must_use]
     pub(crate) fn es_respuesta(&self) -> bool {
         self.es_respuesta
     }
@@ -238,7 +235,6 @@ impl<'a> Segmento<'a> {
 }
 
 /// Si todo el mensaje es un acuse y nada más: su MSH, su MSA y, a lo sumo, los ERR que lo explican.
-#[must_use]
 pub(crate) fn solo_acusa(mensaje: &[u8]) -> bool {
     segmentos(mensaje).all(|segmento| {
         let mut nombres = [b"MSH", b"MSA", b"ERR"].into_iter();
@@ -247,7 +243,6 @@ pub(crate) fn solo_acusa(mensaje: &[u8]) -> bool {
 }
 
 /// Si el segmento lleva ese nombre, en mayúsculas o en minúsculas.
-#[must_use]
 pub(crate) fn se_llama(segmento: &[u8], nombre: &[u8]) -> bool {
     segmento
         .get(..nombre.len())

@@ -62,7 +62,6 @@ impl Equipo {
     }
 
     /// Su nombre, si lo tiene, y su dirección, para las líneas que hablan de la conexión.
-    #[must_use]
     pub(crate) fn con_direccion(&self) -> impl fmt::Display {
         fmt::from_fn(|f| match &self.nombre {
             Some(nombre) => write!(f, "{nombre} ({})", self.direccion),
@@ -93,7 +92,6 @@ macro_rules! avisar {
 pub(crate) use avisar;
 
 /// Las letras que ocupa el nombre más largo o, si es mayor, una dirección IPv4 con su puerto.
-#[must_use]
 pub(super) fn ancho<'a>(nombres: impl Iterator<Item = &'a str>) -> usize {
     const DIRECCION: usize = "255.255.255.255:65535".len();
     nombres

@@ -212,7 +212,6 @@ impl Totales {
     }
 
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
-    #[must_use]
     pub(super) fn ultimo(&self, equipo: &str) -> Option<Instant> {
         let cuentas = tomar(&self.cuentas);
         let (_, instante) = cuentas.equipos.get(equipo)?.ultimo?;
