@@ -46,7 +46,7 @@ use disco::{Carpeta, NombreSeguro};
 use nombre::Nombres;
 
 /// Subcarpeta de `Directorio` con los bytes que no llegaron a ser un mensaje.
-pub const APARTADOS: &str = "apartados";
+pub(crate) const APARTADOS: &str = "apartados";
 /// La extensión del archivo de prueba: nadie lo tomará por un mensaje.
 const PRUEBA: &str = "prueba";
 
@@ -77,8 +77,7 @@ pub struct Prueba {
 
 impl Prueba {
     /// Cómo llega al disco un nombre, si no es de la manera usual en este sistema; si no, nada.
-    #[must_use]
-    pub fn nota(&self) -> &'static str {
+    pub(crate) fn nota(&self) -> &'static str {
         match self.nombre_seguro {
             Some(NombreSeguro::Archivo) if !cfg!(windows) => {
                 "; sincronizar esta carpeta no basta, y cada archivo se sincroniza otra vez con su nombre"
@@ -88,8 +87,7 @@ impl Prueba {
     }
 
     /// Por qué no hay que fiarse de este disco, si no se puede cumplir en él lo que se promete.
-    #[must_use]
-    pub fn aviso(&self) -> Option<&'static str> {
+    pub(crate) fn aviso(&self) -> Option<&'static str> {
         self.es_fat.then_some(
             "la carpeta está en un disco FAT: un corte de luz puede llevarse mensajes ya acusados; use un disco NTFS, exFAT o ext4",
         )
@@ -150,8 +148,7 @@ impl Almacen {
     }
 
     /// Si se espera a que el disco confirme.
-    #[must_use]
-    pub fn sincroniza(&self) -> bool {
+    pub(crate) fn sincroniza(&self) -> bool {
         self.sincronizar
     }
 
@@ -178,7 +175,7 @@ impl Almacen {
             ))
     }
 
-    /// Guarda en [`APARTADOS`] lo que no llegó a ser un mensaje, con la misma seguridad, y
+    /// Guarda en `apartados` lo que no llegó a ser un mensaje, con la misma seguridad, y
     /// devuelve su nombre.
     pub fn apartar(
         &self,

@@ -9,7 +9,7 @@
 /// Fin de segmento (HL7 v2, capítulo 2).
 pub const CR: u8 = 0x0D;
 /// Algunos equipos terminan sus segmentos con LF o con CR LF.
-pub const LF: u8 = 0x0A;
+pub(crate) const LF: u8 = 0x0A;
 
 const NOMBRES: [&[u8; 3]; 3] = [b"MSH", b"FHS", b"BHS"];
 /// Cuántos caracteres de codificación caben en MSH-2: cuatro, y el de truncado desde la versión 2.7.

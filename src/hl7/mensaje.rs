@@ -93,8 +93,7 @@ impl<'a> Cabecera<'a> {
 
     /// MSH-`numero`, para mostrarlo. Vacío si no se sabe que sea del MSH: cuando otro segmento llega
     /// pegado a él, o le faltan campos, en su lugar puede estar el paciente.
-    #[must_use]
-    pub fn visible(&self, numero: usize) -> &'a [u8] {
+    pub(crate) fn visible(&self, numero: usize) -> &'a [u8] {
         if self.es_de_fiar {
             self.campo(numero)
         } else {

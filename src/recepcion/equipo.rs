@@ -56,8 +56,7 @@ impl Equipo {
     }
 
     /// Su dirección y su puerto.
-    #[must_use]
-    pub fn direccion(&self) -> SocketAddr {
+    pub(crate) fn direccion(&self) -> SocketAddr {
         self.direccion
     }
 
@@ -125,8 +124,7 @@ pub struct Equipos {
 
 impl Equipos {
     /// El equipo que llama desde esa dirección.
-    #[must_use]
-    pub fn identificar(&self, origen: SocketAddr) -> Equipo {
+    pub(crate) fn identificar(&self, origen: SocketAddr) -> Equipo {
         let ip = origen.ip().to_canonical();
         match self.nombrados.iter().find(|equipo| equipo.ip == Some(ip)) {
             Some(Nombrado { nombre, trato, .. }) => Equipo::new(origen, Some(nombre), trato),

@@ -70,8 +70,7 @@ impl Parada {
     }
 
     /// Si ya se pidió parar.
-    #[must_use]
-    pub fn pedida(&self) -> bool {
+    pub(crate) fn pedida(&self) -> bool {
         self.bandera.load(Ordering::Relaxed)
     }
 

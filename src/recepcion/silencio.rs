@@ -88,8 +88,7 @@ impl Horas {
     }
 
     /// Si esa hora está entre ellas; la primera está, y la última no.
-    #[must_use]
-    pub fn contienen(self, hora: NaiveTime) -> bool {
+    pub(crate) fn contienen(self, hora: NaiveTime) -> bool {
         let minuto = hora.num_seconds_from_midnight() / 60;
         if self.desde < self.hasta {
             (self.desde..self.hasta).contains(&minuto)
