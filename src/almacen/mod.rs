@@ -69,7 +69,7 @@ pub struct Almacen {
 #[derive(Debug)]
 pub struct Prueba {
     /// Cuánto tardó en guardarse.
-    pub tiempo: Duration,
+    pub(crate) tiempo: Duration,
     es_fat: bool,
     /// `None` si no se espera al disco.
     nombre_seguro: Option<NombreSeguro>,

@@ -20,7 +20,7 @@ use crate::hl7::mensaje::{Cabecera, Segmento};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contestacion {
     /// MSH-9, con `^`; `*` es el suceso de la consulta.
-    pub tipo: &'static str,
+    pub(crate) tipo: &'static str,
     /// El mensaje completo, sin trama.
     pub bytes: Vec<u8>,
 }

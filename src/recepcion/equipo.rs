@@ -24,7 +24,7 @@ pub struct Trato {
     /// La subcarpeta de Directorio donde van sus mensajes; `None`: van en Directorio.
     pub carpeta: Option<String>,
     /// Qué se hace con lo que reenvía.
-    pub reenvios: AnteReenvio,
+    pub(crate) reenvios: AnteReenvio,
 }
 
 /// Un equipo conectado. Su texto es como se le nombra en cada línea de la consola: por su nombre
@@ -32,13 +32,13 @@ pub struct Trato {
 #[derive(Debug, Clone)]
 pub struct Equipo {
     /// Su dirección IP: la misma aunque vuelva a conectarse desde otro puerto.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     direccion: SocketAddr,
     nombre: Option<String>,
     /// Quién es, aunque vuelva a conectarse: su nombre o, si no lo tiene, su dirección IP.
-    pub quien: String,
+    pub(crate) quien: String,
     /// Lo que sigue su conversación.
-    pub trato: Arc<Trato>,
+    pub(crate) trato: Arc<Trato>,
 }
 
 impl Equipo {
@@ -100,17 +100,17 @@ pub(super) fn ancho<'a>(nombres: impl Iterator<Item = &'a str>) -> usize {
 
 /// Un equipo al que el laboratorio dio nombre.
 #[derive(Debug, Clone)]
-pub struct Nombrado {
+pub(crate) struct Nombrado {
     /// Cómo se llama.
-    pub nombre: String,
+    pub(crate) nombre: String,
     /// La dirección desde la que llama, si llama él.
-    pub ip: Option<IpAddr>,
+    pub(crate) ip: Option<IpAddr>,
     /// Dónde espera a que se le llame, si espera.
-    pub espera_en: Option<SocketAddr>,
+    pub(crate) espera_en: Option<SocketAddr>,
     /// Lo que sigue su conversación.
-    pub trato: Arc<Trato>,
+    pub(crate) trato: Arc<Trato>,
     /// Las claves que su sección de Config.ini dice distintas, y sus valores.
-    pub propias: Vec<(String, String)>,
+    pub(crate) propias: Vec<(String, String)>,
 }
 
 /// Los equipos del laboratorio, y cómo se trata a cualquier otro.
@@ -119,7 +119,7 @@ pub struct Equipos {
     /// Lo que sigue la conversación con un equipo sin nombre.
     pub comun: Arc<Trato>,
     /// Los que tienen nombre, cada uno con el suyo.
-    pub nombrados: Vec<Nombrado>,
+    pub(crate) nombrados: Vec<Nombrado>,
 }
 
 impl Equipos {

@@ -50,7 +50,7 @@ use crate::texto::{longitud_mib, ruta_visible};
 #[derive(Debug)]
 pub struct Recepcion {
     /// Donde se guardan los mensajes.
-    pub almacen: Almacen,
+    pub(crate) almacen: Almacen,
     totales: Totales,
     reenvios: Reenvios,
     desechos: Desechos,

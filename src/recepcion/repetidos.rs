@@ -14,7 +14,7 @@ use crate::cerrojo::tomar;
 
 /// Qué se hace con un reenvío (clave `Repetidos`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnteReenvio {
+pub(crate) enum AnteReenvio {
     /// Se guarda otra vez, como cualquier mensaje.
     Guardar,
     /// Se guarda en `apartados`, donde quien lee la carpeta no lo ve.

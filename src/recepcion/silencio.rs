@@ -13,9 +13,9 @@ const DIA: u32 = 24 * 60;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvisoDeSilencio {
     /// Clave `AvisoSilencioMin`; `None`: no se avisa.
-    pub tras: Option<Duration>,
+    pub(crate) tras: Option<Duration>,
     /// Clave `AvisoSilencioHoras`: fuera de ellas el silencio no cuenta.
-    pub horas: Horas,
+    pub(crate) horas: Horas,
 }
 
 impl AvisoDeSilencio {
@@ -66,7 +66,7 @@ impl Callado {
 
 /// Las horas del día desde una hasta otra, que puede ser del día siguiente.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Horas {
+pub(crate) struct Horas {
     /// En minutos desde medianoche.
     desde: u32,
     hasta: u32,
@@ -74,14 +74,13 @@ pub struct Horas {
 
 impl Horas {
     /// El día entero.
-    pub const TODAS: Horas = Horas {
+    pub(crate) const TODAS: Horas = Horas {
         desde: 0,
         hasta: DIA,
     };
 
     /// Lee `7-20` o `22:30-6`; `None` si no son dos horas distintas.
-    #[must_use]
-    pub fn leer(texto: &str) -> Option<Horas> {
+    pub(crate) fn leer(texto: &str) -> Option<Horas> {
         let (desde, hasta) = texto.split_once(['-', '–'])?;
         let (desde, hasta) = (leer_hora(desde)?, leer_hora(hasta)?);
         (desde < DIA && desde != hasta).then_some(Horas { desde, hasta })

@@ -24,9 +24,9 @@ const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vigilancia {
     /// Clave `EspacioMinimoMiB`; con 0 no se avisa.
-    pub espacio_minimo_mib: u64,
+    pub(crate) espacio_minimo_mib: u64,
     /// Los días que se quedan los apartados (clave `DiasDeApartados`); con 0, todos.
-    pub dias_de_apartados: u64,
+    pub(crate) dias_de_apartados: u64,
 }
 
 /// Vigila para siempre: acaba con el proceso. Tras cada mirada hace `despues`.
