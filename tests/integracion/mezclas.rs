@@ -307,7 +307,9 @@ fn leer(conversacion: &Conversacion, azar: &mut Azar) -> Vec<Salida> {
         match paso {
             Paso::Llega(bytes) => {
                 let mut resto = &bytes[..];
-                // A lo sumo una pausa en cada tramo, y menor que cualquier silencio.
+                // A lo sumo una pausa en cada tramo, y menor que cualquier silencio. Dentro de un
+                // mensaje es mayor que la que separa dos envíos.
+                let cuanto = if bytes.len() > 30 { 240 } else { 90 };
                 let pausa = azar.numero(2 * bytes.len());
                 while !resto.is_empty() {
                     let hueco = lector.hueco();
@@ -315,7 +317,7 @@ fn leer(conversacion: &Conversacion, azar: &mut Azar) -> Vec<Salida> {
                     let cuantos = trozo.min(hueco.len()).min(resto.len());
                     hueco[..cuantos].copy_from_slice(&resto[..cuantos]);
                     if resto.len() > pausa && resto.len() - cuantos <= pausa {
-                        ahora += Duration::from_millis(90);
+                        ahora += Duration::from_millis(cuanto);
                     }
                     lector.avanzar(cuantos, ahora);
                     sacar(&mut lector, &mut salidas);
