@@ -1,4 +1,4 @@
-//! La línea de órdenes: qué se pide al programa.
+//! La línea de órdenes: qué se pide al programa. No sabe cómo se hace nada de ello.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

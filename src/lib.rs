@@ -32,11 +32,12 @@
 //!
 //! ```text
 //! main, argumentos
-//! ordenes                    --revisar, --enviar, --servicio
+//! ordenes                    --revisar, --enviar, --servicio, --instalar
 //! gestor                     quién arrancó el programa y puede pararlo
 //! configuracion              Config.ini → valores
 //! recepcion                  quién entra, a quién se llama, la conversación, lo que se cuenta
-//! cable, hl7, almacen        el cable, la contestación, el disco
+//! cable, almacen             el cable, el disco
+//! hl7                        qué comienza un mensaje, qué dice, qué se contesta
 //! registro                   lo que se dice, y los dos sitios donde queda
 //! ventana, causa, texto, cerrojo
 //! ```
@@ -55,8 +56,10 @@
 //! | intermediario | un programa que habla por otros equipos, y dice por cuál con una cabecera PROXY |
 //! | conexión | el canal TCP con un equipo; la conversación es lo que se habla en ella |
 //! | acuse | el ACK que enviamos; el veredicto dice cuál |
+//! | reenvío | lo último que ese equipo tenía guardado, byte por byte, que llega otra vez |
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
 //! | consulta | un mensaje con que el equipo pregunta qué debe medir; se le contesta que nada |
+//! | plaza | el derecho de una conexión a estar, que otro puede necesitar más |
 //! | llamada | la conexión que abre el programa hacia un equipo que espera |
 //! | archivo, parcial | el `.res` de un mensaje, y lo que es antes de estar entero |
 //! | registro | lo que el programa dice, línea a línea; el diario son sus archivos, uno por día |

@@ -1,4 +1,5 @@
-//! Por qué unos bytes no llegaron a ser un mensaje: la extensión de su archivo en `apartados`.
+//! Por qué unos bytes no llegaron a ser un mensaje: la extensión de su archivo en `apartados`. No sabe quién
+//! los envió, ni qué se le contestó.
 
 /// Por qué se aparta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Lo que el almacén nota mientras guarda y alguien debe saber, aunque nada haya fallado.
+//! Lo que el almacén nota mientras guarda y alguien debe saber, aunque nada haya fallado. No sabe dónde ni
+//! cuándo se dice.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! Lo que un [`Lector`] recuerda de una conexión, y lo que de ello preguntan quienes lo leen.
+//! Lo que un [`Lector`] recuerda de una conexión, y lo que de ello preguntan quienes lo leen. No decide
+//! cuándo empieza ni dónde acaba nada.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
 //! Dónde acaba lo que se está leyendo: una trama, el resto de una abandonada o un mensaje sin trama.
 //!
-//! Un byte se mira una vez. Las posiciones se cuentan desde el primer byte de lo que se lee.
+//! Un byte se mira una vez. Las posiciones se cuentan desde el primer byte de lo que se lee. No sabe qué lo
+//! abrió, ni qué se hará con ello.
 
 use memchr::memchr2;
 

@@ -1,4 +1,4 @@
-//! Los bytes de las tramas, y cómo viaja en ellas un mensaje.
+//! Los bytes de las tramas, y cómo viaja en ellas un mensaje. No sabe qué es un mensaje.
 
 use crate::hl7::comienzo::{CR, LF};
 

@@ -1,4 +1,5 @@
-//! Los equipos de Config.ini: sus nombres, dónde están y en qué se les trata distinto.
+//! Los equipos de Config.ini: sus nombres, dónde están y en qué se les trata distinto. No sabe qué se hace
+//! con ninguno.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Qué Config.ini vale: el que se pidió, el de la carpeta actual o el que está junto al programa.
+//! Qué Config.ini vale: el que se pidió, el de la carpeta actual o el que está junto al programa. No sabe
+//! qué dice.
 
 use std::env;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Lo que está en Config.ini y nadie lee, y de qué puede ser.
+//! Lo que está en Config.ini y nadie lee, y de qué puede ser. No sabe qué vale en una clave: solo si
+//! alguien la pidió.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
 //! Qué nombres de equipo pueden ser el de una carpeta, con las reglas de Windows en todos los sistemas:
-//! una carpeta de red puede estar en cualquiera, y un Config.ini cambia de PC.
+//! una carpeta de red puede estar en cualquiera, y un Config.ini cambia de PC. No mira ningún disco.
 
 use super::ini::mismo_nombre;
 use crate::almacen::APARTADOS;

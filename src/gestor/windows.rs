@@ -1,4 +1,5 @@
-//! El gestor de los servicios de Windows: por dónde pide la parada, y lo que se le dice.
+//! El gestor de los servicios de Windows: por dónde pide la parada, y lo que se le dice. No sabe qué hace
+//! el servicio.
 
 use std::fmt;
 use std::sync::mpsc::Receiver;

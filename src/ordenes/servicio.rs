@@ -1,7 +1,8 @@
 //! El servicio de Windows: lo que arranca su gestor, y cómo acaba.
 //!
 //! Al gestor le importa cómo acaba: si el proceso desaparece, lo arranca de nuevo; si el servicio dice
-//! que se detuvo, no. Lo que se pidió mal no debe repetirse, y lo demás sí.
+//! que se detuvo, no. Lo que se pidió mal no debe repetirse, y lo demás sí. No sabe
+//! cómo se recibe, ni cómo se instala.
 
 use std::error::Error;
 use std::fmt;

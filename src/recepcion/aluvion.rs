@@ -1,5 +1,5 @@
 //! Cuánto se aparta en una hora, y de quién: que la carpeta de apartados se llena hay que decirlo antes de
-//! que llene el disco. El reloj es un argumento.
+//! que llene el disco. No sabe qué se apartó; el reloj es un argumento.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! Cuánto puede tardar un mensaje en llegar: quien envía un byte de vez en cuando no retiene para
-//! siempre la memoria de lo que lleva enviado. El reloj es un argumento.
+//! siempre la memoria de lo que lleva enviado. No sabe qué se lee; el reloj es un argumento.
 
 use std::time::{Duration, Instant};
 

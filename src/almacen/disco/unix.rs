@@ -1,4 +1,4 @@
-//! Linux y los demás Unix.
+//! Lo que hacen con el disco Linux y los demás Unix. No sabe qué se guarda.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! Windows.
+//! Lo que hace con el disco Windows. No sabe qué se guarda.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};

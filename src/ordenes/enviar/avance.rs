@@ -1,4 +1,4 @@
-//! Lo que se ve mientras se envía: las líneas, y la del avance.
+//! Lo que se ve mientras se envía: las líneas, y la del avance. No sabe qué dicen ni qué se envía.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Con qué orden se sigue un envío que se detuvo: la que se escribió, sin lo que ya se aceptó.
+//! Con qué orden se sigue un envío que se detuvo: la que se escribió, sin lo que ya se aceptó. No sabe por
+//! qué se detuvo.
 
 use std::ffi::OsStr;
 use std::path::Path;

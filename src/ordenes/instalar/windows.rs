@@ -1,4 +1,4 @@
-//! Lo que los pasos hacen de verdad, en Windows.
+//! Lo que los pasos hacen de verdad, en Windows. No sabe cuáles son ni en qué orden van.
 
 use std::error::Error;
 use std::ffi::OsString;
