@@ -18,7 +18,7 @@ const CAMPOS: usize = 21;
 const MAX_CAMPOS: usize = 30;
 /// Lo más que se copia de un segmento en lo que se contesta. El acuse no puede pedir tanta memoria como
 /// el mensaje, y nada de lo que se copia mide tanto.
-const MAX_COPIABLE_BYTES: usize = 64 * 1024;
+const MAX_COPIABLE_BYTES: usize = 2 * 1024 * 1024;
 /// Los segmentos que pueden seguir a un MSH. Si llegan pegados a él, su nombre acaba uno de sus campos.
 const SIGUIENTES: [&[u8]; 28] = [
     b"ACC", b"DSC", b"DSP", b"EQU", b"ERR", b"EVN", b"INV", b"MSA", b"NK1", b"NTE", b"OBR", b"OBX",
@@ -520,7 +520,7 @@ mod tests {
         for (cuanto, id) in [
             (1000, &b"77"[..]),
             (MAX_COPIABLE_BYTES, b"77"),
-            (50 * MAX_COPIABLE_BYTES, b"77"),
+            (2 * MAX_COPIABLE_BYTES, b"77"),
         ] {
             let desmedido = "x".repeat(cuanto);
             let msh_11 = format!("MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|{desmedido}|2.3\r");
