@@ -1,7 +1,7 @@
 //! Equipos enfermos y hostiles. Mientras cada ataque dura, un equipo bueno a su lado recibe cada
 //! acuse con casi la misma demora, y ni la memoria ni la consola crecen.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
 use crate::memoria::residente_kib;
-use crate::servidor_de_prueba::{PLAZO, Servidor, esperar};
+use crate::servidor_de_prueba::{PLAZO, Servidor, con_rust_log, esperar};
 
 /// Un ataque, que se hace sobre ese servidor mientras dure.
 type Ataque = fn(&Asalto);
@@ -41,6 +41,20 @@ impl Asalto {
             paso(vuelta);
             self.en_marcha.store(true, Ordering::Relaxed);
             thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Una y otra vez, sin descanso, leyendo lo que contesten; si se cierra la conexión, por otra.
+    fn a_toda_velocidad(&self, tanda: &[u8]) {
+        while !self.basta.load(Ordering::Relaxed) {
+            let canal = self.conectar();
+            thread::scope(|hilos| {
+                hilos.spawn(|| io::copy(&mut &canal, &mut io::sink()));
+                while !self.basta.load(Ordering::Relaxed) && (&canal).write_all(tanda).is_ok() {
+                    self.en_marcha.store(true, Ordering::Relaxed);
+                }
+                let _ = canal.shutdown(Shutdown::Both);
+            });
         }
     }
 
@@ -152,6 +166,55 @@ fn demoras(bueno: &mut Analizador) -> Vec<Duration> {
     demoras
 }
 
+/// Ataques a lo que nadie puede acaparar: las plazas, la memoria, el disco, la escritura y el registro.
+const A_LOS_LIMITES: [(&str, Ataque); 8] = [
+    ("plazas tomadas por conexiones calladas", plazas_calladas),
+    ("abrir y cerrar con todo ocupado", abrir_y_cerrar),
+    ("un byte de vez en cuando tras 20 MiB", goteo_tras_mucho),
+    ("mensajes de 60 MiB", mensajes_enormes),
+    ("basura a toda velocidad", basura),
+    ("basura de todas las clases", basura_de_todas_las_clases),
+    ("quien acusa los acuses", acusador),
+    ("tres que no leen", sordos),
+];
+
+/// Los equipos buenos son otros que los malos, y cada poco cierran y vuelven a abrir.
+#[test]
+fn un_equipo_bueno_recibe_todos_sus_acuses_durante_cada_ataque_a_los_limites() {
+    let comienzo = Instant::now();
+    let servidor = Servidor::con("");
+    for (nombre, ataque) in A_LOS_LIMITES {
+        durante(&servidor, ataque, || entregar_volviendo(&servidor));
+        eprintln!("{nombre}: {:?}", comienzo.elapsed());
+    }
+    let minutos = usize::try_from(comienzo.elapsed().as_secs()).unwrap() / 60 + 1;
+    let apartados = servidor.mensajes().join("apartados");
+    let cuantos = std::fs::read_dir(apartados).unwrap().count();
+    assert!(cuantos <= 61 * (minutos + 1), "{cuantos} en {minutos} min");
+}
+
+/// A ese nivel, cada trama deja dos líneas que nadie cuenta juntas.
+#[test]
+fn un_aluvion_de_lineas_no_le_quita_a_nadie_un_acuse() {
+    let servidor = Servidor::con_orden("[Registro]\nCarpeta = registro", |carpeta| {
+        con_rust_log(carpeta, "debug")
+    });
+    durante(&servidor, acusador, || entregar_volviendo(&servidor));
+    let mut servidor = servidor;
+    servidor.senal("TERM");
+    servidor.esperar_fin();
+    servidor.esperar_linea("Servidor detenido: ");
+}
+
+fn entregar_volviendo(servidor: &Servidor) {
+    for vuelta in 0..4 {
+        let mut bueno = Analizador::desde([127, 0, 0, 2], servidor.puerto);
+        for numero in 0..ENTREGAS / 4 {
+            bueno.entregar(&format!("BUENO{vuelta}-{numero}"));
+        }
+    }
+}
+
 /// Todos los rechazos están en la consola, dichos o contados, y llevan su IP.
 #[test]
 fn cada_rechazo_se_dice_o_se_cuenta_con_su_ip() {
@@ -186,6 +249,74 @@ fn cada_rechazo_se_dice_o_se_cuenta_con_su_ip() {
     // La cuenta de lo que se repitió sale antes de la despedida.
     let ultima = consola.lines().last().unwrap();
     assert!(ultima.contains("Servidor detenido: "), "{ultima}");
+}
+
+/// Y cada vez que le cierran una abre otra.
+fn plazas_calladas(asalto: &Asalto) {
+    let mut calladas: Vec<_> = (0..64).map(|_| asalto.conectar()).collect();
+    asalto.repetir(|vuelta| calladas[vuelta % 64] = asalto.conectar());
+}
+
+fn abrir_y_cerrar(asalto: &Asalto) {
+    let mut equipos: Vec<_> = (0..64).map(|_| asalto.conectar()).collect();
+    asalto.repetir(|vuelta| {
+        let cuantas = 1 + vuelta % 64;
+        equipos.truncate(64 - cuantas);
+        equipos.resize_with(64, || asalto.conectar());
+    });
+}
+
+fn goteo_tras_mucho(asalto: &Asalto) {
+    let mut canal = asalto.conectar();
+    canal.write_all(b"\x0BMSH|^~\\&|A\r").unwrap();
+    canal.write_all(&vec![b'A'; 20 << 20]).unwrap();
+    asalto.repetir(|_| canal.write_all(b"A").unwrap());
+}
+
+fn mensajes_enormes(asalto: &Asalto) {
+    let trama = enmarcar(&mensaje_de("ENORME", 60 << 20));
+    let mut trozos = trama.chunks(1 << 20).cycle();
+    let mut canal = asalto.conectar();
+    asalto.repetir(|_| canal.write_all(trozos.next().unwrap()).unwrap());
+}
+
+fn basura(asalto: &Asalto) {
+    asalto.a_toda_velocidad(&b"\x0BPID|1||9\r\x1C\r".repeat(1000));
+}
+
+fn basura_de_todas_las_clases(asalto: &Asalto) {
+    let clases: [&[u8]; 6] = [
+        b"\x0BPID|1||9\r\x1C\r",
+        b"\x0BMSH|^~\\&|A\r\x0BMSH|^~\\&|B\r",
+        b"\x0BMSH|^~\\&|CORTADO\r",
+        b"\x0BMSH|^~\\&|||||||ORL|9|P|2.5\rMSA|AA|1\rPID|1\r\x1C\r",
+        b"MSH|^~\\&|SIN TRAMA",
+        b"otra cosa\r\nPID|1||9\r",
+    ];
+    asalto.repetir(|vuelta| {
+        let mut canal = asalto.conectar();
+        let _ = canal.write_all(clases[vuelta % clases.len()]);
+        let _ = canal.shutdown(Shutdown::Write);
+        let _ = canal.read_to_end(&mut Vec::new());
+    });
+}
+
+/// Acusa cada acuse que recibe, y muchos que nadie le envió.
+fn acusador(asalto: &Asalto) {
+    let acuse = enmarcar(b"MSH|^~\\&|||||||ACK|9|P|2.5\rMSA|AA|1\rERR|0\r");
+    let tanda = [enmarcar(&mensaje("1")), acuse.repeat(1000)].concat();
+    asalto.a_toda_velocidad(&tanda);
+}
+
+fn sordos(asalto: &Asalto) {
+    let mut sordos: Vec<_> = (0..3).map(|_| Analizador::con(asalto.conectar())).collect();
+    for sordo in &mut sordos {
+        SockRef::from(&sordo.canal)
+            .set_recv_buffer_size(1024)
+            .unwrap();
+        sordo.ensordecer();
+    }
+    asalto.repetir(|_| {});
 }
 
 fn conexiones_mudas(asalto: &Asalto) {
