@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
@@ -32,6 +33,8 @@ use crate::texto::Color;
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
+/// Cuánto se espera tras cada cosa de quien se pasa de la medida de lo que no son mensajes.
+const PAUSA_DEL_DESMEDIDO: Duration = Duration::from_millis(10);
 /// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
 const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
 const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
@@ -70,6 +73,7 @@ pub(super) fn atender(
         desmedido: false,
         atendidos: 0,
         acuses: 0,
+        contestados: 0,
     };
     let acabada = conversacion.conversar();
     conversacion.guardar_lo_ultimo();
@@ -115,6 +119,8 @@ struct Conversacion<'a> {
     atendidos: u64,
     /// Cuántos acuses del equipo se han contado.
     acuses: u64,
+    /// Cuántas veces se le ha contestado.
+    contestados: u64,
 }
 
 impl Conversacion<'_> {
@@ -354,8 +360,11 @@ impl Conversacion<'_> {
 
     fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
         if mensaje::solo_acusa(recibido.bytes) {
-            // Hay equipos que acusan cada acuse: no es nada que haya que mirar.
+            // Hay equipos que acusan cada acuse: no es nada que haya que mirar, si no envían más.
             self.acuses += 1;
+            if self.acuses > self.contestados {
+                self.medir_desecho();
+            }
             let (equipo, acuses) = (self.equipo, self.acuses);
             debug!("{equipo}: llegó un acuse, que no se contesta ni se guarda (van {acuses})");
             return Rumbo::Continue(());
@@ -417,10 +426,22 @@ impl Conversacion<'_> {
 
     /// Aparta los bytes, si el equipo no se ha pasado de la medida, y devuelve dónde quedaron.
     fn apartar(&mut self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
-        let quien = &self.equipo.quien;
-        self.recepcion.totales.apartado(quien);
-        match self.recepcion.desechos.medir(quien, Instant::now()) {
-            Medida::Guardar => return self.guardar_apartado(bytes, hora, apartado),
+        self.recepcion.totales.apartado(&self.equipo.quien);
+        if self.medir_desecho() == Medida::Guardar {
+            return self.guardar_apartado(bytes, hora, apartado);
+        }
+        let comienzo = &bytes[..bytes.len().min(COMIENZO_BYTES)];
+        self.sin_guardar = Some((comienzo.to_vec(), hora, apartado));
+        Lugar::Ninguno
+    }
+
+    /// Cuenta algo que no es un mensaje. A quien se pasa de la medida se le lee despacio: no le quita a
+    /// nadie el procesador.
+    fn medir_desecho(&mut self) -> Medida {
+        let desechos = &self.recepcion.desechos;
+        let medida = desechos.medir(&self.equipo.quien, Instant::now());
+        match medida {
+            Medida::Guardar => return medida,
             Medida::DecirYContar => avisar!(
                 warn,
                 self.equipo,
@@ -436,9 +457,8 @@ impl Conversacion<'_> {
                 self.desmedido = true;
             }
         }
-        let comienzo = &bytes[..bytes.len().min(COMIENZO_BYTES)];
-        self.sin_guardar = Some((comienzo.to_vec(), hora, apartado));
-        Lugar::Ninguno
+        thread::sleep(PAUSA_DEL_DESMEDIDO);
+        medida
     }
 
     fn guardar_apartado(&self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
@@ -527,6 +547,7 @@ impl Conversacion<'_> {
         }
         let trama = enmarcar(contenido, recibido.envoltura);
         self.fallo = self.escribir(&trama).err();
+        self.contestados += 1;
     }
 
     /// Envía los bytes. Quien no los recoge todos en [`ESPERA_DE_ESCRITURA`] no recibe más, aunque

@@ -1,71 +1,16 @@
 //! Equipos enfermos y hostiles. Mientras cada ataque dura, un equipo bueno a su lado recibe cada
 //! acuse con casi la misma demora, y ni la memoria ni la consola crecen.
 
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::ataques::{A_LOS_LIMITES, Asalto, Ataque, acusador, durante};
 use crate::memoria::residente_kib;
-use crate::servidor_de_prueba::{PLAZO, Servidor, con_rust_log, esperar};
-
-/// Un ataque, que se hace sobre ese servidor mientras dure.
-type Ataque = fn(&Asalto);
-
-/// Lo que el ataque y quien lo mide se dicen.
-struct Asalto {
-    puerto: u16,
-    /// El ataque está ya en su apogeo.
-    en_marcha: AtomicBool,
-    basta: AtomicBool,
-}
-
-impl Asalto {
-    fn conectar(&self) -> TcpStream {
-        let canal = TcpStream::connect(("127.0.0.1", self.puerto)).unwrap();
-        canal.set_write_timeout(Some(PLAZO)).unwrap();
-        canal.set_read_timeout(Some(PLAZO)).unwrap();
-        canal
-    }
-
-    /// Repite hasta que baste, a lo sumo mil veces por segundo.
-    fn repetir(&self, mut paso: impl FnMut(usize)) {
-        for vuelta in 0.. {
-            if self.basta.load(Ordering::Relaxed) {
-                return;
-            }
-            paso(vuelta);
-            self.en_marcha.store(true, Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Una y otra vez, sin descanso, leyendo lo que contesten; si se cierra la conexión, por otra.
-    fn a_toda_velocidad(&self, tanda: &[u8]) {
-        while !self.basta.load(Ordering::Relaxed) {
-            let canal = self.conectar();
-            thread::scope(|hilos| {
-                hilos.spawn(|| io::copy(&mut &canal, &mut io::sink()));
-                while !self.basta.load(Ordering::Relaxed) && (&canal).write_all(tanda).is_ok() {
-                    self.en_marcha.store(true, Ordering::Relaxed);
-                }
-                let _ = canal.shutdown(Shutdown::Both);
-            });
-        }
-    }
-
-    /// Sin fin a unos 200 Mb/s, que es más que la red de un laboratorio.
-    fn sin_fin(&self, comienzo: &[u8], trozo: &[u8]) {
-        let mut canal = self.conectar();
-        canal.write_all(comienzo).unwrap();
-        let trozo = trozo.repeat(32 * 1024 / trozo.len());
-        self.repetir(|_| canal.write_all(&trozo).unwrap());
-    }
-}
+use crate::servidor_de_prueba::{Servidor, con_rust_log};
 
 const ATAQUES: [(&str, Ataque); 13] = [
     ("mil conexiones que no dicen nada", conexiones_mudas),
@@ -98,7 +43,7 @@ fn ningun_ataque_cambia_lo_que_tarda_un_equipo_bueno_ni_llena_la_memoria_o_la_co
     for (nombre, ataque) in ATAQUES {
         let sin_retraso = |_| {
             let en_paz = demoras(&mut bueno);
-            let atacado = durante(&servidor, ataque, || demoras(&mut bueno));
+            let atacado = durante(servidor.puerto, ataque, || demoras(&mut bueno));
             let (antes, mediana) = (en_paz[ENTREGAS / 2], atacado[ENTREGAS / 2]);
             let peor = atacado[ENTREGAS - 1];
             eprintln!("{nombre}: mediana {antes:?} -> {mediana:?}, la peor {peor:?}");
@@ -125,34 +70,6 @@ fn ningun_ataque_cambia_lo_que_tarda_un_equipo_bueno_ni_llena_la_memoria_o_la_co
     assert!(!consola.contains('\u{1b}'));
 }
 
-/// Hace algo mientras el ataque está en marcha.
-fn durante<T>(servidor: &Servidor, ataque: Ataque, medir: impl FnOnce() -> T) -> T {
-    let asalto = Asalto {
-        puerto: servidor.puerto,
-        en_marcha: AtomicBool::new(false),
-        basta: AtomicBool::new(false),
-    };
-    thread::scope(|hilos| {
-        let atacante = hilos.spawn(|| ataque(&asalto));
-        esperar("el ataque", || {
-            let empezado = asalto.en_marcha.load(Ordering::Relaxed) || atacante.is_finished();
-            empezado.then_some(())
-        });
-        // También si lo que se mide falla: el ataque no acaba solo.
-        let _basta = AlSalir(&asalto.basta);
-        medir()
-    })
-}
-
-/// Levanta la bandera al salir de donde está.
-struct AlSalir<'a>(&'a AtomicBool);
-
-impl Drop for AlSalir<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Lo que tarda cada acuse, de menos a más.
 fn demoras(bueno: &mut Analizador) -> Vec<Duration> {
     let mut demoras: Vec<_> = (0..ENTREGAS)
@@ -166,25 +83,13 @@ fn demoras(bueno: &mut Analizador) -> Vec<Duration> {
     demoras
 }
 
-/// Ataques a lo que nadie puede acaparar: las plazas, la memoria, el disco, la escritura y el registro.
-const A_LOS_LIMITES: [(&str, Ataque); 8] = [
-    ("plazas tomadas por conexiones calladas", plazas_calladas),
-    ("abrir y cerrar con todo ocupado", abrir_y_cerrar),
-    ("un byte de vez en cuando tras 20 MiB", goteo_tras_mucho),
-    ("mensajes de 60 MiB", mensajes_enormes),
-    ("basura a toda velocidad", basura),
-    ("basura de todas las clases", basura_de_todas_las_clases),
-    ("quien acusa los acuses", acusador),
-    ("tres que no leen", sordos),
-];
-
 /// Los equipos buenos son otros que los malos, y cada poco cierran y vuelven a abrir.
 #[test]
 fn un_equipo_bueno_recibe_todos_sus_acuses_durante_cada_ataque_a_los_limites() {
     let comienzo = Instant::now();
     let servidor = Servidor::con("");
     for (nombre, ataque) in A_LOS_LIMITES {
-        durante(&servidor, ataque, || entregar_volviendo(&servidor));
+        durante(servidor.puerto, ataque, || entregar_volviendo(&servidor));
         eprintln!("{nombre}: {:?}", comienzo.elapsed());
     }
     let minutos = usize::try_from(comienzo.elapsed().as_secs()).unwrap() / 60 + 1;
@@ -199,7 +104,7 @@ fn un_aluvion_de_lineas_no_le_quita_a_nadie_un_acuse() {
     let servidor = Servidor::con_orden("[Registro]\nCarpeta = registro", |carpeta| {
         con_rust_log(carpeta, "debug")
     });
-    durante(&servidor, acusador, || entregar_volviendo(&servidor));
+    durante(servidor.puerto, acusador, || entregar_volviendo(&servidor));
     let mut servidor = servidor;
     servidor.senal("TERM");
     servidor.esperar_fin();
@@ -249,74 +154,6 @@ fn cada_rechazo_se_dice_o_se_cuenta_con_su_ip() {
     // La cuenta de lo que se repitió sale antes de la despedida.
     let ultima = consola.lines().last().unwrap();
     assert!(ultima.contains("Servidor detenido: "), "{ultima}");
-}
-
-/// Y cada vez que le cierran una abre otra.
-fn plazas_calladas(asalto: &Asalto) {
-    let mut calladas: Vec<_> = (0..64).map(|_| asalto.conectar()).collect();
-    asalto.repetir(|vuelta| calladas[vuelta % 64] = asalto.conectar());
-}
-
-fn abrir_y_cerrar(asalto: &Asalto) {
-    let mut equipos: Vec<_> = (0..64).map(|_| asalto.conectar()).collect();
-    asalto.repetir(|vuelta| {
-        let cuantas = 1 + vuelta % 64;
-        equipos.truncate(64 - cuantas);
-        equipos.resize_with(64, || asalto.conectar());
-    });
-}
-
-fn goteo_tras_mucho(asalto: &Asalto) {
-    let mut canal = asalto.conectar();
-    canal.write_all(b"\x0BMSH|^~\\&|A\r").unwrap();
-    canal.write_all(&vec![b'A'; 20 << 20]).unwrap();
-    asalto.repetir(|_| canal.write_all(b"A").unwrap());
-}
-
-fn mensajes_enormes(asalto: &Asalto) {
-    let trama = enmarcar(&mensaje_de("ENORME", 60 << 20));
-    let mut trozos = trama.chunks(1 << 20).cycle();
-    let mut canal = asalto.conectar();
-    asalto.repetir(|_| canal.write_all(trozos.next().unwrap()).unwrap());
-}
-
-fn basura(asalto: &Asalto) {
-    asalto.a_toda_velocidad(&b"\x0BPID|1||9\r\x1C\r".repeat(1000));
-}
-
-fn basura_de_todas_las_clases(asalto: &Asalto) {
-    let clases: [&[u8]; 6] = [
-        b"\x0BPID|1||9\r\x1C\r",
-        b"\x0BMSH|^~\\&|A\r\x0BMSH|^~\\&|B\r",
-        b"\x0BMSH|^~\\&|CORTADO\r",
-        b"\x0BMSH|^~\\&|||||||ORL|9|P|2.5\rMSA|AA|1\rPID|1\r\x1C\r",
-        b"MSH|^~\\&|SIN TRAMA",
-        b"otra cosa\r\nPID|1||9\r",
-    ];
-    asalto.repetir(|vuelta| {
-        let mut canal = asalto.conectar();
-        let _ = canal.write_all(clases[vuelta % clases.len()]);
-        let _ = canal.shutdown(Shutdown::Write);
-        let _ = canal.read_to_end(&mut Vec::new());
-    });
-}
-
-/// Acusa cada acuse que recibe, y muchos que nadie le envió.
-fn acusador(asalto: &Asalto) {
-    let acuse = enmarcar(b"MSH|^~\\&|||||||ACK|9|P|2.5\rMSA|AA|1\rERR|0\r");
-    let tanda = [enmarcar(&mensaje("1")), acuse.repeat(1000)].concat();
-    asalto.a_toda_velocidad(&tanda);
-}
-
-fn sordos(asalto: &Asalto) {
-    let mut sordos: Vec<_> = (0..3).map(|_| Analizador::con(asalto.conectar())).collect();
-    for sordo in &mut sordos {
-        SockRef::from(&sordo.canal)
-            .set_recv_buffer_size(1024)
-            .unwrap();
-        sordo.ensordecer();
-    }
-    asalto.repetir(|_| {});
 }
 
 fn conexiones_mudas(asalto: &Asalto) {

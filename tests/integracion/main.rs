@@ -67,6 +67,9 @@ mod tramas;
 #[cfg(windows)]
 mod ventana;
 
+/// Los ataques a lo que nadie puede acaparar.
+#[cfg(target_os = "linux")]
+mod ataques;
 /// Doscientas muertes súbitas bajo carga. Comparte con `fallos` lo que solo existe en Linux.
 #[cfg(target_os = "linux")]
 mod caidas;

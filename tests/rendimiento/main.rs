@@ -4,7 +4,7 @@
 //! (a) el disco solo y (b) el menor servidor posible. Cada acuse se comprueba y cada archivo se
 //! compara. Las cifras absolutas son de este equipo y de este momento; las razones se emparejan
 //! por ronda, que es lo que se puede comparar. Un texto suelto elige los casos que lo contienen:
-//! `cargo bench -- "64 en vuelo"`. Los archivos van a `target`, o a la carpeta que se diga con
+//! `cargo bench -- "64 en vuelo"`, y `ataques`, lo que espera un equipo bueno durante cada ataque. Los archivos van a `target`, o a la carpeta que se diga con
 //! `--en CARPETA`: lo que se mide es sobre todo el disco en el que está. Un ext4 sin diario, como el
 //! de algunas máquinas virtuales, crea archivos muy despacio si se acaban de borrar otros, que es lo
 //! que el banco hace entre una medida y la siguiente: allí solo mide eso.
@@ -21,6 +21,12 @@
     reason = "ninguna cuenta de un banco pasa de 2^52"
 )]
 
+/// Los ataques que también se hacen en las pruebas.
+#[path = "../integracion/ataques.rs"]
+#[allow(dead_code, reason = "el banco no los usa todos")]
+mod asaltos;
+/// Un equipo bueno durante cada ataque.
+mod ataques;
 /// El analizador simulado que da la carga.
 mod carga;
 /// Los casos, sus mensajes y la comprobación de sus archivos.
@@ -53,6 +59,9 @@ const COMPLETO: (usize, f64) = (12, 0.4);
 const RAPIDO: (usize, f64) = (3, 0.08);
 /// Los mensajes de una conexión en una medida; de menos no hay mediana y de más se llena el disco.
 const MENSAJES: (usize, usize) = (3, 20_000);
+
+/// Lo que se pide para medir solo los ataques.
+const ATAQUES: &str = "ataques";
 
 fn main() {
     let mut rapido = false;
@@ -90,6 +99,9 @@ fn medir_todo(carpeta: &Path, rapido: bool, buscado: &str) {
         let rondas = medir_caso(&caso, carpeta, rondas);
         informe::imprimir(&caso, &rondas);
         metas.extend(informe::metas(&caso, &rondas));
+    }
+    if buscado.is_empty() || buscado == ATAQUES {
+        metas.extend(ataques::medir(carpeta, rondas));
     }
     if buscado.is_empty() {
         metas.extend(memoria::medir(carpeta));

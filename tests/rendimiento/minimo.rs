@@ -43,7 +43,9 @@ fn atender(mut canal: TcpStream, disco: &Disco) {
             if bufer[p + 1] == b'\r' {
                 let comienzo = inicio + usize::from(bufer[inicio] == VT);
                 disco.guardar(&bufer[comienzo..p]);
-                canal.write_all(ACUSE_FIJO).unwrap();
+                if canal.write_all(ACUSE_FIJO).is_err() {
+                    return;
+                }
                 inicio = p + 2;
                 revisado = inicio;
             }

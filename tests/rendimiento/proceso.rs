@@ -36,6 +36,11 @@ impl Proceso {
             valor(caso.sincronizar),
             valor(caso.por_equipo)
         );
+        Proceso::con_ini(carpeta, &ini)
+    }
+
+    /// El ejecutable de verdad, con ese Config.ini.
+    pub(crate) fn con_ini(carpeta: &Path, ini: &str) -> Proceso {
         fs::write(carpeta.join("Config.ini"), ini).unwrap();
         let mut orden = Command::new(env!("CARGO_BIN_EXE_servidor-hl7"));
         orden.current_dir(carpeta);
