@@ -104,7 +104,7 @@ impl Recepcion {
     /// Atiende una conexión hasta que acaba.
     pub fn atender(
         self: &Arc<Recepcion>,
-    ) -> impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Clone + Send + 'static {
+    ) -> impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + Sync + 'static {
         let recepcion = Arc::clone(self);
         move |canal, equipo, actividad| {
             let _conectado = recepcion.totales.conectar(&equipo.quien);

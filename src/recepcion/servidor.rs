@@ -78,8 +78,12 @@ impl Acceso {
     }
 }
 
+/// Lo que se hace con una conexión que tiene plaza.
+type Atender = Box<dyn Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + Sync>;
+
 /// Lo que hay que saber para dejar entrar a alguien.
 struct Puerta {
+    atender: Atender,
     acceso: Acceso,
     equipos: Equipos,
     plazas: Arc<Plazas>,
@@ -144,17 +148,15 @@ fn conexiones_que_caben(_por_presentar: usize) -> usize {
 /// proceso. En el programa de Python, `iniciar_servidor`.
 ///
 /// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
-pub fn iniciar_servidor<F>(
+pub fn iniciar_servidor(
     escucha: &TcpListener,
     acceso: &Acceso,
     equipos: &Equipos,
     parada: &Parada,
-    atender: F,
-) -> !
-where
-    F: Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Clone + Send + 'static,
-{
+    atender: impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + Sync + 'static,
+) -> ! {
     let puerta = Arc::new(Puerta {
+        atender: Box::new(atender),
         acceso: acceso.clone(),
         equipos: equipos.clone(),
         plazas: Plazas::new(acceso.max_conexiones),
@@ -168,13 +170,13 @@ where
                 if parada.pedida() {
                     continue;
                 }
-                let (canal, atender) = (Arc::new(canal), atender.clone());
+                let canal = Arc::new(canal);
                 if acceso.es_intermediario(equipo.ip) {
-                    presentar(canal, equipo, &puerta, atender);
+                    presentar(canal, equipo, &puerta);
                 } else if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
                     let puerta = Arc::clone(&puerta);
                     abrir_hilo(equipo, move |equipo| {
-                        ocupar_plaza(pedido, &puerta, equipo, &canal, atender);
+                        ocupar_plaza(pedido, &puerta, equipo, &canal);
                     });
                 }
             }
@@ -204,7 +206,7 @@ fn pedir_plaza(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) ->
     }
     let pedido = puerta.plazas.pedir(&equipo.quien, canal);
     if let Pedido::Completo = pedido {
-        rechazar_por_completo(equipo, puerta.acceso.max_conexiones);
+        rechazar_por_completo(equipo, puerta);
         return None;
     }
     Some(pedido)
@@ -219,11 +221,10 @@ fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
             &format!("{ip} no está en EquiposPermitidos de Config.ini"),
         );
     };
-    let por_presentar = PorPresentar::nuevo(puerta);
-    let caben = puerta.por_presentar.load(Ordering::Relaxed) <= MAX_POR_PRESENTAR;
-    if !caben || !es_de_este_pc(equipo.ip, canal) {
+    let se_mira = es_de_este_pc(equipo.ip, canal).then(|| PorPresentar::nuevo(puerta));
+    let Some(por_presentar) = se_mira.flatten() else {
         return decirlo(equipo);
-    }
+    };
     let (desde, canal) = (puerta.desde, Arc::clone(canal));
     abrir_hilo(equipo.clone(), move |equipo| {
         let preguntaba = presencia::esperar(&canal)
@@ -236,43 +237,29 @@ fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
 }
 
 /// Habla con el equipo cuando tenga plaza; si no la tiene aún, la espera.
-fn ocupar_plaza<F>(
-    pedido: Pedido,
-    puerta: &Puerta,
-    equipo: &Equipo,
-    canal: &Arc<TcpStream>,
-    atender: F,
-) where
-    F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
-{
-    let max = puerta.acceso.max_conexiones;
+fn ocupar_plaza(pedido: Pedido, puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) {
     let plaza = match pedido {
         Pedido::Plaza(plaza) => plaza,
         Pedido::Turno(turno) => {
             let Some((plaza, despedida)) = turno.esperar(canal) else {
-                return rechazar_por_completo(equipo, max);
+                return rechazar_por_completo(equipo, puerta);
             };
             if let Some(Despedida { quien, ocio }) = despedida {
                 avisar!(warn, equipo; "{}: no quedaban plazas; se le da una de {quien}, que no entregaba nada desde hace {} s; revise por qué abre conexiones y no las cierra, o suba MaxConexiones", equipo.con_direccion(), ocio.as_secs());
             }
             plaza
         }
-        Pedido::Completo => return rechazar_por_completo(equipo, max),
+        Pedido::Completo => return rechazar_por_completo(equipo, puerta),
     };
-    conversar(canal, equipo, &plaza, puerta.desde, atender);
+    conversar(canal, equipo, &plaza, puerta);
 }
 
 /// Espera, en su hilo, a que un intermediario diga por quién habla, y deja entrar a ese. De sus
 /// comprobaciones no se dice nada: las hace cada pocos segundos, para siempre.
-fn presentar<F>(canal: Arc<TcpStream>, intermediario: Equipo, puerta: &Arc<Puerta>, atender: F)
-where
-    F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + 'static,
-{
-    let max = puerta.acceso.max_conexiones;
-    let por_presentar = PorPresentar::nuevo(puerta);
-    if puerta.por_presentar.load(Ordering::Relaxed) > MAX_POR_PRESENTAR {
-        return rechazar_por_completo(&intermediario, max);
-    }
+fn presentar(canal: Arc<TcpStream>, intermediario: Equipo, puerta: &Arc<Puerta>) {
+    let Some(por_presentar) = PorPresentar::nuevo(puerta) else {
+        return rechazar_por_completo(&intermediario, puerta);
+    };
     let puerta = Arc::clone(puerta);
     abrir_hilo(intermediario, move |intermediario| {
         let leida = leer_cabecera(&canal, intermediario.ip);
@@ -291,7 +278,7 @@ where
             }
         };
         if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
-            ocupar_plaza(pedido, &puerta, &equipo, &canal, atender);
+            ocupar_plaza(pedido, &puerta, &equipo, &canal);
         }
     });
 }
@@ -300,9 +287,11 @@ where
 struct PorPresentar(Arc<Puerta>);
 
 impl PorPresentar {
-    fn nuevo(puerta: &Arc<Puerta>) -> PorPresentar {
-        puerta.por_presentar.fetch_add(1, Ordering::Relaxed);
-        PorPresentar(Arc::clone(puerta))
+    /// `None`: ya hay demasiadas.
+    fn nuevo(puerta: &Arc<Puerta>) -> Option<PorPresentar> {
+        let habia = puerta.por_presentar.fetch_add(1, Ordering::Relaxed);
+        let nuevo = PorPresentar(Arc::clone(puerta));
+        (habia < MAX_POR_PRESENTAR).then_some(nuevo)
     }
 }
 
@@ -312,7 +301,8 @@ impl Drop for PorPresentar {
     }
 }
 
-fn rechazar_por_completo(equipo: &Equipo, max: usize) {
+fn rechazar_por_completo(equipo: &Equipo, puerta: &Puerta) {
+    let max = puerta.acceso.max_conexiones;
     rechazar(
         equipo,
         &format!(
@@ -327,20 +317,17 @@ fn rechazar(equipo: &Equipo, motivo: &str) {
 }
 
 /// Habla con el equipo en una conexión que tiene plaza.
-fn conversar<F>(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, desde: NaiveDateTime, atender: F)
-where
-    F: FnOnce(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
-{
+fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta) {
     let quien = equipo.con_direccion();
     let mut nivel = Level::Info;
     let conversado = presencia::esperar(canal).and_then(|hallado| {
         nivel = hallado;
         let se_puede = nivel == Level::Debug && es_de_este_pc(equipo.ip, canal);
-        if se_puede && contestar(canal, desde)? {
+        if se_puede && contestar(canal, puerta.desde)? {
             return Ok(());
         }
         log!(nivel, equipo:% = equipo.ip; "Conexión Establecida desde {quien}");
-        atender(canal, equipo, &plaza.actividad)
+        (puerta.atender)(canal, equipo, &plaza.actividad)
     });
     match conversado {
         // Quien perdió su plaza puede ver una conexión rota: la rompió el programa.
