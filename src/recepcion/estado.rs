@@ -166,7 +166,8 @@ pub(super) fn redactar(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> Stri
             .puerto
             .map_or("ninguno".to_owned(), |puerto| puerto.to_string()),
         "desde" => estado.desde.format("%d/%m %H:%M").to_string(),
-        "desde_epoca" => (epoca - (hora - estado.desde).num_seconds()).to_string(),
+        // Parado ya no cuenta el tiempo.
+        "desde_hace" if estado.parado.is_none() => cuanto_hace(estado.desde, hora, epoca),
         "guardados" => guardados.to_string(),
         "espacio" => espacio.to_owned(),
         "espacio_clase" => if poco { "poco" } else { "" }.to_owned(),
@@ -216,7 +217,7 @@ fn equipos(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> String {
     if estado.equipos.is_empty() {
         return "<p class=\"nada\">Ningún equipo ha enviado nada todavía.</p>".to_owned();
     }
-    let mut tabla = "<table><thead><tr><th>Equipo</th><th class=\"izquierda\">Ahora</th><th class=\"izquierda\">Último mensaje</th><th>Guardados</th><th>Repetidos</th><th>Sin guardar</th><th>Rechazados</th><th>Apartados</th><th>Consultas</th><th>Últimas 24 h</th></tr></thead><tbody>".to_owned();
+    let mut tabla = "<table><thead><tr><th>Equipo</th><th class=\"izquierda\">Ahora</th><th class=\"izquierda\">Último mensaje</th><th>Guardados</th><th>Repetidos</th><th>Fallidos</th><th>Rechazados</th><th>Apartados</th><th>Consultas</th><th>Últimas 24 h</th></tr></thead><tbody>".to_owned();
     for equipo in estado.equipos.iter().take(MAX_EQUIPOS) {
         tabla.push_str(&fila(equipo, hora, epoca));
     }
@@ -244,15 +245,15 @@ fn fila(equipo: &EstadoDeEquipo, hora: NaiveDateTime, epoca: i64) -> String {
     let ultimo = match equipo.ultimo {
         None => "ninguno".to_owned(),
         Some(cuando) => {
-            let epoca = epoca - (hora - cuando).num_seconds();
             let formato = if cuando.date() == hora.date() {
                 "%H:%M"
             } else {
                 "%d/%m %H:%M"
             };
             format!(
-                "{} <small data-t=\"{epoca}\"></small>",
-                cuando.format(formato)
+                "{} {}",
+                cuando.format(formato),
+                cuanto_hace(cuando, hora, epoca)
             )
         }
     };
@@ -266,12 +267,18 @@ fn fila(equipo: &EstadoDeEquipo, hora: NaiveDateTime, epoca: i64) -> String {
         escapar_html(&equipo.nombre),
         cuenta("Guardados", hoy.guardados, ""),
         cuenta("Repetidos", hoy.repetidos, ""),
-        cuenta("Sin guardar", hoy.fallidos, "falla"),
+        cuenta("Fallidos", hoy.fallidos, "falla"),
         cuenta("Rechazados", hoy.rechazados, "ojo"),
         cuenta("Apartados", hoy.apartados, "ojo"),
         cuenta("Consultas", hoy.consultas, ""),
         barras(&equipo.horas, hora),
     )
+}
+
+/// Un hueco que el navegador llena con el tiempo que ha pasado desde entonces.
+fn cuanto_hace(cuando: NaiveDateTime, hora: NaiveDateTime, epoca: i64) -> String {
+    let cuando = epoca - (hora - cuando).num_seconds();
+    format!("<small data-t=\"{cuando}\"></small>")
 }
 
 /// Las horas como barras, la de ahora a la derecha; la más alta es la de más mensajes.
