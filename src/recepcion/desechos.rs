@@ -41,10 +41,20 @@ struct Cuenta {
     ultima: Option<Instant>,
 }
 
+impl Cuenta {
+    fn es_de_antes(&self, ahora: Instant) -> bool {
+        ahora.saturating_duration_since(self.minuto) >= 2 * MINUTO
+    }
+}
+
 impl Desechos {
     /// Una cosa más de `quien` que no llegó a ser un mensaje.
     pub(super) fn medir(&self, quien: &str, ahora: Instant) -> Medida {
         let mut cuentas = self.tomar();
+        if cuentas.len() >= MAX_EQUIPOS && !cuentas.contains_key(quien) {
+            // De quien hace rato que no envía nada así ya no hay nada que recordar.
+            cuentas.retain(|_, cuenta| !cuenta.es_de_antes(ahora));
+        }
         let quien = if cuentas.len() >= MAX_EQUIPOS && !cuentas.contains_key(quien) {
             ""
         } else {
@@ -58,7 +68,7 @@ impl Desechos {
         });
         let transcurrido = ahora.saturating_duration_since(cuenta.minuto);
         if transcurrido >= MINUTO {
-            if cuenta.cuantas <= MAX_POR_MINUTO || transcurrido >= 2 * MINUTO {
+            if cuenta.cuantas <= MAX_POR_MINUTO || cuenta.es_de_antes(ahora) {
                 cuenta.desmedido = None;
             }
             (cuenta.minuto, cuenta.cuantas) = (ahora, 0);
@@ -169,5 +179,13 @@ mod tests {
             desechos.medir(&numero.to_string(), ahora);
         }
         assert_eq!(desechos.tomar().len(), MAX_EQUIPOS + 1);
+        // Lo que hicieron no lo paga quien llega después.
+        for _ in 0..=MAX_POR_MINUTO {
+            desechos.medir("de más", ahora);
+        }
+        let despues = ahora + 2 * MINUTO;
+        assert_eq!(desechos.medir("otro", despues), Medida::Guardar);
+        assert!(desechos.tomar().contains_key("otro"));
+        assert_eq!(desechos.tomar().len(), 1);
     }
 }
