@@ -101,7 +101,7 @@ fn medir_todo(carpeta: &Path, rapido: bool, buscado: &str) {
         metas.extend(informe::metas(&caso, &rondas));
     }
     if buscado.is_empty() || buscado == ATAQUES {
-        metas.extend(ataques::medir(carpeta, rondas));
+        metas.extend(ataques::medir(carpeta, rondas.div_ceil(2)));
     }
     if buscado.is_empty() {
         metas.extend(memoria::medir(carpeta));
