@@ -39,7 +39,7 @@
 //! cable, almacen             el cable, el disco
 //! hl7                        qué comienza un mensaje, qué dice, qué se contesta
 //! registro                   lo que se dice, y los dos sitios donde queda
-//! ventana, causa, texto, cerrojo
+//! ventana, causa, texto, cerrojo, memoria
 //! ```
 //!
 //! # Palabras
@@ -75,6 +75,7 @@ mod cerrojo;
 pub mod configuracion;
 pub mod gestor;
 pub mod hl7;
+mod memoria;
 pub mod ordenes;
 pub mod recepcion;
 pub mod registro;

@@ -4,10 +4,7 @@
 //! mensaje grande cuesta casi tanto como escribirlo. No sabe qué es un mensaje: las posiciones se
 //! cuentan desde el primer byte pendiente.
 
-use std::hint;
-use std::sync::Mutex;
-
-use crate::cerrojo::tomar;
+use crate::memoria::{self, encoger};
 
 /// Lo que ocupa en una conexión ociosa; casi todo mensaje de un analizador cabe.
 pub(super) const BUFER_BYTES: usize = 8 * 1024;
@@ -19,8 +16,6 @@ const PARTES_DE_RESERVA: usize = 4;
 /// Lo que un mensaje deja libre al crecer: si se llevara la última memoria, lo siguiente que el programa
 /// pidiera, por poco que fuese, acabaría con él.
 const COLCHON_BYTES: usize = 8 * 1024 * 1024;
-/// Se crece por turno: dos a la vez contarían los dos con la misma memoria.
-static CRECIENDO: Mutex<()> = Mutex::new(());
 
 #[derive(Debug)]
 pub(super) struct Bufer {
@@ -106,11 +101,9 @@ impl Bufer {
             return true;
         }
         let con_reserva = (actual / PARTES_DE_RESERVA).clamp(falta, tope - actual);
-        let _turno = tomar(&CRECIENDO);
+        let _turno = memoria::turno();
         [con_reserva, falta].into_iter().any(|mas| {
-            // Mudarse puede pedir el sitio nuevo antes de dejar el viejo.
-            let cabe = actual < PASO_BYTES || hay_memoria(actual + mas + COLCHON_BYTES);
-            cabe && self.bytes.try_reserve_exact(mas).is_ok()
+            memoria::hay(mas + COLCHON_BYTES) && self.bytes.try_reserve_exact(mas).is_ok()
         })
     }
 
@@ -125,25 +118,8 @@ impl Bufer {
     }
 }
 
-/// Lo que mide un mensaje se devuelve al sistema antes de soltarlo: glibc aprende de lo grande que se
-/// suelta entero, y a partir de ahí se queda con lo que se le devuelve.
 impl Drop for Bufer {
     fn drop(&mut self) {
         encoger(&mut self.bytes, BUFER_BYTES);
     }
-}
-
-fn encoger(bytes: &mut Vec<u8>, longitud: usize) {
-    bytes.truncate(longitud);
-    bytes.shrink_to(longitud);
-}
-
-/// Si el sistema tiene aún esa memoria que dar.
-fn hay_memoria(cuanta: usize) -> bool {
-    let mut prueba = Vec::new();
-    let hay = prueba.try_reserve_exact(cuanta).is_ok();
-    // Sin esto el compilador puede ver que nadie la usa y no pedirla.
-    hint::black_box(&mut prueba);
-    encoger(&mut prueba, BUFER_BYTES);
-    hay
 }

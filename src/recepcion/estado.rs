@@ -14,7 +14,7 @@ use log::{Level, info, warn};
 
 use crate::causa;
 use crate::recepcion::ritmo::HORAS;
-use crate::recepcion::totales::Suma;
+use crate::recepcion::totales::EstadoDeEquipo;
 use crate::registro::Avisos;
 use crate::registro::avisos::Dicho;
 use crate::texto::ruta_visible;
@@ -42,19 +42,6 @@ pub(super) struct Estado {
     pub(super) espacio: Option<(String, bool)>,
     pub(super) equipos: Vec<EstadoDeEquipo>,
     pub(super) avisos: Vec<Dicho>,
-}
-
-/// Lo que se sabe de un equipo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EstadoDeEquipo {
-    pub(super) nombre: String,
-    pub(super) conectado: bool,
-    /// Lleva callado más de lo que su aviso admite.
-    pub(super) calla: bool,
-    pub(super) ultimo: Option<NaiveDateTime>,
-    pub(super) hoy: Suma,
-    /// Los guardados de cada una de las últimas horas; la última es la de ahora.
-    pub(super) horas: [u32; HORAS],
 }
 
 /// Dónde se escribe la página, y lo que no sale de las cuentas.
@@ -357,6 +344,8 @@ fn escapar_html(texto: &str) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::NaiveDate;
+
+    use crate::recepcion::totales::Suma;
 
     use super::*;
 

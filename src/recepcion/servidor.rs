@@ -4,8 +4,8 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use log::{Level, debug, log, warn};
 
 use crate::causa;
+use crate::memoria;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
 use crate::recepcion::intermediario::{Representado, leer_cabecera};
 use crate::recepcion::parada::Parada;
@@ -34,6 +35,8 @@ const DESCRIPTORES_POR_CONEXION: u64 = 6;
 const MAX_POR_PRESENTAR: usize = 64;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
+/// Lo que además debe quedar libre para que un hilo empiece, y otros lo hagan a la vez.
+const MARGEN_DE_UN_HILO_BYTES: usize = 1024 * 1024;
 
 /// Quién puede entrar y cuántos a la vez.
 #[derive(Debug, Clone)]
@@ -344,7 +347,22 @@ fn abrir_hilo(equipo: Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
     let hilo = thread::Builder::new()
         .name(ip.to_string())
         .stack_size(PILA_BYTES);
-    if let Err(error) = hilo.spawn(move || tarea(&equipo)) {
+    // Un hilo que empieza sin memoria para lo suyo acaba con el programa, no con un error: nadie la toma
+    // hasta que ha empezado.
+    let turno = memoria::turno();
+    let empezado = if memoria::hay(PILA_BYTES + MARGEN_DE_UN_HILO_BYTES) {
+        let salida = Arc::new(Barrier::new(2));
+        let su_salida = Arc::clone(&salida);
+        let hilo = hilo.spawn(move || {
+            su_salida.wait();
+            tarea(&equipo);
+        });
+        hilo.map(|_| salida.wait())
+    } else {
+        Err(ErrorKind::OutOfMemory.into())
+    };
+    drop(turno);
+    if let Err(error) = empezado {
         warn!(
             equipo:% = ip;
             "{direccion}: conexión rechazada: no se pudo crear su hilo: {}",

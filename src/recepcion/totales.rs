@@ -13,8 +13,7 @@ use chrono::NaiveDateTime;
 
 use crate::cerrojo::tomar;
 use crate::recepcion::aluvion::{Aluvion, Muchos};
-use crate::recepcion::estado::EstadoDeEquipo;
-use crate::recepcion::ritmo::Ritmo;
+use crate::recepcion::ritmo::{HORAS, Ritmo};
 use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 use crate::texto::recortar;
 
@@ -91,6 +90,19 @@ impl Cuenta {
     fn se_dice(&self) -> bool {
         self.con_nombre || self.ultimo.is_some() || self.suma.apartados > 0
     }
+}
+
+/// Lo que se sabe de un equipo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EstadoDeEquipo {
+    pub(super) nombre: String,
+    pub(super) conectado: bool,
+    /// Lleva callado más de lo que su aviso admite.
+    pub(super) calla: bool,
+    pub(super) ultimo: Option<NaiveDateTime>,
+    pub(super) hoy: Suma,
+    /// Los guardados de cada una de las últimas horas; la última es la de ahora.
+    pub(super) horas: [u32; HORAS],
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

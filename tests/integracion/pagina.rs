@@ -1,7 +1,9 @@
 //! La página de estado: lo que dice, que nunca está a medias, y que se pone roja si el programa muere.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{Servidor, ejecutar, esperar, interrumpible, orden};
