@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-use crate::analizador_simulado::{Analizador, enmarcar, mensaje_de};
+use crate::analizador_simulado::{Analizador, enmarcar, mensaje, mensaje_de};
 use crate::servidor_de_prueba::{Servidor, con_exito, esperar};
 
 /// Memoria residente del servidor, en KiB. La de `status` es una cuenta aproximada.
@@ -179,6 +179,10 @@ fn lo_que_no_cabe_en_la_memoria_recibe_ae_y_los_demas_siguen() {
                 && !enviados.iter().all(ScopedJoinHandle::is_finished)
             {
                 bueno.entregar("BUENO");
+                // Quien llega puede no tener memoria ni para su hilo.
+                let mut nuevo = servidor.conectar();
+                nuevo.enviar_mensaje(&mensaje("NUEVO"));
+                nuevo.si_acusa();
             }
             enviados.map(|enviado| enviado.join().unwrap())
         });
