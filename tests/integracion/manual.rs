@@ -62,8 +62,8 @@ const NO_SON_AVISOS: &[&str] = &[
     "un archivo que acabe en",
     // La página de estado: su plantilla, y lo que dice cuando no hay nada que mirar.
     "<",
-    "… <small",
     "../recursos/estado.html",
+    "/proc/self/status",
     "no se sabe",
     "Ningún equipo conectado",
     "se escribirá en «…»",
