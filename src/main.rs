@@ -4,7 +4,7 @@ mod argumentos;
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{sync::Arc, thread};
@@ -19,7 +19,7 @@ use servidor_hl7::ordenes::revisar::revisar;
 use servidor_hl7::ordenes::servicio::{self, ErrorDeServicio};
 use servidor_hl7::recepcion::Recepcion;
 use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada};
-use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor, puerto_de};
+use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::{FALLO, MAL_PEDIDO, ventana};
 
@@ -114,7 +114,8 @@ fn recibir(
     let parada = Arc::new(Parada::new(&APAGAR_SERVER));
     let pedida = gestor.atender_parada(&parada)?;
 
-    let puerto = puerto_de(escucha.as_ref());
+    let direccion = escucha.as_ref().map(TcpListener::local_addr);
+    let puerto = direccion.transpose()?.map(|direccion| direccion.port());
     let de_que = puerto.map_or(String::new(), |puerto| format!("puerto {puerto}, "));
     let titulo = format!("servidor-hl7: {de_que}{}", almacen.carpeta().display());
     let acceso = configuracion

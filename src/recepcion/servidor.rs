@@ -115,12 +115,6 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-/// El puerto en que se escucha: con `Puerto = 0`, el que dio el sistema.
-#[must_use]
-pub fn puerto_de(escucha: Option<&TcpListener>) -> Option<u16> {
-    escucha?.local_addr().ok().map(|direccion| direccion.port())
-}
-
 /// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
 /// una más, y los mensajes de las que ya están no se podrían guardar. Las que están `por_presentar`
 /// ocupan uno cada una. Antes pide cuantos le den.
