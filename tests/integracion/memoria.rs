@@ -33,6 +33,15 @@ const RECIBIENDO_KIB: usize = 256;
 
 const MIB: usize = 1024 * 1024;
 
+/// Equipos que ya han entregado un mensaje: lo que ocupan de por sí está ya ocupado.
+fn ya_atendidos(servidor: &Servidor, cuantos: usize) -> Vec<Analizador> {
+    let mut equipos: Vec<_> = (0..cuantos).map(|_| servidor.conectar()).collect();
+    for equipo in &mut equipos {
+        equipo.entregar("0");
+    }
+    equipos
+}
+
 #[test]
 fn doscientas_conexiones_ociosas_ocupan_lo_que_dice_el_readme() {
     let servidor = Servidor::con("MaxConexiones = 300\nSincronizar = no");
@@ -102,10 +111,7 @@ fn un_mensaje_que_llega_ocupa_lo_que_mide_a_cualquier_tamano() {
 #[test]
 fn varios_mensajes_que_llegan_a_la_vez_ocupan_la_suma() {
     let servidor = Servidor::con("Sincronizar = no");
-    let mut equipos: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
-    for equipo in &mut equipos {
-        equipo.entregar("0");
-    }
+    let mut equipos = ya_atendidos(&servidor, 8);
     let antes = residente_kib(&servidor);
     let grande = [b"\x0B", &mensaje_de("G", 17 * MIB)[..]].concat();
     // Mezclados: lo que ocupa uno no puede crecer en el sitio de otro.
@@ -127,10 +133,7 @@ fn varios_mensajes_que_llegan_a_la_vez_ocupan_la_suma() {
 #[test]
 fn lo_que_ocupo_un_mensaje_cortado_se_devuelve_y_los_siguientes_tambien() {
     let servidor = Servidor::con("Sincronizar = no");
-    let mut equipos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
-    for equipo in &mut equipos {
-        equipo.entregar("0");
-    }
+    let mut equipos = ya_atendidos(&servidor, 4);
     let antes = residente_kib(&servidor);
     for _ in 0..2 {
         let mut cortado = servidor.conectar();
@@ -207,10 +210,7 @@ fn limitar_memoria(servidor: &Servidor, kib: usize) {
 #[test]
 fn lo_que_ocupo_un_mensaje_grande_se_devuelve_aunque_haya_empezado_otro() {
     let servidor = Servidor::con("Sincronizar = no");
-    let mut equipos: Vec<_> = (0..4).map(|_| servidor.conectar()).collect();
-    for equipo in &mut equipos {
-        equipo.entregar("0");
-    }
+    let mut equipos = ya_atendidos(&servidor, 4);
     let antes = residente_kib(&servidor);
     let grande = enmarcar(&mensaje_de("G", 60_000_000));
     for (numero, equipo) in equipos.iter_mut().enumerate() {
@@ -264,7 +264,6 @@ fn muchos_mensajes_grandes_a_la_vez_ocupan_lo_que_miden() {
 /// Lo que se contesta copia campos del mensaje: sin tope, ocuparía varias veces lo que él.
 #[test]
 fn lo_que_se_contesta_a_una_cabecera_desmedida_no_ocupa_lo_que_ella() {
-    const MIB: usize = 1024 * 1024;
     let servidor = Servidor::con("Sincronizar = no");
     let mut equipo = servidor.conectar();
     equipo.entregar("0");
