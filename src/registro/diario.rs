@@ -85,7 +85,8 @@ impl Diario {
     }
 
     fn no_se_pudo(&self, error: &io::Error) -> String {
-        if error.kind() == ErrorKind::FileTooLarge {
+        // El que da el sistema, que también limita los archivos, lleva su código.
+        if error.kind() == ErrorKind::FileTooLarge && error.raw_os_error().is_none() {
             return format!(
                 "el registro de hoy en «{}» ha llegado a {} MiB; hasta mañana las líneas solo se cuentan, y la recepción sigue",
                 self.ajustes.carpeta.display(),
@@ -265,6 +266,15 @@ mod tests {
         let aviso = diario.anotar(&lineas(&["e"]), el_dia(2)).unwrap();
         assert!(aviso.ends_with("se omitieron 3 líneas"), "{aviso}");
         fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    /// EFBIG, con LimitFSIZE o ulimit -f.
+    #[cfg(unix)]
+    #[test]
+    fn un_limite_del_sistema_no_se_toma_por_el_tope_de_un_dia() {
+        let limite = io::Error::from_raw_os_error(27);
+        let aviso = nuevo(Path::new("registro"), 1).no_se_pudo(&limite);
+        assert!(aviso.contains("suba su límite (LimitFSIZE"), "{aviso}");
     }
 
     #[test]
