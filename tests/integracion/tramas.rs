@@ -1468,15 +1468,16 @@ proptest! {
     fn nada_de_lo_que_no_es_ruido_se_pierde(
         bytes in vec(prop::sample::select(b"\x0B\x1C\r\nMSH|a".to_vec()), 0..300),
     ) {
-        // Dentro de una trama abierta, todo byte sale en un mensaje o en un apartado.
-        let trama = [&b"\x0BMSH|"[..], &bytes].concat();
+        // Dentro de una trama abierta, todo byte sale en un mensaje o en un apartado. Lo que sigue a la
+        // cabecera no puede repetirla, ni tras un VT ni tras un FS: no hay otro mensaje en él.
+        let trama = [&b"\x0BMSH|^~\\&|"[..], &bytes].concat();
         let leidos = leer_con(Limites { mensaje_bytes: 10_000, ..LIMITES }, &[Paso::Llega(&trama), Paso::Cierre], 4096);
         let suyo = match leidos.first() {
             Some(Leido::Mensaje(suyo, _) | Leido::Apartado(suyo, _)) => &suyo.0,
             otro => return Err(TestCaseError::fail(format!("{otro:?}"))),
         };
         prop_assert!(trama[1..].starts_with(suyo), "{}", suyo.escape_ascii());
-        // Y acaba donde debe: en el cierre, en un FS al que no sigue texto o en un VT con su cabecera.
+        // Y acaba donde debe: en el cierre o en un FS al que no sigue texto.
         let resto = &trama[1 + suyo.len()..];
         let acaba = match resto {
             [] => true,
