@@ -128,6 +128,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn de_muchos_bytes_solo_se_muestran_los_primeros() {
+        let visto = |bytes: &[u8]| escapar(bytes, 4).to_string();
+        assert_eq!(visto(b"a \x1B\xD1"), "a \\x1B\\xD1");
+        assert_eq!(visto(b"a \x1B\xD1b"), "a \\x1B\\xD1…");
+        assert_eq!(visto(&[b'L'; 1000]), "LLLL…");
+    }
+
+    #[test]
     fn una_ruta_se_lee_en_una_linea_y_como_es() {
         let visible = |ruta: &str| ruta_visible(Path::new(ruta)).to_string();
         assert_eq!(visible("C:\\análisis año\\«x»"), "C:\\análisis año\\«x»");

@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{BufRead, BufReader};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
@@ -151,21 +152,28 @@ fn los_bytes_de_la_red_se_escapan_antes_de_mostrarlos() {
     assert!(!servidor.consola().contains(['\u{1b}', '\u{7}', '\u{8}']));
 }
 
-/// Un campo enorme no se lleva la consola entera, que es de líneas contadas.
+/// Un campo enorme no se lleva la consola entera, que es de líneas contadas, ni el registro del día.
 #[test]
 fn un_msh_10_de_un_megabyte_es_una_linea_corta_y_no_se_pierde_ninguna() {
-    let servidor = Servidor::con("Sincronizar = no");
+    let servidor = Servidor::con("Sincronizar = no\n[Registro]\nCarpeta = registro");
     let mut equipo = servidor.conectar();
     let enorme = "L".repeat(1024 * 1024);
     equipo.entregar("ANTES");
     equipo.entregar(&enorme);
     equipo.entregar("DESPUES");
+    // Lo que se ve en la consola ya está en el registro, donde MSH-10 va más entero.
     servidor.esperar_linea("«DESPUES»");
-    let consola = servidor.consola();
-    let filas = consola.lines().filter(|linea| linea.contains(" AA "));
-    let letras: Vec<_> = filas.map(|fila| fila.chars().count()).collect();
-    assert_eq!(letras.len(), 3);
-    assert!(letras.iter().all(|letras| *letras < 120), "{letras:?}");
+    let registro = rutas(&servidor.carpeta.join("registro"), "log");
+    let registro = registro.iter().map(|dia| fs::read_to_string(dia).unwrap());
+    for (dicho, ancho) in [
+        (servidor.consola(), 120),
+        (registro.collect::<String>(), 300),
+    ] {
+        let filas = dicho.lines().filter(|linea| linea.contains(" AA "));
+        let letras: Vec<_> = filas.map(|fila| fila.chars().count()).collect();
+        assert_eq!(letras.len(), 3, "{letras:?}");
+        assert!(letras.iter().all(|letras| *letras < ancho), "{letras:?}");
+    }
 }
 
 #[test]
@@ -220,5 +228,5 @@ fn una_consola_que_no_lee_no_retiene_ningun_mensaje_y_luego_dice_cuantas_lineas_
     });
     assert!(omitidas.is_some());
     drop(proceso);
-    std::fs::remove_dir_all(carpeta).unwrap();
+    fs::remove_dir_all(carpeta).unwrap();
 }
