@@ -425,6 +425,7 @@ mod tests {
             (&b"MSH|^~\\&|||||||ACK\rMSA|AA|1\r"[..], true),
             (b"MSH|^~\\&|||||||ACK\r\n\r\nMSA|AA|1\r\n", true),
             (b"MSH|^~\\&|||||||ACK\rSFT|x\rUAC|y\rMSA|AA|1\r", true),
+            (b"MSH|^~\\&|||||||ACK\nSFT|x\nMSA|AA|1\n", true),
             (b"msh|^~\\&|||||||ack\rmsa|AA|1\r", true),
             (b"MSH|^~\\&|||||||ORU\rNTE|1||MSA|AA\r", false),
             (b"MSH|^~\\&|||||||ORU\rPID|1\rMSA|AA|1\r", false),
