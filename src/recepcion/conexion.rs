@@ -28,7 +28,7 @@ use crate::recepcion::paciencia::Paciencia;
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::repetidos::AnteReenvio;
-use crate::recepcion::totales::Destino;
+use crate::recepcion::totales::{Conectado, Destino};
 use crate::texto::Color;
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
@@ -65,6 +65,7 @@ pub(super) fn atender(
         canal,
         equipo,
         recepcion,
+        conectado: recepcion.totales.conectar(&equipo.quien),
         actividad,
         en_curso: None,
         fallo: None,
@@ -103,6 +104,8 @@ struct Conversacion<'a> {
     canal: &'a TcpStream,
     equipo: &'a Equipo,
     recepcion: &'a Recepcion,
+    /// La cuenta de lo que se recibe en ella.
+    conectado: Conectado<'a>,
     /// Qué hace la conexión, para quien reparte las plazas.
     actividad: &'a Actividad,
     /// El mensaje que se está atendiendo, para que la parada lo espere.
@@ -284,7 +287,7 @@ impl Conversacion<'_> {
                 self.actividad.anotar(recibido.instante);
                 self.recepcion.desechos.perdonar(quien);
                 if recibido.repetido_de.is_some() {
-                    self.recepcion.totales.repetido(quien);
+                    self.conectado.repetido();
                 } else {
                     reenvios.anotar(quien, huella, archivo);
                 }
@@ -426,7 +429,7 @@ impl Conversacion<'_> {
 
     /// Aparta los bytes, si el equipo no se ha pasado de la medida, y devuelve dónde quedaron.
     fn apartar(&mut self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
-        self.recepcion.totales.apartado(&self.equipo.quien);
+        self.conectado.apartado();
         if self.medir_desecho() == Medida::Guardar {
             return self.guardar_apartado(bytes, hora, apartado);
         }
@@ -516,14 +519,13 @@ impl Conversacion<'_> {
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
         self.contestar(recibido, &contestacion.bytes);
-        self.recepcion.totales.consulta(&self.equipo.quien);
+        self.conectado.consulta();
         Some(Contestado::Negada(contestacion.tipo))
     }
 
     fn contar(&self, recibido: &Recibido<'_>, destino: Destino) {
         let cuando = (recibido.hora, recibido.instante);
-        let totales = &self.recepcion.totales;
-        totales.recibido(&self.equipo.quien, recibido.longitud, destino, cuando);
+        self.conectado.recibido(recibido.longitud, destino, cuando);
     }
 
     /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.

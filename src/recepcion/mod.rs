@@ -106,10 +106,7 @@ impl Recepcion {
         self: &Arc<Recepcion>,
     ) -> impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + Sync + 'static {
         let recepcion = Arc::clone(self);
-        move |canal, equipo, actividad| {
-            let _conectado = recepcion.totales.conectar(&equipo.quien);
-            conexion::atender(canal, equipo, &recepcion, actividad)
-        }
+        move |canal, equipo, actividad| conexion::atender(canal, equipo, &recepcion, actividad)
     }
 
     /// Llama a esos equipos, cada uno en su hilo.

@@ -150,7 +150,8 @@ pub(super) enum Silencio {
 #[derive(Debug)]
 pub(super) struct Conectado<'a> {
     totales: &'a Totales,
-    equipo: String,
+    /// Dónde se anota todo lo suyo: en la cuenta de su equipo, o en la de los demás si no cabía otra.
+    cuenta: String,
 }
 
 impl Totales {
@@ -177,50 +178,26 @@ impl Totales {
 
     /// Una conexión más con `equipo`.
     pub(super) fn conectar(&self, equipo: &str) -> Conectado<'_> {
-        let equipo = self.anotar(equipo, |cuenta| cuenta.conexiones += 1);
+        let mut cuentas = tomar(&self.cuentas);
+        let Cuentas { equipos, aviso, .. } = &mut *cuentas;
+        let hay_sitio = equipos.len() < MAX_EQUIPOS || equipos.contains_key(equipo);
+        // De un montón de desconocidos no se espera nada.
+        let (cuenta, aviso) = if hay_sitio {
+            (equipo, *aviso)
+        } else {
+            (LOS_DEMAS, AvisoDeSilencio::NUNCA)
+        };
+        let suya = equipos.entry(cuenta.to_owned());
+        suya.or_insert_with(|| Cuenta::new(false, aviso)).conexiones += 1;
         Conectado {
             totales: self,
-            equipo,
+            cuenta: cuenta.to_owned(),
         }
-    }
-
-    /// Un mensaje más de `equipo`, de esa longitud en bytes, que se tuvo entero a esa hora.
-    pub(super) fn recibido(&self, equipo: &str, longitud: usize, destino: Destino, cuando: Cuando) {
-        self.anotar(equipo, |cuenta| {
-            cuenta.ultimo = Some(cuando);
-            cuenta.callado.romper();
-            match destino {
-                Destino::Guardado(tardo) => {
-                    cuenta.suma.guardados += 1;
-                    cuenta.ritmo.contar(cuando.0);
-                    cuenta.suma.bytes += longitud as u64;
-                    cuenta.suma.mas_lento = cuenta.suma.mas_lento.max(tardo);
-                }
-                Destino::Fallido => cuenta.suma.fallidos += 1,
-                Destino::Rechazado => cuenta.suma.rechazados += 1,
-            }
-        });
-    }
-
-    /// Unos bytes más de `equipo` en `apartados`.
-    pub(super) fn apartado(&self, equipo: &str) {
-        let equipo = self.anotar(equipo, |cuenta| cuenta.suma.apartados += 1);
-        tomar(&self.cuentas).aluvion.contar(&equipo);
     }
 
     /// Si se está apartando mucho, una vez por hora.
     pub(super) fn muchos_apartados(&self, ahora: Instant) -> Option<Muchos> {
         tomar(&self.cuentas).aluvion.mirar(ahora)
-    }
-
-    /// Una consulta más de `equipo`, ya recibida, a la que se contestó que no hay nada pendiente.
-    pub(super) fn consulta(&self, equipo: &str) {
-        self.anotar(equipo, |cuenta| cuenta.suma.consultas += 1);
-    }
-
-    /// Uno de los guardados de `equipo` era un reenvío.
-    pub(super) fn repetido(&self, equipo: &str) {
-        self.anotar(equipo, |cuenta| cuenta.suma.repetidos += 1);
     }
 
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
@@ -353,32 +330,60 @@ impl Totales {
         }
         novedades
     }
+}
 
-    /// Anota algo en la cuenta de `equipo`; devuelve en cuál fue.
-    fn anotar(&self, equipo: &str, anotacion: impl FnOnce(&mut Cuenta)) -> String {
-        let mut cuentas = tomar(&self.cuentas);
-        let Cuentas { equipos, aviso, .. } = &mut *cuentas;
-        let hay_sitio = equipos.len() < MAX_EQUIPOS || equipos.contains_key(equipo);
-        // De un montón de desconocidos no se espera nada.
-        let (equipo, aviso) = if hay_sitio {
-            (equipo, *aviso)
-        } else {
-            (LOS_DEMAS, AvisoDeSilencio::NUNCA)
-        };
-        let cuenta = equipos.entry(equipo.to_owned());
-        anotacion(cuenta.or_insert_with(|| Cuenta::new(false, aviso)));
-        equipo.to_owned()
+impl Conectado<'_> {
+    /// Un mensaje más, de esa longitud en bytes, que se tuvo entero a esa hora.
+    pub(super) fn recibido(&self, longitud: usize, destino: Destino, cuando: Cuando) {
+        self.anotar(|cuenta| {
+            cuenta.ultimo = Some(cuando);
+            cuenta.callado.romper();
+            match destino {
+                Destino::Guardado(tardo) => {
+                    cuenta.suma.guardados += 1;
+                    cuenta.ritmo.contar(cuando.0);
+                    cuenta.suma.bytes += longitud as u64;
+                    cuenta.suma.mas_lento = cuenta.suma.mas_lento.max(tardo);
+                }
+                Destino::Fallido => cuenta.suma.fallidos += 1,
+                Destino::Rechazado => cuenta.suma.rechazados += 1,
+            }
+        });
+    }
+
+    /// Unos bytes más en `apartados`.
+    pub(super) fn apartado(&self) {
+        self.anotar(|cuenta| cuenta.suma.apartados += 1);
+        tomar(&self.totales.cuentas).aluvion.contar(&self.cuenta);
+    }
+
+    /// Una consulta más, ya recibida, a la que se contestó que no hay nada pendiente.
+    pub(super) fn consulta(&self) {
+        self.anotar(|cuenta| cuenta.suma.consultas += 1);
+    }
+
+    /// Uno de los guardados era un reenvío.
+    pub(super) fn repetido(&self) {
+        self.anotar(|cuenta| cuenta.suma.repetidos += 1);
+    }
+
+    /// La cuenta está mientras quede una conexión suya.
+    fn anotar(&self, anotacion: impl FnOnce(&mut Cuenta)) {
+        let equipos = &mut tomar(&self.totales.cuentas).equipos;
+        if let Some(cuenta) = equipos.get_mut(&self.cuenta) {
+            anotacion(cuenta);
+        }
     }
 }
 
 impl Drop for Conectado<'_> {
     fn drop(&mut self) {
         let equipos = &mut tomar(&self.totales.cuentas).equipos;
-        if let Some(cuenta) = equipos.get_mut(&self.equipo) {
+        if let Some(cuenta) = equipos.get_mut(&self.cuenta) {
             cuenta.conexiones = cuenta.conexiones.saturating_sub(1);
             // Un explorador de puertos no deja nada: a la red puede conectarse cualquiera.
             if cuenta.conexiones == 0 && !cuenta.se_dice() {
-                equipos.remove(&self.equipo);
+                equipos.remove(&self.cuenta);
             }
         }
     }
@@ -404,6 +409,17 @@ impl fmt::Display for Totales {
 mod tests {
     use super::*;
     use crate::recepcion::silencio::Horas;
+
+    /// Lo que anota una conexión que no dura más.
+    impl Totales {
+        fn recibido(&self, equipo: &str, longitud: usize, destino: Destino, cuando: Cuando) {
+            self.conectar(equipo).recibido(longitud, destino, cuando);
+        }
+
+        fn apartado(&self, equipo: &str) {
+            self.conectar(equipo).apartado();
+        }
+    }
 
     fn a_las(minuto: u64) -> (NaiveDateTime, Instant) {
         static ARRANQUE: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -448,7 +464,7 @@ mod tests {
         assert!(totales.tabla().is_empty());
         totales.recibido("BC-20", 100, guardado(3), a_las(0));
         totales.recibido("BC-20", 50, guardado(12), a_las(1));
-        totales.consulta("BC-20");
+        totales.conectar("BC-20").consulta();
         totales.recibido("BC-20", 7, Destino::Rechazado, a_las(2));
         totales.apartado("BC-20");
         totales.recibido("10.0.0.9", 1, Destino::Fallido, a_las(3));
@@ -608,5 +624,22 @@ mod tests {
         let cuentas = tomar(&totales.cuentas);
         assert_eq!(cuentas.equipos.keys().collect::<Vec<_>>(), ["7"]);
         assert_eq!(cuentas.equipos["7"].conexiones, 0);
+    }
+
+    #[test]
+    fn quien_se_cuenta_con_los_demas_no_pasa_por_desconectado_cuando_hay_sitio() {
+        let totales = totales_con(&[], aviso(10, "0-24"));
+        let otros: Vec<_> = (0..MAX_EQUIPOS)
+            .map(|numero| totales.conectar(&numero.to_string()))
+            .collect();
+        let conectado = totales.conectar("de más");
+        drop(otros);
+        conectado.recibido(1, guardado(1), a_las(0));
+        assert_eq!(totales.silencios(a_las(60)), []);
+        let vistos = totales.mirar(a_las(60).0);
+        assert!(!vistos.is_empty() && vistos.iter().all(|equipo| equipo.conectado));
+        drop(conectado);
+        totales.recibido("de más", 1, guardado(1), a_las(61));
+        assert_eq!(totales.silencios(a_las(71)).len(), 1, "ya tiene su cuenta");
     }
 }
