@@ -4,14 +4,17 @@
 //! guarda; el reloj es un argumento.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::cerrojo::tomar;
 
 /// Cuántas cosas de un equipo se guardan en cada minuto; de las demás, solo la última.
 pub(super) const MAX_POR_MINUTO: u32 = 60;
 const MINUTO: Duration = Duration::from_mins(1);
 /// Cuántos equipos se distinguen; lo de los demás se cuenta junto.
 const MAX_EQUIPOS: usize = 1000;
+const LOS_DEMAS: &str = "";
 
 /// Qué se hace con algo que se aparta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +53,13 @@ impl Cuenta {
 impl Desechos {
     /// Una cosa más de `quien` que no llegó a ser un mensaje.
     pub(super) fn medir(&self, quien: &str, ahora: Instant) -> Medida {
-        let mut cuentas = self.tomar();
+        let mut cuentas = tomar(&self.0);
         if cuentas.len() >= MAX_EQUIPOS && !cuentas.contains_key(quien) {
             // De quien hace rato que no envía nada así ya no hay nada que recordar.
             cuentas.retain(|_, cuenta| !cuenta.es_de_antes(ahora));
         }
         let quien = if cuentas.len() >= MAX_EQUIPOS && !cuentas.contains_key(quien) {
-            ""
+            LOS_DEMAS
         } else {
             quien
         };
@@ -91,8 +94,8 @@ impl Desechos {
     /// Si toca guardar la última de las que no se guardaron: a lo sumo una por minuto, que quien se
     /// conecta para cada una tampoco llene el disco.
     pub(super) fn toca_la_ultima(&self, quien: &str, ahora: Instant) -> bool {
-        let mut cuentas = self.tomar();
-        let Some(cuenta) = cuentas.get_mut(quien) else {
+        let mut cuentas = tomar(&self.0);
+        let Some(cuenta) = suya(&mut cuentas, quien) else {
             return false;
         };
         let antes = cuenta.ultima;
@@ -105,14 +108,20 @@ impl Desechos {
 
     /// `quien` entregó un mensaje: no envía solo basura.
     pub(super) fn perdonar(&self, quien: &str) {
-        if let Some(cuenta) = self.tomar().get_mut(quien) {
+        if let Some(cuenta) = suya(&mut tomar(&self.0), quien) {
             cuenta.desmedido = None;
         }
     }
+}
 
-    fn tomar(&self) -> MutexGuard<'_, HashMap<String, Cuenta>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// La cuenta de `quien` o, si no tiene una, la de los demás.
+fn suya<'a>(cuentas: &'a mut HashMap<String, Cuenta>, quien: &str) -> Option<&'a mut Cuenta> {
+    let cual = if cuentas.contains_key(quien) {
+        quien
+    } else {
+        LOS_DEMAS
+    };
+    cuentas.get_mut(cual)
 }
 
 #[cfg(test)]
@@ -178,14 +187,32 @@ mod tests {
         for numero in 0..2 * MAX_EQUIPOS {
             desechos.medir(&numero.to_string(), ahora);
         }
-        assert_eq!(desechos.tomar().len(), MAX_EQUIPOS + 1);
+        assert_eq!(tomar(&desechos.0).len(), MAX_EQUIPOS + 1);
         // Lo que hicieron no lo paga quien llega después.
         for _ in 0..=MAX_POR_MINUTO {
             desechos.medir("de más", ahora);
         }
         let despues = ahora + 2 * MINUTO;
         assert_eq!(desechos.medir("otro", despues), Medida::Guardar);
-        assert!(desechos.tomar().contains_key("otro"));
-        assert_eq!(desechos.tomar().len(), 1);
+        assert!(tomar(&desechos.0).contains_key("otro"));
+        assert_eq!(tomar(&desechos.0).len(), 1);
+    }
+
+    #[test]
+    fn a_quien_se_cuenta_con_los_demas_se_le_perdona_y_se_le_guarda_lo_ultimo() {
+        let (desechos, comienzo) = (Desechos::default(), Instant::now());
+        let al_segundo = |segundo| comienzo + Duration::from_secs(segundo);
+        for numero in 0..MAX_EQUIPOS {
+            desechos.medir(&numero.to_string(), comienzo);
+        }
+        let muchas = |segundo| {
+            let medir = |_| desechos.medir("bueno", al_segundo(segundo));
+            (0..=MAX_POR_MINUTO).map(medir).last().unwrap()
+        };
+        assert_eq!(muchas(0), Medida::DecirYContar);
+        assert!(desechos.toca_la_ultima("bueno", comienzo));
+        desechos.perdonar("bueno");
+        assert_eq!(muchas(61), Medida::DecirYContar);
+        assert!(!tomar(&desechos.0).contains_key("bueno"));
     }
 }
