@@ -68,8 +68,13 @@ pub(super) fn mantener(
             }
         }
         thread::sleep(pausa);
-        pausa = PAUSA_MAXIMA.min(pausa * 2);
+        pausa = alargar(pausa);
     }
+}
+
+/// La pausa que sigue a esa, si la llamada siguiente tampoco sirve.
+fn alargar(pausa: Duration) -> Duration {
+    PAUSA_MAXIMA.min(pausa * 2)
 }
 
 /// Muchos equipos entregan y cuelgan: eso no es un fallo, y un aviso por resultado taparía los demás.
@@ -80,4 +85,18 @@ fn decir_el_fin(equipo: &Equipo, acabada: io::Result<()>, nivel: Level) {
         Err(error) => format!("se perdió la conexión: {}", causa::explicar(&error)),
     };
     log!(nivel, equipo:% = equipo.ip; "{quien}: {fin}; se le vuelve a llamar");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::successors;
+
+    use super::*;
+
+    #[test]
+    fn las_pausas_entre_llamadas_crecen_de_un_segundo_a_un_minuto() {
+        let pausas = successors(Some(PAUSA_MINIMA), |pausa| Some(alargar(*pausa)));
+        let segundos: Vec<_> = pausas.take(9).map(|pausa| pausa.as_secs()).collect();
+        assert_eq!(segundos, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
 }

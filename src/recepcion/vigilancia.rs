@@ -224,6 +224,7 @@ fn en_palabras(equipo: &str, silencio: &Silencio) -> (Level, String) {
 mod tests {
     use super::*;
     use crate::recepcion::silencio::AvisoDeSilencio;
+    use crate::recepcion::totales::Destino;
     use std::{env, fs, iter, process};
 
     fn turno(espacio_minimo_mib: u64) -> Turno {
@@ -330,6 +331,26 @@ mod tests {
         let a_las = |h, m, s| NaiveTime::from_hms_opt(h, m, s).unwrap();
         assert_eq!(hasta_medianoche(a_las(23, 59, 58)), Duration::from_secs(2));
         assert_eq!(hasta_medianoche(a_las(0, 0, 0)), Duration::from_hours(24));
+    }
+
+    /// Decir la tabla empieza las cuentas del día siguiente.
+    #[test]
+    fn a_medianoche_se_dice_la_tabla_del_dia() {
+        let carpeta = env::temp_dir().join(format!("vigilancia-dia-{}", process::id()));
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let mut turno = turno(0);
+        let ahora = Instant::now();
+        let hora = turno.dia.and_hms_opt(23, 59, 59).unwrap();
+        let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, ahora));
+        let guardado = Destino::Guardado(Duration::ZERO);
+        let equipo = totales.conectar("BC-20");
+        equipo.recibido(1, guardado, (hora, ahora));
+        for (segundos, sin_decir) in [(0, 1), (1, 0)] {
+            let segundos = Duration::from_secs(segundos);
+            turno.vigilar(&totales, &almacen, (hora + segundos, ahora + segundos));
+            assert_eq!(totales.mirar(hora)[0].hoy.guardados, sin_decir);
+        }
+        fs::remove_dir_all(carpeta).unwrap();
     }
 
     #[test]

@@ -350,17 +350,37 @@ mod tests {
         }
     }
 
+    impl Escrito {
+        /// Espera a que esté escrito ese texto; devuelve todo lo escrito.
+        fn esperar(&self, texto: &str) -> String {
+            let limite = Instant::now() + Duration::from_mins(1);
+            loop {
+                let escrito = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+                if escrito.contains(texto) {
+                    return escrito;
+                }
+                assert!(Instant::now() < limite, "falta «{texto}» en {escrito}");
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// Unas salidas sin diario cuya consola es `escrito`.
+    fn salidas_en(escrito: &Escrito) -> Salidas {
+        Salidas {
+            consola: Consola::en(escrito.clone(), Lector::Otro).unwrap(),
+            diario: None,
+            avisos: Avisos::default(),
+        }
+    }
+
     #[test]
     fn la_cuenta_se_dice_al_acabar_el_periodo_aunque_nadie_diga_nada_mas() {
         let repetidas = Repetidas::default();
         repetidas::decir(&repetidas, "10.0.0.1", 1, 30);
         let (fila, entradas) = sync_channel(1);
         let escrito = Escrito::default();
-        let mut salidas = Salidas {
-            consola: Consola::en(escrito.clone(), Lector::Otro).unwrap(),
-            diario: None,
-            avisos: Avisos::default(),
-        };
+        let mut salidas = salidas_en(&escrito);
         thread::scope(|hilos| {
             let (repetidas, salidas) = (&repetidas, &mut salidas);
             hilos.spawn(move || {
@@ -372,8 +392,29 @@ mod tests {
             }
             drop(fila);
         });
-        salidas.consola.vaciar();
-        let salida = String::from_utf8(escrito.0.lock().unwrap().clone()).unwrap();
-        assert!(salida.contains("(10 líneas como esta"), "{salida}");
+        escrito.esperar("(10 líneas como esta");
+    }
+
+    #[test]
+    fn las_lineas_que_no_caben_en_la_fila_se_cuentan_y_se_dicen() {
+        let (fila, entradas) = sync_channel(2);
+        let (perdidas, repetidas) = (Arc::default(), Arc::default());
+        let buzon = Buzon {
+            filtro: Builder::new().filter_level(LevelFilter::Info).build(),
+            repetidas: Arc::clone(&repetidas),
+            fila,
+            perdidas: Arc::clone(&perdidas),
+        };
+        for numero in 0..5 {
+            let dicha = format_args!("línea {numero}");
+            buzon.log(&Record::builder().args(dicha).level(Level::Info).build());
+        }
+        drop(buzon);
+        let escrito = Escrito::default();
+        let mut salidas = salidas_en(&escrito);
+        escribir(&entradas, &perdidas, &repetidas, PERIODO, &mut salidas);
+        let dicho = escrito.esperar("el registro no daba abasto: se omitieron 3 líneas");
+        let caben = [0, 1, 2, 3, 4].map(|numero| dicho.contains(&format!("línea {numero}")));
+        assert_eq!(caben, [true, true, false, false, false], "{dicho}");
     }
 }

@@ -2,6 +2,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -138,6 +139,36 @@ fn la_parada_sigue_en_cuanto_acaba_el_ultimo_mensaje_en_curso() {
         thread::sleep(Duration::from_millis(2));
         drop(en_curso);
         assert_eq!(recibido.recv_timeout(PLAZO), Ok(Some(0)));
+    }
+}
+
+/// A los que ya solo falta acusar se les espera un segundo, aunque al empezar la espera se estuvieran
+/// guardando: si no la despertara el cambio, se les esperaría el plazo entero.
+#[test]
+fn la_parada_deja_de_esperar_al_que_ya_solo_falta_acusar() {
+    static BANDERA: AtomicBool = AtomicBool::new(false);
+    // Un mensaje puede guardarse antes de que se le espere: son varias, para que no todos lo hagan.
+    let paradas: Vec<_> = (0..20).map(|_| Arc::new(Parada::new(&BANDERA))).collect();
+    let en_curso = paradas.iter().map(|parada| parada.comenzar().unwrap());
+    let mut en_curso: Vec<_> = en_curso.collect();
+    let (aviso, recibido) = channel();
+    for parada in &paradas {
+        parada.manejar_interrupcion();
+        let (parada, aviso) = (Arc::clone(parada), aviso.clone());
+        thread::spawn(move || {
+            aviso.send(None).unwrap();
+            aviso.send(Some(parada.esperar(Duration::from_hours(1))))
+        });
+    }
+    for _ in &paradas {
+        assert_eq!(recibido.recv_timeout(PLAZO), Ok(None));
+    }
+    thread::sleep(Duration::from_millis(2));
+    for mensaje in &mut en_curso {
+        mensaje.acusar();
+    }
+    for _ in &paradas {
+        assert_eq!(recibido.recv_timeout(PLAZO), Ok(Some(1)));
     }
 }
 

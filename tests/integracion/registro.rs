@@ -4,6 +4,8 @@ use std::path::{Path, absolute};
 use chrono::NaiveDate;
 
 use crate::analizador_simulado::mensaje;
+#[cfg(unix)]
+use crate::servidor_de_prueba::limitada;
 use crate::servidor_de_prueba::{
     Servidor, carpeta_nueva, con_rust_log, ejecutar, escribir_ini, esperar, interrumpible, orden,
     rutas,
@@ -146,6 +148,24 @@ fn un_registro_que_no_se_puede_escribir_se_avisa_y_no_toca_la_recepcion() {
         .count();
     assert_eq!(avisos, 1);
     assert_eq!(servidor.archivos().len(), 51);
+}
+
+/// El límite del sistema al tamaño de los archivos corta una línea por la mitad, como un disco lleno.
+#[cfg(unix)]
+#[test]
+fn lo_que_no_cupo_entero_en_el_registro_se_quita_de_el() {
+    let lineas = "[Registro]\nCarpeta = registro";
+    let mut servidor = Servidor::con_orden(lineas, |carpeta| limitada(carpeta, "ulimit -f 8"));
+    let mut equipo = servidor.conectar();
+    for numero in 0..100 {
+        equipo.entregar(&numero.to_string());
+    }
+    servidor.esperar_linea("no se pudo escribir el registro en «");
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    let registro = leer_registro(&servidor.carpeta);
+    assert!(registro.contains("«0»\n"), "{registro}");
+    assert!(registro.ends_with('\n'), "{registro}");
 }
 
 #[test]

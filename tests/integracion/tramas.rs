@@ -709,14 +709,20 @@ fn el_silencio_que_se_espera_depende_de_lo_que_falta() {
         (b"MSH|^~\\&|1", Some(2000)),
         (b"MSH|^~\\&|1\r\x1C", Some(300)),
     ] {
-        let mut mesa = Mesa::new(LIMITES);
-        mesa.recibir(bytes, bytes.len().max(1));
-        assert_eq!(
-            mesa.lector.espera(),
-            milisegundos.map(Duration::from_millis),
-            "{}",
-            bytes.escape_ascii()
-        );
+        // Lo que ya no cabe se suelta según llega, y se espera lo mismo.
+        for (mensaje_bytes, trozo) in [(4000, 100), (4, 100), (4, 1)] {
+            let mut mesa = Mesa::new(Limites {
+                mensaje_bytes,
+                ..LIMITES
+            });
+            mesa.recibir(bytes, trozo);
+            assert_eq!(
+                mesa.lector.espera(),
+                milisegundos.map(Duration::from_millis),
+                "{} con {mensaje_bytes} bytes de límite, en trozos de {trozo}",
+                bytes.escape_ascii()
+            );
+        }
     }
 }
 
