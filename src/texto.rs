@@ -1,10 +1,13 @@
-//! Cómo se escribe lo que se muestra: bytes escapados, colores, cifras.
+//! Cómo se escribe lo que se muestra: bytes escapados, colores, cifras, horas.
 //!
 //! No sabe qué se muestra ni dónde.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
+
+use chrono::{Datelike, NaiveDateTime, Timelike};
 
 const ESC: char = '\x1B';
 
@@ -81,9 +84,9 @@ pub(crate) fn ruta_visible(ruta: &Path) -> impl fmt::Display {
 }
 
 /// El texto en `ancho` letras como mucho; lo que no cabe se abrevia.
-pub(crate) fn recortar(texto: &str, ancho: usize) -> String {
+pub(crate) fn recortar(texto: &str, ancho: usize) -> Cow<'_, str> {
     if texto.chars().count() <= ancho {
-        return texto.to_owned();
+        return Cow::from(texto);
     }
     let cabe = texto.chars().take(ancho.saturating_sub(1));
     cabe.chain(['…']).collect()
@@ -116,6 +119,34 @@ pub(crate) fn longitud_mib(mib: u64) -> String {
         10..100 => format!("{},{} GB", decimas_de_gib / 10, decimas_de_gib % 10),
         _ => format!("{} GB", decimas_de_gib / 10),
     }
+}
+
+/// Un texto que se espera de tantos bytes: pedir su sitio de una vez cuesta menos que hacerlo crecer.
+pub(crate) fn componer(bytes: usize, texto: fmt::Arguments<'_>) -> String {
+    let mut compuesto = String::with_capacity(bytes);
+    // Escribir en un String no falla.
+    let _ = compuesto.write_fmt(texto);
+    compuesto
+}
+
+/// AAAAMMDDhhmmss, la hora en HL7 (tipo TS). Se escribe varias veces por mensaje, y chrono interpretaría
+/// cada vez su formato, que cuesta más que escribirla.
+pub(crate) fn cifras(hora: NaiveDateTime) -> impl fmt::Display {
+    let dia = hora.year() * 10_000 + (hora.month() * 100 + hora.day()).cast_signed();
+    let segundo = hora.hour() * 10_000 + hora.minute() * 100 + hora.second();
+    fmt::from_fn(move |f| write!(f, "{dia:08}{segundo:06}"))
+}
+
+/// hh:mm:ss.mmm, el comienzo de cada línea del registro, sin formato de chrono por lo mismo que [`cifras`].
+pub(crate) fn reloj(hora: NaiveDateTime) -> impl fmt::Display {
+    let (horas, minutos, segundos) = (hora.hour(), hora.minute(), hora.second());
+    let ms = milesimas(hora);
+    fmt::from_fn(move |f| write!(f, "{horas:02}:{minutos:02}:{segundos:02}.{ms:03}"))
+}
+
+/// Los milisegundos de su segundo.
+pub(crate) fn milesimas(hora: NaiveDateTime) -> u32 {
+    hora.nanosecond() / 1_000_000 % 1000
 }
 
 /// Con un decimal y la coma decimal.

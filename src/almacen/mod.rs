@@ -176,7 +176,7 @@ impl Almacen {
     }
 
     /// Guarda en `apartados` lo que no llegó a ser un mensaje, con la misma seguridad, y
-    /// devuelve su nombre.
+    /// devuelve su nombre, desde la carpeta.
     pub fn apartar(
         &self,
         bytes: &[u8],
@@ -186,7 +186,7 @@ impl Almacen {
         let carpeta = self.carpeta.join(APARTADOS);
         let siguiente = || self.siguiente_nombre(llegada);
         self.escribir(&carpeta, bytes, apartado.extension(), siguiente)
-            .map(|escrito| escrito.nombre)
+            .map(|escrito| format!("{APARTADOS}/{}", escrito.nombre))
             .map_err(ErrorDeAlmacen::en(
                 "no se pudo apartar lo recibido",
                 &carpeta,
@@ -295,7 +295,7 @@ impl Almacen {
                     return Ok(Parcial {
                         archivo,
                         ruta,
-                        definitivo: format!("{nombre}.{extension}"),
+                        definitivo: [&nombre, ".", extension].concat(),
                         publicado: false,
                     });
                 }

@@ -3,9 +3,12 @@
 //! Es una función pura del MSH recibido, del veredicto y de la hora. No sabe si el mensaje se
 //! guardó de veras: eso lo decide quien construye el [`Veredicto`].
 
+use std::fmt::Display;
+
 use chrono::NaiveDateTime;
 
 use crate::hl7::mensaje::Cabecera;
+use crate::texto::cifras;
 
 /// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
 pub(crate) const ACEPTADO: &str = "Message accepted";
@@ -108,7 +111,7 @@ impl Reglas {
         cabecera: Option<&Cabecera<'_>>,
         con_trama: bool,
         ahora: NaiveDateTime,
-        id_propio: &str,
+        id_propio: impl Display,
     ) -> Option<Vec<u8>> {
         let codigo = self.codigo(veredicto)?;
         let hora = hora(ahora);
@@ -127,7 +130,7 @@ impl Reglas {
 
 /// MSH-7: hora local, 14 cifras.
 pub(crate) fn hora(ahora: NaiveDateTime) -> String {
-    ahora.format("%Y%m%d%H%M%S").to_string()
+    cifras(ahora).to_string()
 }
 
 /// El texto de `recibir_archivo` en el programa de Python, con MSH-10 donde aquel ponía MSH-7.
@@ -167,7 +170,7 @@ fn estandar(
     veredicto: Veredicto,
     cabecera: Option<&Cabecera<'_>>,
     hora: &str,
-    id_propio: &str,
+    id_propio: impl Display,
 ) -> Vec<u8> {
     let (texto, condicion) = explicacion(veredicto);
     let tipo = tipo_de_acuse(cabecera);
@@ -184,14 +187,18 @@ pub(crate) fn msh(
     tipo: &[u8],
     tipo_de_resultado: &[u8],
     hora: &str,
-    id_propio: &str,
+    id_propio: impl Display,
 ) -> Vec<u8> {
     let campo = |numero: usize, ausente: &'static str| match cabecera {
         Some(cabecera) => cabecera.campo(numero),
         None => ausente.as_bytes(),
     };
+    let propio;
     let id = match campo(10, "") {
-        b"" => id_propio.as_bytes(),
+        b"" => {
+            propio = id_propio.to_string();
+            propio.as_bytes()
+        }
         id => id,
     };
     let campos: [&[u8]; CAMPOS_DEL_MSH] = [

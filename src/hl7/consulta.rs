@@ -11,6 +11,8 @@
 //! controlador de Autobio, con NF por analogía, y el ORF^R04 es el de HL7 v2.4, capítulo 7, para un
 //! Edan H60.
 
+use std::fmt::Display;
+
 use chrono::NaiveDateTime;
 
 use crate::hl7::acuse;
@@ -76,7 +78,7 @@ pub fn negar(
     mensaje: &[u8],
     cabecera: &Cabecera<'_>,
     ahora: NaiveDateTime,
-    id_propio: &str,
+    id_propio: impl Display,
 ) -> Option<Contestacion> {
     let consulta = Consulta { mensaje, cabecera };
     // Algunos equipos rellenan con blancos.

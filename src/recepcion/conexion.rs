@@ -4,6 +4,7 @@
 //! después de que el almacén diga que el mensaje está a salvo. Este módulo no sabe cuántas conexiones hay
 //! ni de dónde salen las reglas.
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
@@ -14,7 +15,7 @@ use chrono::{Local, NaiveDateTime};
 use log::{debug, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
+use crate::almacen::{Apartado, ErrorDeAlmacen};
 use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
@@ -29,7 +30,7 @@ use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::repetidos::AnteReenvio;
 use crate::recepcion::totales::{Conectado, Destino};
-use crate::texto::Color;
+use crate::texto::{Color, cifras, milesimas};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
@@ -272,9 +273,7 @@ impl Conversacion<'_> {
         let comienzo = Instant::now();
         let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
         let guardado = if recibido.repetido_de.is_some() && se_aparta {
-            almacen
-                .apartar(recibido.bytes, recibido.hora, Apartado::Repetido)
-                .map(|nombre| format!("{APARTADOS}/{nombre}"))
+            almacen.apartar(recibido.bytes, recibido.hora, Apartado::Repetido)
         } else {
             almacen.guardar(
                 self.equipo.trato.carpeta.as_deref(),
@@ -466,7 +465,7 @@ impl Conversacion<'_> {
 
     fn guardar_apartado(&self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
         match self.recepcion.almacen.apartar(bytes, hora, apartado) {
-            Ok(nombre) => Lugar::Apartado(format!("{APARTADOS}/{nombre}")),
+            Ok(nombre) => Lugar::Apartado(nombre),
             Err(error) => {
                 avisar!(error, self.equipo, "{error}");
                 Lugar::Ninguno
@@ -496,7 +495,7 @@ impl Conversacion<'_> {
             recibido.cabecera.as_ref(),
             recibido.envoltura != Envoltura::Ninguna,
             Local::now().naive_local(),
-            &self.id_propio(recibido),
+            self.id_propio(recibido),
         );
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
             return Contestado::Nada;
@@ -517,7 +516,7 @@ impl Conversacion<'_> {
         }
         let ahora = Local::now().naive_local();
         let contestacion =
-            consulta::negar(recibido.bytes, cabecera, ahora, &self.id_propio(recibido))?;
+            consulta::negar(recibido.bytes, cabecera, ahora, self.id_propio(recibido))?;
         self.contestar(recibido, &contestacion.bytes);
         self.conectado.consulta();
         Some(Contestado::Negada(contestacion.tipo))
@@ -529,9 +528,12 @@ impl Conversacion<'_> {
     }
 
     /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.
-    fn id_propio(&self, recibido: &Recibido<'_>) -> String {
-        let numero = self.recepcion.totales.numerar() % 1000;
-        format!("{}{numero:03}", recibido.hora.format("%Y%m%d%H%M%S%3f"))
+    fn id_propio(&self, recibido: &Recibido<'_>) -> impl fmt::Display {
+        let (hora, totales) = (recibido.hora, &self.recepcion.totales);
+        fmt::from_fn(move |f| {
+            let numero = totales.numerar() % 1000;
+            write!(f, "{}{:03}{numero:03}", cifras(hora), milesimas(hora))
+        })
     }
 
     fn contestar(&mut self, recibido: &Recibido<'_>, contenido: &[u8]) {

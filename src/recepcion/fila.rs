@@ -3,10 +3,10 @@
 //! Lo que no cabe se abrevia con «…»; entero está en el archivo del registro. No sabe de dónde sale lo
 //! que muestra.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::almacen::APARTADOS;
 use crate::texto::{Color, colorear, recortar};
 
 /// Lo que ocupa una fila con su hora; en la última columna, una consola de Windows saltaría de línea.
@@ -32,53 +32,52 @@ pub(super) struct Fila<'a> {
     pub(super) repetido_de: Option<&'a str>,
 }
 
-impl fmt::Display for Fila<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let contestado = colorear(format!("{:<9}", self.contestado), self.color);
+impl Fila<'_> {
+    pub(super) fn redactar(&self) -> String {
+        let mut fila = String::with_capacity(2 * ANCHO);
+        let contestado = format_args!("{:<9}", self.contestado);
+        let _ = write!(fila, "{}", colorear(contestado, self.color));
+        let con_color = fila.len();
         // De OUL^R22^OUL_R22, los dos primeros componentes.
         let tipo = if self.tipo.is_empty() {
             "—"
         } else {
             self.tipo
         };
-        let tipo = tipo.splitn(3, '^').take(2).collect::<Vec<_>>().join("^");
-        let comienzo = format!(
+        let fin = tipo
+            .match_indices('^')
+            .nth(1)
+            .map_or(tipo.len(), |(p, _)| p);
+        let _ = write!(
+            fila,
             " {:<EQUIPO$} {:<TIPO$} {:>6} {:>6} ",
             recortar(self.equipo, EQUIPO),
-            recortar(&tipo, TIPO),
+            recortar(&tipo[..fin], TIPO),
             longitud(self.longitud),
             tiempo(self.tiempo),
         );
-        let resto = ANCHO - HORA - 9 - comienzo.chars().count();
+        let resto = ANCHO - HORA - 9 - fila[con_color..].chars().count();
         let archivo = match self.repetido_de {
-            Some(original) => format!("repetido de {}", sin_equipo(original)),
-            None => sin_equipo(self.archivo).to_owned(),
+            Some(original) => Cow::from(format!("repetido de {original}")),
+            None => Cow::from(self.archivo),
         };
         // El archivo es lo que se busca después: antes que él se abrevia el MSH-10.
         let archivo = sin_comienzo(&archivo, resto - "«12…» ".chars().count());
         let para_el_id = ID.min(resto - 1 - archivo.chars().count());
         let id = format!("«{}»", recortar(self.id, para_el_id - 2));
-        write!(f, "{contestado}{comienzo}{id:<para_el_id$} {archivo}")
-    }
-}
-
-/// La carpeta de un equipo se llama como él, y ya está en su columna.
-fn sin_equipo(archivo: &str) -> &str {
-    match archivo.rsplit_once('/') {
-        Some((carpeta, nombre)) if !carpeta.ends_with(APARTADOS) => nombre,
-        Some((carpeta, _)) => &archivo[carpeta.len() - APARTADOS.len()..],
-        None => archivo,
+        let _ = write!(fila, "{id:<para_el_id$} {archivo}");
+        fila
     }
 }
 
 /// Lo último de un texto, si no cabe entero.
-fn sin_comienzo(texto: &str, ancho: usize) -> String {
+fn sin_comienzo(texto: &str, ancho: usize) -> Cow<'_, str> {
     let sobran = texto.chars().count().saturating_sub(ancho);
     if sobran == 0 {
-        return texto.to_owned();
+        return Cow::from(texto);
     }
     let resto: String = texto.chars().skip(sobran + 1).collect();
-    format!("…{resto}")
+    Cow::from(format!("…{resto}"))
 }
 
 /// Seis letras como mucho, si no pasa de 999 MB.
@@ -127,7 +126,7 @@ mod tests {
 
     /// Lo que se ve, tras una hora.
     fn vista(fila: &Fila<'_>) -> String {
-        sin_color(&format!("09:52:40.301 {fila}"))
+        sin_color(&format!("09:52:40.301 {}", fila.redactar()))
     }
 
     #[test]
@@ -166,25 +165,13 @@ mod tests {
 
     #[test]
     fn de_un_repetido_se_ve_de_que_archivo_lo_es() {
-        let original = "Química/HL7_ORU_20260912095240301_0001.res";
+        let original = "HL7_ORU_20260912095240301_0001.res";
         let mut fila = fila("Hematología sala", "20260912095240301123", ARCHIVO);
         fila.repetido_de = Some(original);
         let vista = vista(&fila);
         let esperado = "«2026091…» repetido de HL7_ORU_20260912095240301_0001.res";
         assert!(vista.ends_with(esperado), "{vista}");
         assert!(vista.chars().count() <= ANCHO, "{vista}");
-    }
-
-    #[test]
-    fn la_carpeta_de_un_equipo_no_se_dice_dos_veces() {
-        for (archivo, esperado) in [
-            ("a.res", "a.res"),
-            ("Química/a.res", "a.res"),
-            ("apartados/a.cortado", "apartados/a.cortado"),
-            ("Química/apartados/a.cortado", "apartados/a.cortado"),
-        ] {
-            assert_eq!(sin_equipo(archivo), esperado);
-        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::cable::{Envoltura, Indicio};
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::fila::Fila;
-use crate::texto::{Color, colorear, escapar};
+use crate::texto::{Color, escapar};
 
 /// Cuánto se muestra de un campo del MSH.
 const CAMPO_VISIBLE_BYTES: usize = 64;
@@ -93,6 +93,20 @@ impl Lugar {
             Lugar::Ninguno => SIN_ARCHIVO,
         }
     }
+
+    /// Sin la carpeta del equipo, que se llama como él.
+    fn breve(&self) -> &str {
+        match self {
+            Lugar::Guardado(nombre) => sin_carpeta(nombre),
+            Lugar::Apartado(_) | Lugar::Ninguno => self.nombre(),
+        }
+    }
+}
+
+fn sin_carpeta(archivo: &str) -> &str {
+    archivo
+        .rsplit_once('/')
+        .map_or(archivo, |(_, nombre)| nombre)
 }
 
 /// Cómo acabó un mensaje, de un vistazo.
@@ -125,32 +139,30 @@ pub(super) fn redactar(
         Contestado::Negada(tipo) => tipo.rsplit_once("^RSP_").map_or(tipo, |(breve, _)| breve),
         Contestado::Nada => "sin acuse",
     };
-    let repetido = recibido
-        .repetido_de
-        .as_ref()
-        .map(|archivo| format!(" repetido de {archivo}"));
-    let (color, tiempo) = (color(contestado, lugar), recibido.instante.elapsed());
+    let tiempo = recibido.instante.elapsed();
     let id = recibido.visible(10).to_string();
-    let entera = format!(
-        "{} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»{}",
-        colorear(format!("{dicho:<9}"), color),
+    let mut entera = format!(
+        "{dicho:<9} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»",
         recibido.longitud,
         tiempo.as_millis(),
         lugar.nombre(),
-        repetido.unwrap_or_default(),
     );
+    if let Some(archivo) = &recibido.repetido_de {
+        entera += " repetido de ";
+        entera += archivo;
+    }
     let fila = Fila {
         contestado: dicho,
-        color,
+        color: color(contestado, lugar),
         equipo: &equipo.quien,
         tipo: &visible,
         longitud: recibido.longitud,
         tiempo,
         id: &id,
-        archivo: lugar.nombre(),
-        repetido_de: recibido.repetido_de.as_deref(),
+        archivo: lugar.breve(),
+        repetido_de: recibido.repetido_de.as_deref().map(sin_carpeta),
     };
-    (entera, fila.to_string())
+    (entera, fila.redactar())
 }
 
 /// Qué hacer, si los bytes delatan qué habla el equipo.
@@ -193,6 +205,21 @@ pub(super) fn sin_paciente(recibido: &Recibido<'_>, acuse: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn la_carpeta_de_un_equipo_no_se_dice_dos_veces() {
+        for (lugar, esperado) in [
+            (Lugar::Guardado("a.res".to_owned()), "a.res"),
+            (Lugar::Guardado("Sala apartados/a.res".to_owned()), "a.res"),
+            (
+                Lugar::Apartado("apartados/a.cortado".to_owned()),
+                "apartados/a.cortado",
+            ),
+            (Lugar::Ninguno, SIN_ARCHIVO),
+        ] {
+            assert_eq!(lugar.breve(), esperado);
+        }
+    }
 
     #[test]
     fn el_color_dice_si_el_mensaje_esta_a_salvo_y_si_el_equipo_lo_sabe() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::registro::linea::Linea;
+use crate::registro::linea::{Linea, seguidas};
 use crate::texto::sin_color;
 use crate::ventana;
 
@@ -54,12 +54,16 @@ pub(crate) enum Lector {
 }
 
 impl Lector {
-    /// Como quiere ver una línea.
-    fn escribir(self, linea: &Linea) -> String {
+    /// Unas líneas como quiere verlas.
+    fn escribir(self, lineas: &[Linea]) -> String {
+        let en_consola = || {
+            let columnas = ventana::columnas();
+            seguidas(lineas.iter().map(|linea| linea.en_consola(columnas)))
+        };
         match self {
-            Lector::Terminal => linea.en_consola(ventana::columnas()),
-            Lector::Journal => linea.en_journal(),
-            Lector::Otro => sin_color(&linea.en_consola(ventana::columnas())),
+            Lector::Journal => seguidas(lineas.iter().map(Linea::en_journal)),
+            Lector::Terminal => en_consola(),
+            Lector::Otro => sin_color(&en_consola()),
         }
     }
 
@@ -134,10 +138,7 @@ impl Consola {
 
     /// Escribe líneas. Nunca espera.
     pub(crate) fn decir(&self, lineas: &[Linea]) {
-        let texto: String = lineas
-            .iter()
-            .map(|linea| self.lector.escribir(linea))
-            .collect();
+        let texto = self.lector.escribir(lineas);
         if self.fila.bytes.load(Ordering::Relaxed) + texto.len() > FILA_BYTES {
             self.fila
                 .perdidas
@@ -186,7 +187,7 @@ fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write, l
                 Level::Warn,
                 format!("la consola no leía: se omitieron {perdidas} líneas (la recepción siguió)"),
             );
-            let _ = salida.write_all(lector.escribir(&aviso).as_bytes());
+            let _ = salida.write_all(lector.escribir(&[aviso]).as_bytes());
         }
         let _ = salida.flush();
         if let Some(hecho) = vaciado {

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use chrono::{Local, NaiveDateTime};
 use log::Level;
 
-use crate::texto::{Color, colorear, partir, sin_color};
+use crate::texto::{Color, colorear, partir, reloj};
 
 /// Una línea: cuándo se dijo, su nivel y lo que dice.
 #[derive(Debug, Clone)]
@@ -33,53 +33,73 @@ impl Linea {
 
     /// En una consola: la hora y la fila o, si no la trae, la hora, el nivel y el texto, con sus colores;
     /// en una de tantas columnas, si se sabe, nada se parte por la mitad de una palabra.
-    pub(super) fn en_consola(&self, columnas: Option<usize>) -> String {
-        let linea = match &self.fila {
-            Some(fila) => format!("{} {fila}", self.hora.format("%H:%M:%S%.3f")),
-            None => self.to_string(),
-        };
-        match columnas {
+    pub(super) fn en_consola(&self, columnas: Option<usize>) -> impl fmt::Display {
+        fmt::from_fn(move |f| match columnas {
             // En la última columna, una consola de Windows salta de línea.
-            Some(columnas) => partir(&linea, columnas.saturating_sub(1), SANGRIA) + "\n",
-            None => linea + "\n",
+            Some(columnas) => {
+                let linea = self.en_color().to_string();
+                writeln!(f, "{}", partir(&linea, columnas.saturating_sub(1), SANGRIA))
+            }
+            None => writeln!(f, "{}", self.en_color()),
+        })
+    }
+
+    fn en_color(&self) -> impl fmt::Display {
+        let hora = reloj(self.hora);
+        fmt::from_fn(move |f| match (&self.fila, self.nivel_visible()) {
+            (Some(fila), _) => write!(f, "{hora} {fila}"),
+            (None, (nivel, Some(color))) => {
+                write!(f, "{hora} {} {}", colorear(nivel, color), self.texto)
+            }
+            (None, (_, None)) => write!(f, "{self}"),
+        })
+    }
+
+    fn nivel_visible(&self) -> (&'static str, Option<Color>) {
+        match self.nivel {
+            Level::Error => ("ERROR", Some(Color::Mal)),
+            Level::Warn => ("AVISO", Some(Color::Aviso)),
+            Level::Info => ("INFO ", None),
+            Level::Debug | Level::Trace => ("DEBUG", None),
         }
     }
 
-    fn sin_color(&self) -> String {
-        sin_color(&format!("{self}\n"))
-    }
-
     /// En el archivo del registro, que se lee otro día y junto con otros: con la fecha.
-    pub(super) fn en_archivo(&self) -> String {
-        format!("{} {}", self.hora.format("%Y-%m-%d"), self.sin_color())
+    pub(super) fn en_archivo(&self) -> impl fmt::Display {
+        fmt::from_fn(move |f| writeln!(f, "{} {self}", self.hora.date()))
     }
 
     /// En el diario de systemd, que da a cada renglón la prioridad de su comienzo (`sd-daemon(3)`).
-    pub(super) fn en_journal(&self) -> String {
+    pub(super) fn en_journal(&self) -> impl fmt::Display {
         let prioridad = match self.nivel {
             Level::Error => 3,
             Level::Warn => 4,
             Level::Info => 6,
             Level::Debug | Level::Trace => 7,
         };
-        let mut salida = String::new();
-        for renglon in self.sin_color().lines() {
-            let _ = writeln!(salida, "<{prioridad}>{renglon}");
-        }
-        salida
+        fmt::from_fn(move |f| {
+            let texto = self.to_string();
+            let mut renglones = texto.lines();
+            renglones.try_for_each(|renglon| writeln!(f, "<{prioridad}>{renglon}"))
+        })
     }
 }
 
+/// Unas líneas escritas una tras otra.
+pub(super) fn seguidas<T: fmt::Display>(lineas: impl Iterator<Item = T>) -> String {
+    let mut texto = String::new();
+    for linea in lineas {
+        // Escribir en un String no falla.
+        let _ = write!(texto, "{linea}");
+    }
+    texto
+}
+
+/// La hora, el nivel y el texto, sin color.
 impl fmt::Display for Linea {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.hora.format("%H:%M:%S%.3f"))?;
-        match self.nivel {
-            Level::Error => write!(f, "{}", colorear("ERROR", Color::Mal))?,
-            Level::Warn => write!(f, "{}", colorear("AVISO", Color::Aviso))?,
-            Level::Info => f.write_str("INFO ")?,
-            Level::Debug | Level::Trace => f.write_str("DEBUG")?,
-        }
-        write!(f, " {}", self.texto)
+        let (nivel, _) = self.nivel_visible();
+        write!(f, "{} {nivel} {}", reloj(self.hora), self.texto)
     }
 }
 
@@ -94,7 +114,7 @@ mod tests {
         let hora = NaiveDate::from_ymd_opt(2026, 9, 12)
             .and_then(|dia| dia.and_hms_milli_opt(9, 45, 1, 123))
             .unwrap();
-        let texto = format!("{} dos\nrenglones", colorear("AA", Color::Bien));
+        let texto = "dos\nrenglones".to_owned();
         let linea = Linea {
             hora,
             nivel: Level::Warn,
@@ -102,30 +122,36 @@ mod tests {
             fila: None,
         };
         assert_eq!(
-            linea.en_consola(None),
-            "09:45:01.123 \x1b[33mAVISO\x1b[0m \x1b[32mAA\x1b[0m dos\nrenglones\n"
+            linea.en_consola(None).to_string(),
+            "09:45:01.123 \x1b[33mAVISO\x1b[0m dos\nrenglones\n"
         );
         let con_fila = Linea {
             fila: Some("AA  HL7_1.res".to_owned()),
             ..linea.clone()
         };
         assert_eq!(
-            con_fila.en_consola(Some(30)),
+            con_fila.en_consola(Some(30)).to_string(),
             "09:45:01.123 AA  HL7_1.res\n"
         );
         assert_eq!(
-            con_fila.en_consola(Some(26)),
+            con_fila.en_consola(Some(26)).to_string(),
             "09:45:01.123 AA\n             HL7_1.res\n"
         );
-        assert_eq!(con_fila.en_archivo(), linea.en_archivo());
-        assert_eq!(con_fila.en_journal(), linea.en_journal());
         assert_eq!(
-            linea.en_archivo(),
-            "2026-09-12 09:45:01.123 AVISO AA dos\nrenglones\n"
+            con_fila.en_archivo().to_string(),
+            linea.en_archivo().to_string()
         );
         assert_eq!(
-            linea.en_journal(),
-            "<4>09:45:01.123 AVISO AA dos\n<4>renglones\n"
+            con_fila.en_journal().to_string(),
+            linea.en_journal().to_string()
+        );
+        assert_eq!(
+            linea.en_archivo().to_string(),
+            "2026-09-12 09:45:01.123 AVISO dos\nrenglones\n"
+        );
+        assert_eq!(
+            linea.en_journal().to_string(),
+            "<4>09:45:01.123 AVISO dos\n<4>renglones\n"
         );
     }
 }

@@ -202,7 +202,7 @@ impl Salidas {
         let todas: Vec<_> = lineas
             .iter()
             .chain([&error])
-            .map(Linea::en_archivo)
+            .map(|linea| linea.en_archivo().to_string())
             .collect();
         let ya_consta = |diario: &Diario| diario.acaba_en(&todas, hoy);
         if self.diario.as_ref().is_some_and(ya_consta) {

@@ -388,7 +388,10 @@ fn el_primer_archivo_de_una_carpeta_que_no_estaba_no_lleva_contador() {
     let carpeta = carpeta_nueva();
     let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
     let apartado = almacen.apartar(b"hola", instante(), Apartado::NoHl7);
-    assert_eq!(apartado.unwrap(), "HL7_ORU_20260912094501123.no_hl7");
+    assert_eq!(
+        apartado.unwrap(),
+        "apartados/HL7_ORU_20260912094501123.no_hl7"
+    );
     assert_eq!(almacen.avisos(), [], "los apartados nunca habían estado");
     fs::remove_dir_all(&carpeta).unwrap();
     let un_segundo_despues = instante() + TimeDelta::seconds(1);
