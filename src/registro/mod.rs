@@ -38,9 +38,9 @@ use crate::texto::escapar;
 const FILA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
 const BLOQUE_LINEAS: usize = 128;
-/// Cuánto se espera a que se junten más líneas: nadie lo nota al mirarlas, y despertar a este hilo
-/// por cada una le cuesta a quien recibe mensajes. Si ya hay un bloque entero, no se espera.
-const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(10);
+/// Cuánto se espera tras escribir lo que había: nadie lo nota al mirarlo, y despertar a este hilo y al de
+/// la consola por cada línea le cuesta a quien recibe mensajes. Con un bloque entero no se espera.
+const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(50);
 /// Cuánto espera el final a que salgan las últimas líneas; la consola tiene un plazo menor.
 const PLAZO_DEL_FINAL: Duration = Duration::from_millis(700);
 
@@ -259,21 +259,13 @@ struct Bloque {
 
 /// Espera la primera entrada hasta `limite` y recoge con ella las que quepan en un bloque; lo que no
 /// son líneas se hace enseguida. `None`: ya nadie puede decir nada.
-fn recoger(
-    entradas: &Receiver<Entrada>,
-    limite: Instant,
-    sin_pausa: bool,
-    salidas: &mut Salidas,
-) -> Option<Bloque> {
+fn recoger(entradas: &Receiver<Entrada>, limite: Instant, salidas: &mut Salidas) -> Option<Bloque> {
     let resta = limite.saturating_duration_since(Instant::now());
     let mut proxima = match entradas.recv_timeout(resta) {
         Ok(primera) => Some(primera),
         Err(RecvTimeoutError::Timeout) => None,
         Err(RecvTimeoutError::Disconnected) => return None,
     };
-    if proxima.is_some() && !sin_pausa {
-        thread::sleep(PAUSA_DE_BLOQUE);
-    }
     let mut bloque = Bloque::default();
     while let Some(entrada) = proxima {
         match entrada {
@@ -298,10 +290,9 @@ fn escribir(
     periodo: Duration,
     salidas: &mut Salidas,
 ) {
-    let mut hay_mas = false;
     let mut fin_del_periodo = Instant::now() + periodo;
-    while let Some(mut bloque) = recoger(entradas, fin_del_periodo, hay_mas, salidas) {
-        hay_mas = bloque.lineas.len() >= BLOQUE_LINEAS;
+    while let Some(mut bloque) = recoger(entradas, fin_del_periodo, salidas) {
+        let hay_mas = bloque.lineas.len() >= BLOQUE_LINEAS;
         if !bloque.vaciados.is_empty() || Instant::now() >= fin_del_periodo {
             let resumen = repetidas.resumir().into_iter();
             let lineas = resumen.map(|(nivel, texto, fila)| Linea {
@@ -324,6 +315,9 @@ fn escribir(
         for hecho in bloque.vaciados {
             salidas.consola.vaciar();
             let _ = hecho.send(());
+        }
+        if !hay_mas {
+            thread::sleep(PAUSA_DE_BLOQUE);
         }
     }
 }

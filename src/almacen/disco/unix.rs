@@ -139,15 +139,8 @@ pub(super) fn tolerar_limites() {
 /// `AlreadyExists` si `nuevo` existe, y entonces no cambia nada.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(in crate::almacen) fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) -> io::Result<()> {
-    use std::sync::Mutex;
-
-    use crate::cerrojo::tomar;
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
-    /// Los hilos que esperan dentro del sistema a que otro acabe en la misma carpeta gastan procesador;
-    /// los que esperan aquí, no.
-    static TURNO: Mutex<()> = Mutex::new(());
-    let turno = tomar(&TURNO);
     let renombrado = renameat2(
         AT_FDCWD,
         actual,
@@ -155,7 +148,6 @@ pub(in crate::almacen) fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) 
         nuevo,
         RenameFlags::RENAME_NOREPLACE,
     );
-    drop(turno);
     match renombrado {
         // Algunos sistemas de archivos en red no lo admiten; queda la reserva del nombre.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => mirar_y_renombrar(actual, nuevo),
