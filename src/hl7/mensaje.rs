@@ -49,10 +49,9 @@ impl<'a> Cabecera<'a> {
             let ultimo = memrchr(msh[3], corto).unwrap_or_default();
             &corto[..ultimo.max(4)]
         };
-        let valores: Vec<&[u8]> = msh[4..]
-            .split(|octeto| *octeto == msh[3])
-            .take(MAX_CAMPOS)
-            .collect();
+        let mut valores: Vec<&[u8]> = Vec::with_capacity(CAMPOS);
+        let separados = msh[4..].split(|octeto| *octeto == msh[3]);
+        valores.extend(separados.take(MAX_CAMPOS));
         let otro = segmento_pegado(&valores);
         let suyos = otro.map_or(valores.len(), |(posicion, _)| posicion + 1);
         let mut campos: [&[u8]; CAMPOS] = [&[]; CAMPOS];
