@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
-use log::{debug, info, warn};
+use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::almacen::{Apartado, ErrorDeAlmacen};
@@ -591,12 +591,11 @@ impl Conversacion<'_> {
         };
         let ancho = self.recepcion.ancho_de_equipo;
         let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
-        let ip = self.equipo.ip;
         if linea::color(contestado, &lugar) != Color::Bien {
-            warn!(equipo:% = ip, fila:%; "{entera}");
+            avisar!(warn, self.equipo, fila = fila; "{entera}");
         } else if recibido.repetido_de.is_some() {
             // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
-            info!(equipo:% = ip, fila:%; "{entera}");
+            avisar!(info, self.equipo, fila = fila; "{entera}");
         } else {
             info!(fila:%; "{entera}");
         }

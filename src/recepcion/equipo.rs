@@ -79,8 +79,15 @@ impl fmt::Display for Equipo {
 }
 
 /// Dice una línea sobre un equipo, con la clave con que el registro cuenta las que se repiten:
-/// `avisar!(warn, equipo, "…")` la empieza por su nombre, y `avisar!(warn, equipo; "…")` no.
+/// `avisar!(warn, equipo, "…")` la empieza por su nombre, y `avisar!(warn, equipo; "…")` no. En lugar de
+/// `warn` puede ir `nivel = …`, y tras el equipo, la fila que se ve en la consola: `fila = …`.
 macro_rules! avisar {
+    (nivel = $nivel:expr, $equipo:expr; $($texto:tt)+) => {
+        log::log!($nivel, equipo:% = $equipo.ip; $($texto)+)
+    };
+    ($nivel:ident, $equipo:expr, fila = $fila:expr; $($texto:tt)+) => {
+        log::$nivel!(equipo:% = $equipo.ip, fila:% = $fila; $($texto)+)
+    };
     ($nivel:ident, $equipo:expr, $($texto:tt)+) => {
         log::$nivel!(equipo:% = $equipo.ip; "{}: {}", $equipo, format_args!($($texto)+))
     };

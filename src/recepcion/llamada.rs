@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::{Level, debug, log};
+use log::{Level, debug};
 
 use crate::causa;
 use crate::recepcion::equipo::{Equipo, avisar};
@@ -43,7 +43,7 @@ pub(super) fn mantener(
                 let mut nivel = Level::Info;
                 let conversar = || {
                     nivel = presencia::esperar(&canal)?;
-                    log!(nivel, "Conexión Establecida con {quien}");
+                    avisar!(nivel = nivel, equipo; "Conexión Establecida con {quien}");
                     atender(&canal, equipo, &Actividad::default())
                 };
                 let acabada = catch_unwind(AssertUnwindSafe(conversar));
@@ -84,7 +84,7 @@ fn decir_el_fin(equipo: &Equipo, acabada: io::Result<()>, nivel: Level) {
         Ok(()) => "se cerró la conexión".to_owned(),
         Err(error) => format!("se perdió la conexión: {}", causa::explicar(&error)),
     };
-    log!(nivel, equipo:% = equipo.ip; "{quien}: {fin}; se le vuelve a llamar");
+    avisar!(nivel = nivel, equipo; "{quien}: {fin}; se le vuelve a llamar");
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{Local, NaiveDateTime};
 use ipnet::IpNet;
-use log::{Level, debug, log, warn};
+use log::{Level, debug, warn};
 
 use crate::causa;
 use crate::memoria;
@@ -169,10 +169,10 @@ pub fn iniciar_servidor(
                 }
                 let canal = Arc::new(canal);
                 if acceso.es_intermediario(equipo.ip) {
-                    presentar(canal, equipo, &puerta);
+                    presentar(canal, &equipo, &puerta);
                 } else if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
                     let puerta = Arc::clone(&puerta);
-                    abrir_hilo(equipo, move |equipo| {
+                    abrir_hilo(&equipo, move |equipo| {
                         ocupar_plaza(pedido, &puerta, equipo, &canal);
                     });
                 }
@@ -223,7 +223,7 @@ fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
         return decirlo(equipo);
     };
     let (desde, canal) = (puerta.desde, Arc::clone(canal));
-    abrir_hilo(equipo.clone(), move |equipo| {
+    abrir_hilo(equipo, move |equipo| {
         let preguntaba = presencia::esperar(&canal)
             .and_then(|nivel| Ok(nivel == Level::Debug && contestar(&canal, desde)?));
         drop(por_presentar);
@@ -253,9 +253,9 @@ fn ocupar_plaza(pedido: Pedido, puerta: &Puerta, equipo: &Equipo, canal: &Arc<Tc
 
 /// Espera, en su hilo, a que un intermediario diga por quién habla, y deja entrar a ese. De sus
 /// comprobaciones no se dice nada: las hace cada pocos segundos, para siempre.
-fn presentar(canal: Arc<TcpStream>, intermediario: Equipo, puerta: &Arc<Puerta>) {
+fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>) {
     let Some(por_presentar) = PorPresentar::nuevo(puerta) else {
-        return rechazar_por_completo(&intermediario, puerta);
+        return rechazar_por_completo(intermediario, puerta);
     };
     let puerta = Arc::clone(puerta);
     abrir_hilo(intermediario, move |intermediario| {
@@ -323,7 +323,7 @@ fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta)
         if se_puede && contestar(canal, puerta.desde)? {
             return Ok(());
         }
-        log!(nivel, equipo:% = equipo.ip; "Conexión Establecida desde {quien}");
+        avisar!(nivel = nivel, equipo; "Conexión Establecida desde {quien}");
         (puerta.atender)(canal, equipo, &plaza.actividad)
     });
     match conversado {
@@ -332,14 +332,14 @@ fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta)
             let causa = causa::explicar(&error);
             avisar!(warn, equipo; "Error en la Conexion: {quien}: {causa}");
         }
-        _ => log!(nivel, equipo:% = equipo.ip; "Conexion cerrada {quien}"),
+        _ => avisar!(nivel = nivel, equipo; "Conexion cerrada {quien}"),
     }
 }
 
-fn abrir_hilo(equipo: Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
-    let (direccion, ip) = (equipo.con_direccion().to_string(), equipo.ip);
+fn abrir_hilo(equipo: &Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
+    let suyo = equipo.clone();
     let hilo = thread::Builder::new()
-        .name(ip.to_string())
+        .name(equipo.ip.to_string())
         .stack_size(PILA_BYTES);
     // Un hilo que empieza sin memoria para lo suyo acaba con el programa, no con un error: nadie la toma
     // hasta que ha empezado.
@@ -349,7 +349,7 @@ fn abrir_hilo(equipo: Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
         let su_salida = Arc::clone(&salida);
         let hilo = hilo.spawn(move || {
             su_salida.wait();
-            tarea(&equipo);
+            tarea(&suyo);
         });
         hilo.map(|_| salida.wait())
     } else {
@@ -357,9 +357,11 @@ fn abrir_hilo(equipo: Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
     };
     drop(turno);
     if let Err(error) = empezado {
-        warn!(
-            equipo:% = ip;
-            "{direccion}: conexión rechazada: no se pudo crear su hilo: {}",
+        avisar!(
+            warn,
+            equipo;
+            "{}: conexión rechazada: no se pudo crear su hilo: {}",
+            equipo.con_direccion(),
             causa::explicar(&error)
         );
     }
