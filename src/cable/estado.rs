@@ -45,6 +45,8 @@ pub enum Motivo {
     Reiniciado,
     /// Texto que llegó cuando su mensaje sin trama ya se había cerrado.
     Cola,
+    /// Texto que llegó cuando su trama ya se había dado por acabada, porque el equipo calló tras un FS.
+    ColaDeTrama,
 }
 
 /// Convierte los bytes de una conexión en sucesos.
@@ -99,8 +101,10 @@ pub(super) enum Antes {
     Nada,
     /// Un texto que no es HL7.
     Texto,
-    /// Un mensaje sin trama, con ese separador de campos: lo que venga puede ser su cola.
-    SinTrama {
+    /// Un mensaje que acabó porque el equipo calló, o sin trama, con ese separador de campos: lo que venga
+    /// puede ser su cola.
+    Mensaje {
+        envoltura: Envoltura,
         separador: u8,
         /// Hay un texto pendiente del que aún no se sabe qué es.
         en_duda: bool,
@@ -109,7 +113,8 @@ pub(super) enum Antes {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SinTrama {
-    pub(super) es_cola: bool,
+    /// Si es la cola de un mensaje ya acabado, cómo viajó este.
+    pub(super) cola_de: Option<Envoltura>,
     /// Un STX lo precedía, en una conexión donde el STX es un latido: si acaba en ETX, era una trama.
     pub(super) puede_acabar_en_etx: bool,
     /// El segmento que cierra el lote, si es un lote: dentro de él, un MSH no empieza otro archivo.
@@ -248,7 +253,7 @@ impl Lector {
             return abre;
         }
         let apertura = match self.estado {
-            Estado::Trama(_) | Estado::SinTrama(SinTrama { es_cola: false, .. }) => {
+            Estado::Trama(_) | Estado::SinTrama(SinTrama { cola_de: None, .. }) => {
                 comienzo::apertura(self.primeros()).unwrap_or_default()
             }
             _ => &self.apertura,

@@ -27,8 +27,19 @@ pub(super) struct Final {
     pub(super) motivo: Option<Motivo>,
     /// Cómo viajó.
     pub(super) envoltura: Envoltura,
-    /// Si lo que siga hasta el fin de su trama es todavía suyo.
-    pub(super) deja_resto: bool,
+    /// Qué puede seguirle.
+    pub(super) despues: Despues,
+}
+
+/// Qué puede seguir a algo que acabó.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Despues {
+    /// Otra cosa.
+    Otro,
+    /// Su resto, hasta el fin de su trama.
+    Resto,
+    /// Otra cosa, o su cola: acabó porque nada lo seguía.
+    QuizaCola,
 }
 
 impl Final {
@@ -38,7 +49,7 @@ impl Final {
             sigue,
             motivo: None,
             envoltura,
-            deja_resto: false,
+            despues: Despues::Otro,
         }
     }
 
@@ -82,18 +93,27 @@ impl Lector {
             Estado::Trama(envoltura) => {
                 let entero = Final::entero(hasta, fin, envoltura);
                 Some(match pausa {
-                    _ if acaba.is_some() => entero,
+                    _ if acaba.is_some() => Final {
+                        despues: Despues::QuizaCola,
+                        ..entero
+                    },
                     Pausa::Silencio => Final {
-                        deja_resto: true,
+                        despues: Despues::Resto,
                         ..entero.por(Motivo::Abandonado)
                     },
                     Pausa::Cierre | Pausa::Corte => entero.por(Motivo::Cortado),
                 })
             }
-            Estado::Resto(envoltura) => Some(Final {
-                deja_resto: acaba.is_none() && pausa == Pausa::Silencio,
-                ..Final::entero(hasta, fin, envoltura).por(Motivo::Abandonado)
-            }),
+            Estado::Resto(envoltura) => {
+                let abandonado = Final::entero(hasta, fin, envoltura).por(Motivo::Abandonado);
+                Some(match (acaba, pausa) {
+                    (None, Pausa::Silencio) => Final {
+                        despues: Despues::Resto,
+                        ..abandonado
+                    },
+                    _ => abandonado,
+                })
+            }
             Estado::SinTrama(mensaje) => Some(match (mensaje.linea, acaba) {
                 (_, Some(cierre)) => Final::entero(cierre, fin, self.envoltura_de(cierre)),
                 (Linea::Dudosa { desde, .. }, _) if self.es_intercalada(mensaje.linea) => {

@@ -14,7 +14,7 @@ use super::bufer::BUFER_BYTES;
 use super::estado::{
     Antes, COMIENZO_BYTES, Estado, Exceso, Lector, Linea, Motivo, Pausa, SinTrama, Stx, Tope,
 };
-use super::finales::Final;
+use super::finales::{Despues, Final};
 use super::indicio::Indicio;
 use super::trama::{Envoltura, STX, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
 use crate::hl7::comienzo;
@@ -157,7 +157,7 @@ impl Lector {
         }
         match self.estado {
             Estado::Ruido(antes) => {
-                let en_duda = matches!(antes, Antes::SinTrama { en_duda: true, .. });
+                let en_duda = matches!(antes, Antes::Mensaje { en_duda: true, .. });
                 let stx_solo = self.bufer.pendiente() == [STX];
                 let hay_texto = self.muestra.hay_texto() || self.intercalados.hay_actual();
                 let hay_duda = en_duda || stx_solo || hay_texto;
@@ -227,21 +227,28 @@ impl Lector {
     /// Lo que se leía acabó: pasa al estado que sigue y devuelve el anterior.
     fn pasar_de(&mut self, fin: &Final) -> Estado {
         let siguiente = match self.estado {
-            Estado::Trama(envoltura) | Estado::Resto(envoltura) if fin.deja_resto => {
+            Estado::Trama(envoltura) | Estado::Resto(envoltura)
+                if fin.despues == Despues::Resto =>
+            {
                 self.recordar_apertura();
                 Estado::Resto(envoltura)
             }
+            Estado::Trama(envoltura) if fin.despues == Despues::QuizaCola => {
+                self.recordar_apertura();
+                Estado::Ruido(match self.apertura.get(3) {
+                    Some(separador) => tras_mensaje(envoltura, *separador),
+                    None => Antes::Nada,
+                })
+            }
             Estado::SinTrama(mensaje) if fin.envoltura == Envoltura::Ninguna => {
-                if mensaje.es_cola {
+                if mensaje.cola_de.is_some() {
                     let cola = &self.bufer.pendiente()[..fin.hasta];
                     self.intercalados.recordar_cola(cola, mensaje.separador);
                 } else {
                     self.recordar_apertura();
                 }
-                Estado::Ruido(Antes::SinTrama {
-                    separador: mensaje.separador,
-                    en_duda: false,
-                })
+                let envoltura = mensaje.cola_de.unwrap_or(Envoltura::Ninguna);
+                Estado::Ruido(tras_mensaje(envoltura, mensaje.separador))
             }
             _ => Estado::Ruido(Antes::Nada),
         };
@@ -256,8 +263,13 @@ impl Lector {
     fn entregar(&mut self, fin: &Final, estado: Estado) -> Suceso<'_> {
         let exceso = self.exceso.take();
         let contenido = self.bufer.separar(fin.hasta, fin.sigue);
-        let es_cola = matches!(estado, Estado::SinTrama(SinTrama { es_cola: true, .. }));
-        let motivo = fin.motivo.or(es_cola.then_some(Motivo::Cola));
+        let motivo = fin.motivo.or(match estado {
+            Estado::SinTrama(SinTrama { cola_de, .. }) => cola_de.map(|de| match de {
+                Envoltura::Ninguna => Motivo::Cola,
+                Envoltura::Mllp | Envoltura::StxEtx => Motivo::ColaDeTrama,
+            }),
+            _ => None,
+        });
         let longitud = contenido.len() + exceso.as_ref().map_or(0, |exceso| exceso.longitud);
         let tope = match &exceso {
             Some(exceso) => Some(exceso.tope),
@@ -326,5 +338,14 @@ impl Lector {
             let apertura = comienzo::apertura(self.primeros());
             self.apertura = apertura.unwrap_or_default().to_vec();
         }
+    }
+}
+
+/// Lo que se recuerda de un mensaje que puede tener cola.
+fn tras_mensaje(envoltura: Envoltura, separador: u8) -> Antes {
+    Antes::Mensaje {
+        envoltura,
+        separador,
+        en_duda: false,
     }
 }

@@ -1,7 +1,7 @@
 //! Lo que llega entre mensajes: cuándo empieza uno, y qué se descarta.
 //!
-//! Qué puede abrir un mensaje depende de qué hubo [`Antes`]. Tras un mensaje sin trama, un texto puede
-//! ser su cola, que no se puede perder, o un latido de un convertidor, que no es nada.
+//! Qué puede abrir un mensaje depende de qué hubo [`Antes`]. Tras un mensaje que acabó porque el equipo
+//! calló, un texto puede ser su cola, que no se puede perder, o un latido de un convertidor, que no es nada.
 
 use super::estado::{Antes, Estado, Lector, Linea, Pausa, SinTrama, Stx};
 use super::indicio::Indicio;
@@ -76,12 +76,12 @@ impl Lector {
     fn en_duda(&self) -> bool {
         matches!(
             self.estado,
-            Estado::Ruido(Antes::SinTrama { en_duda: true, .. })
+            Estado::Ruido(Antes::Mensaje { en_duda: true, .. })
         )
     }
 
     fn poner_en_duda(&mut self, duda: bool) {
-        if let Estado::Ruido(Antes::SinTrama { en_duda, .. }) = &mut self.estado {
+        if let Estado::Ruido(Antes::Mensaje { en_duda, .. }) = &mut self.estado {
             *en_duda = duda;
         }
     }
@@ -91,10 +91,8 @@ impl Lector {
         if self.muestra.es_peticion() {
             return Juicio::Nada(1);
         }
-        let tras_sin_trama = matches!(antes, Antes::SinTrama { .. });
         let aqui = match (pendiente[0], antes) {
-            (VT, _) if !tras_sin_trama => Comienzo::Si,
-            (VT, _) => abre_trama(&pendiente[1..]),
+            (VT, _) => abre_con_vt(&pendiente[1..], antes),
             (STX, _) => abre_creible(&pendiente[1..]),
             (_, Antes::Nada) => abre(pendiente),
             _ => self.abre_otro(pendiente),
@@ -109,18 +107,20 @@ impl Lector {
             (Comienzo::Faltan, STX) if pendiente.len() == 1 => Juicio::Faltan(1),
             (Comienzo::Faltan, _) => Juicio::Faltan(0),
             (Comienzo::No, octeto) => match antes {
-                Antes::SinTrama { separador, .. } if es_texto(octeto) => {
-                    self.juzgar_texto(separador)
-                }
+                Antes::Mensaje {
+                    envoltura,
+                    separador,
+                    ..
+                } if es_texto(octeto) => self.juzgar_texto(antes, envoltura, separador),
                 _ => Juicio::Nada(1),
             },
         }
     }
 
-    /// Qué es un texto que llega tras un mensaje sin trama. Es su cola en cuanto lleva un separador de
+    /// Qué es un texto que llega tras un mensaje que así viajó. Es su cola en cuanto lleva un separador de
     /// campos o un fin de línea, o es largo; no lo es si ya se conocía, si le sigue un mensaje, o si
     /// calla.
-    fn juzgar_texto(&self, separador: u8) -> Juicio {
+    fn juzgar_texto(&self, antes: Antes, envoltura: Envoltura, separador: u8) -> Juicio {
         let pendiente = self.bufer.pendiente();
         let (conocido, cuantos) = self.intercalados.al_comienzo(pendiente);
         if conocido == Comienzo::Si {
@@ -133,7 +133,7 @@ impl Lector {
         for (i, octeto) in pendiente.iter().enumerate() {
             let abre = match *octeto {
                 _ if i == 0 => Comienzo::No,
-                VT => abre_trama(&pendiente[i + 1..]),
+                VT => abre_con_vt(&pendiente[i + 1..], antes),
                 STX => abre_creible(&pendiente[i + 1..]),
                 _ => self.abre_otro(&pendiente[i..]),
             };
@@ -144,7 +144,7 @@ impl Lector {
             }
             let es_de_la_cola = *octeto == separador || matches!(*octeto, CR | LF);
             if (es_de_la_cola && conocido != Comienzo::Faltan) || i >= TEXTO_BYTES {
-                return Juicio::Abre(Estado::SinTrama(SinTrama::cola(separador)), 0);
+                return Juicio::Abre(Estado::SinTrama(SinTrama::cola(envoltura, separador)), 0);
             }
         }
         Juicio::Faltan(pendiente.len())
@@ -191,7 +191,7 @@ impl Lector {
     }
 
     fn abrir(&mut self, estado: Estado, trama: usize) -> Option<Indicio> {
-        let es_mensaje = matches!(estado, Estado::SinTrama(mensaje) if !mensaje.es_cola);
+        let es_mensaje = matches!(estado, Estado::SinTrama(mensaje) if mensaje.cola_de.is_none());
         if es_mensaje && trama == 0 && self.stx == Stx::Desconocido {
             // Quien envía sin trama y un STX de vez en cuando, late.
             self.stx = Stx::Latido;
@@ -202,7 +202,7 @@ impl Lector {
         self.estado = estado;
         (self.revisado, self.cierre) = (0, None);
         let conocido = self.intercalados.concluir();
-        if matches!(estado, Estado::SinTrama(mensaje) if mensaje.es_cola) {
+        if matches!(estado, Estado::SinTrama(mensaje) if mensaje.cola_de.is_some()) {
             return None;
         }
         self.intercalados.olvidar_cola();
@@ -214,9 +214,9 @@ impl Lector {
 }
 
 impl SinTrama {
-    fn cola(separador: u8) -> SinTrama {
+    fn cola(de: Envoltura, separador: u8) -> SinTrama {
         SinTrama {
-            es_cola: true,
+            cola_de: Some(de),
             puede_acabar_en_etx: false,
             fin_de_lote: None,
             separador,
@@ -233,7 +233,7 @@ fn sin_trama(cabecera: &[u8], puede_acabar_en_etx: bool) -> Estado {
         _ => None,
     };
     Estado::SinTrama(SinTrama {
-        es_cola: false,
+        cola_de: None,
         puede_acabar_en_etx,
         fin_de_lote,
         separador: cabecera[3],
@@ -241,9 +241,16 @@ fn sin_trama(cabecera: &[u8], puede_acabar_en_etx: bool) -> Estado {
     })
 }
 
-/// Si lo que sigue a un VT es un mensaje, cuando el VT también podría ser de un texto: una cabecera, o
-/// una creíble tras unos pocos bytes extraños.
-fn abre_trama(bytes: &[u8]) -> Comienzo {
+/// Si a un VT le sigue un mensaje. Tras un mensaje sin trama, el VT también puede ser de su texto: hace
+/// falta una cabecera, o una creíble tras unos pocos bytes extraños.
+fn abre_con_vt(bytes: &[u8], antes: Antes) -> Comienzo {
+    let Antes::Mensaje {
+        envoltura: Envoltura::Ninguna,
+        ..
+    } = antes
+    else {
+        return Comienzo::Si;
+    };
     // VT VT es un solo comienzo.
     let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
     let bytes = &bytes[repetidos.take(EXTRANOS_BYTES).count()..];

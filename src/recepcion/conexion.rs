@@ -113,7 +113,7 @@ struct Conversacion<'a> {
     en_curso: Option<EnCurso<'a>>,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
-    /// Dónde está el último mensaje sin trama, por si llega una cola suya.
+    /// Dónde está el último mensaje, por si llega una cola suya.
     ultimo: Lugar,
     /// Lo último que se contó en lugar de apartarse.
     sin_guardar: Option<(Vec<u8>, NaiveDateTime, Apartado)>,
@@ -379,9 +379,7 @@ impl Conversacion<'_> {
             recibido.visible(9),
             lugar.nombre()
         );
-        if recibido.envoltura == Envoltura::Ninguna {
-            self.ultimo = lugar;
-        }
+        self.ultimo = lugar;
         Rumbo::Continue(())
     }
 
@@ -407,10 +405,18 @@ impl Conversacion<'_> {
                 "llegó el resto de un mensaje sin trama que ya se había cerrado",
                 "suba EsperaSinTramaMs en Config.ini",
             ),
+            Motivo::ColaDeTrama => (
+                Apartado::Cola,
+                "llegó el resto de un mensaje que se dio por acabado porque el equipo calló tras lo que parecía su final",
+                "pida al equipo que lo envíe de nuevo",
+            ),
         };
         let lugar = self.apartar(bytes, Local::now().naive_local(), apartado);
         let de = match (motivo, &self.ultimo) {
-            (Motivo::Cola, Lugar::Guardado(ultimo) | Lugar::Apartado(ultimo)) => {
+            (
+                Motivo::Cola | Motivo::ColaDeTrama,
+                Lugar::Guardado(ultimo) | Lugar::Apartado(ultimo),
+            ) => {
                 format!(" ({ultimo})")
             }
             _ => String::new(),
@@ -602,8 +608,6 @@ impl Conversacion<'_> {
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
-        if recibido.envoltura == Envoltura::Ninguna {
-            self.ultimo = lugar;
-        }
+        self.ultimo = lugar;
     }
 }

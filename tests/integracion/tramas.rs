@@ -1290,6 +1290,65 @@ fn un_latido_no_alarga_el_silencio_de_un_mensaje_ni_acaba_en_su_archivo() {
 }
 
 #[test]
+fn el_texto_que_sigue_a_una_trama_acabada_por_un_silencio_es_su_cola() {
+    use Paso::{Calma, Cierre, Llega};
+    let m = b"\x0BMSH|^~\\&|1\rOBX|1|ED|a\x1C";
+    let guardado = || con_trama(b"MSH|^~\\&|1\rOBX|1|ED|a");
+    let cola = |bytes| apartado(bytes, Motivo::ColaDeTrama);
+    for (fin, siguiente) in [
+        ("\x1C\r", &b"\x0Bmsh|2\r\x1C\r"[..]),
+        ("\x1C", b"\x0B\x0BMSH|^~\\&|2\r\x1C\r"),
+        ("", b"\x0BMSH|^~\\&|2\r\x1C\r"),
+    ] {
+        let llegado = [b"b|\rNTE|1\r", fin.as_bytes()].concat();
+        let contenido = siguiente.strip_suffix(b"\x1C\r").unwrap();
+        let contenido = &contenido[contenido.iter().position(|o| *o != 0x0B).unwrap()..];
+        comprobar(
+            "su resto, y otra trama detrás",
+            &[
+                Llega(m),
+                Calma,
+                Llega(&llegado),
+                Calma,
+                Llega(siguiente),
+                Cierre,
+            ],
+            &[guardado(), cola(b"b|\rNTE|1\r"), con_trama(contenido)],
+        );
+    }
+    comprobar(
+        "lo que no es HL7 sigue siendo una trama",
+        &[Llega(m), Calma, Llega(b"\x0Bhola|\r\x1C\r"), Cierre],
+        &[guardado(), con_trama(b"hola|\r")],
+    );
+    comprobar(
+        "su CR y su relleno no son nada",
+        &[Llega(m), Calma, Llega(b"\r\0 \n"), Calma, Llega(m), Calma],
+        &[guardado(), guardado()],
+    );
+    comprobar(
+        "ni el latido de un convertidor",
+        &[
+            Llega(m),
+            Calma,
+            Llega(b"www.usr.cn"),
+            Calma,
+            Llega(m),
+            Calma,
+        ],
+        &[guardado(), Leido::Indicio(Indicio::Convertidor), guardado()],
+    );
+    comprobar(
+        "una trama que no es HL7 no tiene cola",
+        &[Llega(b"\x0Bhola\x1C"), Calma, Llega(b"z|\r"), Cierre],
+        &[
+            con_trama(b"hola"),
+            Leido::Indicio(Indicio::Desconocido(None)),
+        ],
+    );
+}
+
+#[test]
 fn una_cola_que_se_repite_sin_mensaje_entre_medias_es_un_latido() {
     use Paso::{Calma, Llega, Pausa};
     let m = b"MSH|^~\\&|1\r";
