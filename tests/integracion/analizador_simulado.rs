@@ -1,10 +1,10 @@
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::servidor_de_prueba::PLAZO;
+use crate::servidor_de_prueba::{PLAZO, esperar};
 
 pub(crate) const VT: u8 = 0x0B;
 pub(crate) const FS: u8 = 0x1C;
@@ -56,6 +56,19 @@ impl Analizador {
         let servidor = SocketAddr::from((Ipv4Addr::LOCALHOST, puerto));
         canal.connect(&servidor.into()).unwrap();
         Analizador::con(canal.into())
+    }
+
+    /// Uno al que el servidor llama ahí: se espera su llamada.
+    pub(crate) fn llamado(espera: &TcpListener) -> Analizador {
+        espera.set_nonblocking(true).unwrap();
+        let canal = esperar("la llamada del servidor", || match espera.accept() {
+            Ok((canal, _)) => Some(canal),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) => panic!("{error}"),
+        });
+        // En Windows nace como el que espera.
+        canal.set_nonblocking(false).unwrap();
+        Analizador::con(canal)
     }
 
     /// Un equipo al otro lado de una conexión ya abierta.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::analizador_simulado::{FS, enmarcar, mensaje, mensaje_de};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, orden};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, ejecutar_con, orden};
 
 /// Lo que hace un receptor con un mensaje.
 enum Paso {
@@ -686,18 +686,11 @@ fn con_un_guion_se_envia_la_entrada_estandar() {
     ] {
         let antes = receptor.recibidos().len();
         fs::write(carpeta.join("entrada"), entrada).unwrap();
-        let salida = orden(&carpeta)
-            .args([
-                "--enviar",
-                "-",
-                "--repetir",
-                veces,
-                "--a",
-                &receptor.destino,
-            ])
-            .stdin(File::open(carpeta.join("entrada")).unwrap())
-            .output()
-            .unwrap();
+        let argumentos = ["--enviar", "-", "--repetir", veces, "--a"];
+        let salida = ejecutar_con(
+            File::open(carpeta.join("entrada")).unwrap(),
+            orden(&carpeta).args(argumentos).arg(&receptor.destino),
+        );
         let codigo = if esperados.is_empty() { 2 } else { 0 };
         assert_eq!(salida.status.code(), Some(codigo), "{salida:?}");
         let ids: Vec<_> = receptor.recibidos()[antes..]

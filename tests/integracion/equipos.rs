@@ -54,7 +54,7 @@ fn la_seccion_de_un_equipo_vale_tambien_si_se_le_llama() {
     let servidor = Servidor::con(&format!(
         "[Llamar]\nBC-20 = 127.0.0.1:{puerto}\n[BC-20]\nCodigoAcuse = CA\n"
     ));
-    let mut llamado = Analizador::con(equipo.accept().unwrap().0);
+    let mut llamado = Analizador::llamado(&equipo);
     llamado.enviar_mensaje(&mensaje("1"));
     assert_eq!(llamado.acuse().codigo, "CA");
     assert_eq!(codigo(&servidor, [127, 0, 0, 1], "2"), "AA");
@@ -67,7 +67,7 @@ fn un_mismo_nombre_en_equipos_y_en_llamar_es_el_mismo_equipo() {
     let servidor = Servidor::con(&format!(
         "[Equipos]\nQuímica = 127.0.0.3\n[Llamar]\nQUIMICA = 127.0.0.1:{puerto}\n[química]\nCodigoAcuse = CA\n"
     ));
-    let mut llamado = Analizador::con(equipo.accept().unwrap().0);
+    let mut llamado = Analizador::llamado(&equipo);
     servidor.esperar_linea(&format!(
         "Conexión Establecida con Química (127.0.0.1:{puerto})"
     ));
@@ -125,7 +125,7 @@ fn con_carpeta_por_equipo_lo_de_cada_uno_va_a_la_suya_y_lo_de_los_demas_a_direct
     let servidor = Servidor::con(&format!(
         "CarpetaPorEquipo = sí\n{EQUIPOS}[Llamar]\nBC-20 (sala 2) = 127.0.0.1:{puerto}\n"
     ));
-    let mut llamado = Analizador::con(espera.accept().unwrap().0);
+    let mut llamado = Analizador::llamado(&espera);
     for equipo in ["Hematología", "Química", "BC-20 (sala 2)"] {
         assert!(servidor.mensajes().join(equipo).is_dir(), "{equipo}");
     }

@@ -1,7 +1,9 @@
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, interrumpible};
@@ -19,7 +21,7 @@ impl EquipoQueEspera {
     }
 
     fn descolgar(&self) -> Analizador {
-        Analizador::con(self.0.accept().unwrap().0)
+        Analizador::llamado(&self.0)
     }
 }
 
@@ -90,9 +92,11 @@ fn a_un_equipo_que_entrega_y_cuelga_se_le_vuelve_a_llamar_enseguida() {
 
 #[test]
 fn a_un_equipo_apagado_se_le_sigue_llamando_y_se_dice_una_sola_vez() {
-    let equipo = EquipoQueEspera::nuevo();
-    let puerto = equipo.puerto();
-    drop(equipo);
+    // Tiene el puerto y no escucha en él: rechaza las llamadas, y nadie se lo quita.
+    let apagado = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let cualquiera = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    apagado.bind(&cualquiera.into()).unwrap();
+    let puerto = apagado.local_addr().unwrap().as_socket().unwrap().port();
     let servidor = servidor_que_llama(puerto);
     let linea = servidor.esperar_linea("no se pudo llamar al equipo");
     assert!(
@@ -101,8 +105,8 @@ fn a_un_equipo_apagado_se_le_sigue_llamando_y_se_dice_una_sola_vez() {
     );
     // El segundo intento fallido solo se dice a quien pide detalles.
     servidor.esperar_linea("DEBUG BC-6000");
-    let equipo = EquipoQueEspera(TcpListener::bind((Ipv4Addr::LOCALHOST, puerto)).unwrap());
-    equipo.descolgar().entregar("1");
+    apagado.listen(1).unwrap();
+    EquipoQueEspera(apagado.into()).descolgar().entregar("1");
     assert_eq!(servidor.consola().matches("no se pudo llamar").count(), 1);
 }
 

@@ -342,8 +342,13 @@ pub(crate) fn fin_a_tiempo(proceso: &mut Child) -> Option<ExitStatus> {
 /// Lo que dice una orden que debe acabar por sí misma. Si no acaba (un programa que arrancó cuando no
 /// debía), la mata y la prueba falla.
 pub(crate) fn ejecutar(orden: &mut Command) -> Output {
+    ejecutar_con(Stdio::null(), orden)
+}
+
+/// Lo mismo, con esa entrada.
+pub(crate) fn ejecutar_con(entrada: impl Into<Stdio>, orden: &mut Command) -> Output {
     let mut proceso = orden
-        .stdin(Stdio::null())
+        .stdin(entrada)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
