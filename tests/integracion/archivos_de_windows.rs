@@ -10,7 +10,7 @@ use servidor_hl7::almacen::{Almacen, generar_nombre_archivo};
 use servidor_hl7::configuracion::Configuracion;
 
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, esperar};
 
 #[test]
 fn directorio_admite_las_dos_barras_acentos_y_mas_de_260_letras() {
@@ -81,11 +81,11 @@ impl Retencion {
         }
     }
 
-    /// Guarda un mensaje; mientras, `durante` tiene el parcial retenido y el nombre que tendrá.
-    /// Devuelve lo que dijo el almacén y cuánto tardó.
+    /// Guarda un mensaje; mientras, `durante` tiene el parcial retenido, el nombre que tendrá y si el
+    /// almacén ya acabó. Devuelve lo que dijo el almacén y cuánto tardó.
     fn guardar(
         &mut self,
-        durante: impl Fn(File, &Path) + Sync,
+        durante: impl Fn(File, &Path, &AtomicBool) + Sync,
     ) -> (Result<String, String>, Duration) {
         let mensaje = vec![b'x'; 4_000_000];
         // Si se publica antes de que nadie lo abra, se vuelve a intentar con otro.
@@ -100,7 +100,7 @@ impl Retencion {
                 let antivirus = hilos.spawn(|| {
                     while !acabado.load(Ordering::Relaxed) {
                         if let Ok(archivo) = abrir_sin_compartir_borrado(&parcial) {
-                            durante(archivo, &definitivo);
+                            durante(archivo, &definitivo, &acabado);
                             return true;
                         }
                     }
@@ -138,7 +138,7 @@ pub(crate) fn abrir_sin_compartir_borrado(ruta: &Path) -> std::io::Result<File> 
 fn un_archivo_que_un_antivirus_retiene_un_instante_se_guarda() {
     const INSTANTE: Duration = Duration::from_millis(300);
     let mut retencion = Retencion::nueva();
-    let (guardado, tiempo) = retencion.guardar(|archivo, _| {
+    let (guardado, tiempo) = retencion.guardar(|archivo, _, _| {
         thread::sleep(INSTANTE);
         drop(archivo);
     });
@@ -149,8 +149,11 @@ fn un_archivo_que_un_antivirus_retiene_un_instante_se_guarda() {
 #[test]
 fn un_archivo_retenido_mas_de_dos_segundos_es_un_fallo() {
     let mut retencion = Retencion::nueva();
-    let (guardado, tiempo) = retencion.guardar(|archivo, definitivo| {
-        thread::sleep(Duration::from_secs(4));
+    let (guardado, tiempo) = retencion.guardar(|archivo, definitivo, acabado| {
+        // Si insistiera sin fin, acabaría cuando ya nadie lo retuviera.
+        esperar("que el almacén desista", || {
+            acabado.load(Ordering::Relaxed).then_some(())
+        });
         assert!(!definitivo.exists());
         drop(archivo);
     });
@@ -159,13 +162,13 @@ fn un_archivo_retenido_mas_de_dos_segundos_es_un_fallo() {
         error.contains("otro programa lo tiene abierto") || error.contains("no hay permiso"),
         "{error}"
     );
-    assert!(tiempo < Duration::from_secs(6), "{tiempo:?}");
+    assert!(tiempo > Duration::from_secs(1), "{tiempo:?}");
 }
 
 #[test]
 fn quien_toma_el_nombre_mientras_se_insiste_no_es_reemplazado() {
     let mut retencion = Retencion::nueva();
-    let (guardado, _) = retencion.guardar(|archivo, definitivo| {
+    let (guardado, _) = retencion.guardar(|archivo, definitivo, _| {
         // Para entonces ya se miró que el nombre estaba libre.
         thread::sleep(Duration::from_millis(500));
         fs::write(definitivo, "de otro").unwrap();

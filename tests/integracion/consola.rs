@@ -40,15 +40,23 @@ fn dice_las_frases_del_programa_de_python_y_una_linea_por_mensaje() {
 
 #[test]
 fn quien_conecta_entrega_y_se_va_es_una_linea_y_quien_no_dice_nada_ninguna() {
-    let servidor = Servidor::arrancar();
-    for numero in 0..20 {
-        drop(servidor.conectar());
-        servidor.conectar().entregar(&numero.to_string());
-    }
-    servidor.esperar_linea("«19»");
-    let consola = servidor.consola();
-    let (_, desde_que_escucha) = consola.split_once("Servidor Escuchando").unwrap();
-    assert_eq!(desde_que_escucha.lines().count(), 1 + 20, "{consola}");
+    let consola = || {
+        let servidor = Servidor::arrancar();
+        for numero in 0..20 {
+            drop(servidor.conectar());
+            servidor.conectar().entregar(&numero.to_string());
+        }
+        servidor.esperar_linea("«19»");
+        servidor.consola()
+    };
+    // Quien tarda un segundo en enviar sí dice que conecta y que se va, y una máquina ocupada puede hacer
+    // tardar a alguno de los veinte: basta con que una vez no tarde ninguno.
+    let consolas: Vec<_> = (0..3).map(|_| consola()).collect();
+    let una_cada_uno = consolas.iter().any(|consola| {
+        let (_, desde_que_escucha) = consola.split_once("Servidor Escuchando").unwrap();
+        desde_que_escucha.lines().count() == 1 + 20
+    });
+    assert!(una_cada_uno, "{}", consolas[0]);
 
     let servidor = Servidor::con_orden("", |carpeta| con_rust_log(carpeta, "debug"));
     drop(servidor.conectar());

@@ -326,18 +326,25 @@ fn quien_corta_antes_de_entrar_no_hace_esperar_a_los_demas() {
     if !hay_strace() {
         return;
     }
+    // Con la pausa de los demás errores serían diez segundos siempre; una máquina ocupada puede tener la
+    // culpa de alguno.
     let servidor = Servidor::arrancar();
-    let fallando = Inyeccion::comenzar(servidor.pid(), &["accept4:error=ECONNABORTED:when=1..100"]);
-    // La primera conexión la toma el accept que ya estaba esperando.
-    servidor.conectar().entregar("1");
-    let comienzo = Instant::now();
-    servidor.conectar().entregar("2");
+    let tardanza = |_| {
+        let abortar = "accept4:error=ECONNABORTED:when=1..100";
+        let fallando = Inyeccion::comenzar(servidor.pid(), &[abortar]);
+        let comienzo = Instant::now();
+        // La primera conexión puede tomarla el accept que ya estaba esperando.
+        servidor.conectar().entregar("1");
+        servidor.conectar().entregar("2");
+        let tardanza = comienzo.elapsed();
+        drop(fallando);
+        tardanza
+    };
+    let menor = (0..3).map(tardanza).min().unwrap();
     assert!(
-        comienzo.elapsed() < Duration::from_secs(5),
-        "cien accept fallidos tardaron {:?}",
-        comienzo.elapsed()
+        menor < Duration::from_secs(5),
+        "cien accept fallidos tardaron {menor:?}"
     );
-    drop(fallando);
 }
 
 /// Carpetas compartidas de una máquina virtual, o de red: su sincronización contesta siempre así.
