@@ -52,11 +52,13 @@ pub(crate) fn sin_color(texto: &str) -> String {
 /// Los bytes como texto de una línea: lo que no sea ASCII visible va como `\xNN`, y a partir
 /// de `max_bytes` se abrevia.
 pub(crate) fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
+    let es_visible = |octeto: &u8| matches!(octeto, b' '..=b'~');
     fmt::from_fn(move |f| {
-        for octeto in &bytes[..bytes.len().min(max_bytes)] {
-            match octeto {
-                b' '..=b'~' => f.write_char(char::from(*octeto))?,
-                _ => write!(f, "\\x{octeto:02X}")?,
+        let cabe = &bytes[..bytes.len().min(max_bytes)];
+        for trozo in cabe.chunk_by(|a, b| es_visible(a) == es_visible(b)) {
+            match str::from_utf8(trozo) {
+                Ok(texto) if es_visible(&trozo[0]) => f.write_str(texto)?,
+                _ => trozo.iter().try_for_each(|o| write!(f, "\\x{o:02X}"))?,
             }
         }
         if bytes.len() > max_bytes {
