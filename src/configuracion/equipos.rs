@@ -10,8 +10,7 @@ use super::ini::{SECCION_COMUN, Secciones, mismo_nombre};
 use super::subcarpeta;
 use crate::cable::Limites;
 use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
-use crate::recepcion::equipo::{Equipos, Nombrado, Trato};
-use crate::recepcion::repetidos::AnteReenvio;
+use crate::recepcion::equipo::{AnteReenvio, Equipos, Nombrado, Trato};
 use crate::recepcion::silencio::{AvisoDeSilencio, Horas};
 
 /// Lo que es de todos.

@@ -20,16 +20,16 @@ use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enma
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
 use crate::recepcion::Recepcion;
+use crate::recepcion::cuenta::Destino;
 use crate::recepcion::desechos::{MAX_POR_MINUTO, Medida};
-use crate::recepcion::equipo::{Equipo, avisar};
+use crate::recepcion::equipo::{AnteReenvio, Equipo, avisar};
 use crate::recepcion::linea::{
     self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
 };
 use crate::recepcion::paciencia::Paciencia;
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
-use crate::recepcion::repetidos::AnteReenvio;
-use crate::recepcion::totales::{Conectado, Destino};
+use crate::recepcion::totales::Conectado;
 use crate::texto::{Color, cifras, milesimas};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
@@ -264,12 +264,9 @@ impl Conversacion<'_> {
 
     /// Guarda el mensaje y lo acusa. En el programa de Python, `recibir_archivo`.
     fn recibir_archivo(&mut self, mut recibido: Recibido<'_>) -> Rumbo {
-        let Recepcion {
-            almacen, reenvios, ..
-        } = self.recepcion;
-        let quien = &self.equipo.quien;
-        let huella = reenvios.huella(recibido.bytes);
-        recibido.repetido_de = reenvios.buscar(quien, huella);
+        let almacen = &self.recepcion.almacen;
+        let huella = self.recepcion.totales.huella(recibido.bytes);
+        recibido.repetido_de = self.conectado.repetido_de(huella);
         let comienzo = Instant::now();
         let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
         let guardado = if recibido.repetido_de.is_some() && se_aparta {
@@ -284,13 +281,16 @@ impl Conversacion<'_> {
         let destino = match &guardado {
             Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);
-                self.recepcion.desechos.perdonar(quien);
-                if recibido.repetido_de.is_some() {
-                    self.conectado.repetido();
-                } else {
-                    reenvios.anotar(quien, huella, archivo);
+                self.recepcion.desechos.perdonar(&self.equipo.quien);
+                let tardo = comienzo.elapsed();
+                match recibido.repetido_de {
+                    Some(_) => Destino::Repetido(tardo),
+                    None => Destino::Guardado {
+                        archivo: archivo.clone(),
+                        huella,
+                        tardo,
+                    },
                 }
-                Destino::Guardado(comienzo.elapsed())
             }
             Err(_) => Destino::Fallido,
         };

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::cable::Limites;
 use crate::hl7::acuse::Reglas;
-use crate::recepcion::repetidos::AnteReenvio;
 use crate::recepcion::silencio::AvisoDeSilencio;
 
 /// Lo que sigue la conversación con un equipo, y que otro puede necesitar de otra manera.
@@ -25,6 +24,15 @@ pub struct Trato {
     pub carpeta: Option<String>,
     /// Qué se hace con lo que reenvía.
     pub(crate) reenvios: AnteReenvio,
+}
+
+/// Qué se hace con un reenvío (clave `Repetidos`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnteReenvio {
+    /// Se guarda otra vez, como cualquier mensaje.
+    Guardar,
+    /// Se guarda en `apartados`, donde quien lee la carpeta no lo ve.
+    Apartar,
 }
 
 /// Un equipo conectado. Su texto es como se le nombra en cada línea de la consola: por su nombre

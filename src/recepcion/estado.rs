@@ -345,7 +345,7 @@ fn escapar_html(texto: &str) -> String {
 mod tests {
     use chrono::NaiveDate;
 
-    use crate::recepcion::totales::Suma;
+    use crate::recepcion::cuenta::Suma;
 
     use super::*;
 

@@ -2,8 +2,8 @@
 //!
 //! [`Recepcion`] es lo que comparten todas las conversaciones.
 
-mod aluvion;
 mod conexion;
+mod cuenta;
 mod desechos;
 pub(crate) mod equipo;
 pub(crate) mod estado;
@@ -16,10 +16,10 @@ pub mod parada;
 mod plazas;
 pub(crate) mod pregunta;
 mod presencia;
-pub(crate) mod repetidos;
 mod ritmo;
 pub mod servidor;
 pub(crate) mod silencio;
+mod tabla;
 mod totales;
 pub(crate) mod vigilancia;
 
@@ -40,7 +40,6 @@ use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::estado::{Estado, Pagina};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
-use crate::recepcion::repetidos::Reenvios;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
 use crate::registro::Avisos;
@@ -52,7 +51,6 @@ pub struct Recepcion {
     /// Donde se guardan los mensajes.
     pub(crate) almacen: Almacen,
     totales: Totales,
-    reenvios: Reenvios,
     desechos: Desechos,
     parada: Arc<Parada>,
     /// La página de estado, si la hay y el programa no se ha despedido.
@@ -68,7 +66,6 @@ impl Recepcion {
         let nombrados = equipos.nombrados.iter();
         Recepcion {
             almacen,
-            reenvios: Reenvios::default(),
             desechos: Desechos::default(),
             totales: Totales::new(
                 nombrados

@@ -4,40 +4,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::AddAssign;
+use std::hash::BuildHasher;
+use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
+use foldhash::quality::RandomState;
 
 use crate::cerrojo::tomar;
-use crate::recepcion::aluvion::{Aluvion, Muchos};
-use crate::recepcion::ritmo::{HORAS, Ritmo};
-use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
-use crate::texto::recortar;
+use crate::recepcion::cuenta::{Cuando, Cuenta, Destino, Huella, Suma};
+use crate::recepcion::ritmo::HORAS;
+use crate::recepcion::silencio::AvisoDeSilencio;
+use crate::recepcion::tabla;
 
 /// Cuántos equipos se cuentan uno por uno; los demás, juntos: a la red puede conectarse cualquiera.
 const MAX_EQUIPOS: usize = 1000;
 const LOS_DEMAS: &str = "los demás";
-/// Lo que ocupa en la tabla el nombre de un equipo, si ninguno es más largo.
-const ANCHO_DE_EQUIPO: usize = "255.255.255.255".len();
-/// Y en la consola, donde cabe en una línea.
-const ANCHO_EN_LA_CONSOLA: usize = 16;
-
-/// Una hora, y el mismo instante en el reloj monótono.
-type Cuando = (NaiveDateTime, Instant);
-
-/// Qué fue de un mensaje.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Destino {
-    /// Está a salvo, y guardarlo costó este tiempo.
-    Guardado(Duration),
-    /// No se pudo guardar.
-    Fallido,
-    /// No se pudo aceptar.
-    Rechazado,
-}
+/// Que la carpeta de apartados se llena hay que decirlo antes de que llene el disco: con más en una hora.
+const MUCHOS_APARTADOS: u64 = 100;
+const HORA: Duration = Duration::from_hours(1);
 
 /// Las cuentas de todos los equipos, que comparten todas las conversaciones.
 #[derive(Debug)]
@@ -45,6 +32,8 @@ pub(super) struct Totales {
     cuentas: Mutex<Cuentas>,
     arranque: Cuando,
     contestados: AtomicU64,
+    /// La de las huellas.
+    semilla: RandomState,
 }
 
 #[derive(Debug)]
@@ -56,40 +45,18 @@ struct Cuentas {
     mirado: Instant,
     /// Lo que ya dijeron tablas anteriores.
     anterior: Suma,
-    aluvion: Aluvion,
+    /// Desde cuándo se cuenta lo apartado en la hora, y si ya se dijo que es mucho.
+    hora: Instant,
+    dicho: bool,
 }
 
-#[derive(Debug)]
-struct Cuenta {
-    /// Desde la última tabla.
-    suma: Suma,
-    ultimo: Option<Cuando>,
-    /// Cuántas conexiones suyas hay.
-    conexiones: usize,
-    /// Tiene nombre: está en la tabla y se vigila desde el arranque, envíe o no.
-    con_nombre: bool,
-    aviso: AvisoDeSilencio,
-    callado: Callado,
-    ritmo: Ritmo,
-}
-
-impl Cuenta {
-    fn new(con_nombre: bool, aviso: AvisoDeSilencio) -> Cuenta {
-        Cuenta {
-            suma: Suma::default(),
-            ultimo: None,
-            conexiones: 0,
-            con_nombre,
-            aviso,
-            callado: Callado::default(),
-            ritmo: Ritmo::default(),
-        }
-    }
-
-    /// Un desconocido que aún no ha entregado nada no sale en ninguna tabla.
-    fn se_dice(&self) -> bool {
-        self.con_nombre || self.ultimo.is_some() || self.suma.apartados > 0
-    }
+/// En la hora en curso se ha apartado mucho.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Muchos {
+    pub(super) todos: u64,
+    /// Quien más, y cuántos.
+    pub(super) equipo: String,
+    pub(super) suyos: u64,
 }
 
 /// Lo que se sabe de un equipo.
@@ -103,31 +70,6 @@ pub(super) struct EstadoDeEquipo {
     pub(super) hoy: Suma,
     /// Los guardados de cada una de las últimas horas; la última es la de ahora.
     pub(super) horas: [u32; HORAS],
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Suma {
-    pub(super) guardados: u64,
-    pub(super) bytes: u64,
-    pub(super) fallidos: u64,
-    pub(super) rechazados: u64,
-    pub(super) apartados: u64,
-    pub(super) consultas: u64,
-    pub(super) repetidos: u64,
-    pub(super) mas_lento: Duration,
-}
-
-impl AddAssign for Suma {
-    fn add_assign(&mut self, otra: Suma) {
-        self.guardados += otra.guardados;
-        self.bytes += otra.bytes;
-        self.fallidos += otra.fallidos;
-        self.rechazados += otra.rechazados;
-        self.apartados += otra.apartados;
-        self.consultas += otra.consultas;
-        self.repetidos += otra.repetidos;
-        self.mas_lento = self.mas_lento.max(otra.mas_lento);
-    }
 }
 
 /// Un equipo que ha callado, o que callaba y ha vuelto a enviar.
@@ -169,10 +111,12 @@ impl Totales {
                 aviso,
                 mirado: arranque.1,
                 anterior: Suma::default(),
-                aluvion: Aluvion::new(arranque.1),
+                hora: arranque.1,
+                dicho: false,
             }),
             arranque,
             contestados: AtomicU64::default(),
+            semilla: RandomState::default(),
         }
     }
 
@@ -195,9 +139,30 @@ impl Totales {
         }
     }
 
-    /// Si se está apartando mucho, una vez por hora.
+    /// La huella de un mensaje; cuesta leerlo entero.
+    pub(super) fn huella(&self, mensaje: &[u8]) -> Huella {
+        Huella(mensaje.len(), self.semilla.hash_one(mensaje))
+    }
+
+    /// Si se está apartando mucho, una vez por hora. Pasada la hora, la cuenta empieza de nuevo.
     pub(super) fn muchos_apartados(&self, ahora: Instant) -> Option<Muchos> {
-        tomar(&self.cuentas).aluvion.mirar(ahora)
+        let mut cuentas = tomar(&self.cuentas);
+        let todos = cuentas.equipos.values().map(|c| c.en_la_hora).sum();
+        let mayor = cuentas.equipos.iter().max_by_key(|(_, c)| c.en_la_hora);
+        let son_muchos = todos > MUCHOS_APARTADOS && !cuentas.dicho;
+        let muchos = mayor.filter(|_| son_muchos).map(|(equipo, cuenta)| Muchos {
+            todos,
+            equipo: equipo.clone(),
+            suyos: cuenta.en_la_hora,
+        });
+        cuentas.dicho |= son_muchos;
+        if ahora.saturating_duration_since(cuentas.hora) >= HORA {
+            (cuentas.hora, cuentas.dicho) = (ahora, false);
+            for cuenta in cuentas.equipos.values_mut() {
+                cuenta.en_la_hora = 0;
+            }
+        }
+        muchos
     }
 
     /// Cuándo se tuvo entero el último mensaje de `equipo`.
@@ -219,58 +184,15 @@ impl Totales {
         let Cuentas {
             equipos, anterior, ..
         } = &mut *cuentas;
-        let dichos = || equipos.iter().filter(|(_, cuenta)| cuenta.se_dice());
-        if dichos().next().is_none() {
-            return Vec::new();
-        }
-        let ancho = dichos()
-            .map(|(equipo, _)| equipo.chars().count())
-            .fold(ANCHO_DE_EQUIPO, usize::max);
-        let linea = |equipo: &str, columnas: &str| {
-            let breve = recortar(equipo, ANCHO_EN_LA_CONSOLA);
-            (
-                format!("{equipo:<ancho$} {columnas}"),
-                format!("{breve:<ANCHO_EN_LA_CONSOLA$} {columnas}"),
-            )
-        };
-        let encabezado = format!(
-            "{:>9} {:>9} {:>8} {:>10} {:>9} {:>9} {:<11} {:>9}",
-            "guardados",
-            "repetidos",
-            "fallidos",
-            "rechazados",
-            "apartados",
-            "consultas",
-            "último",
-            "más lento"
-        );
-        let mut lineas = vec![linea("equipo", &encabezado)];
-        for (equipo, cuenta) in equipos.iter_mut().filter(|(_, cuenta)| cuenta.se_dice()) {
-            let suma = std::mem::take(&mut cuenta.suma);
-            let ultimo = match cuenta.ultimo {
-                Some((hora, _)) => hora.format("%d/%m %H:%M").to_string(),
-                None => "ninguno".to_owned(),
-            };
-            let mas_lento = match suma.guardados {
-                0 => "—".to_owned(),
-                _ => format!("{} ms", suma.mas_lento.as_millis()),
-            };
-            let Suma {
-                guardados,
-                fallidos,
-                rechazados,
-                apartados,
-                consultas,
-                repetidos,
-                ..
-            } = suma;
-            let columnas = format!(
-                "{guardados:>9} {repetidos:>9} {fallidos:>8} {rechazados:>10} {apartados:>9} {consultas:>9} {ultimo:<11} {mas_lento:>9}",
-            );
-            lineas.push(linea(equipo, &columnas));
-            *anterior += suma;
-        }
-        lineas
+        let dichos = equipos.iter_mut().filter(|(_, cuenta)| cuenta.se_dice());
+        let filas: Vec<_> = dichos
+            .map(|(equipo, cuenta)| {
+                let suma = mem::take(&mut cuenta.suma);
+                *anterior += suma;
+                (equipo.as_str(), suma, cuenta.ultimo.map(|(hora, _)| hora))
+            })
+            .collect();
+        tabla::redactar(&filas)
     }
 
     /// Cómo está cada equipo, los que tienen nombre primero.
@@ -333,38 +255,33 @@ impl Totales {
 }
 
 impl Conectado<'_> {
+    /// El archivo en que está lo último que se guardó de este equipo, si es este mismo mensaje. De los
+    /// demás no se sabe de quién era.
+    pub(super) fn repetido_de(&self, huella: Huella) -> Option<String> {
+        if self.cuenta == LOS_DEMAS {
+            return None;
+        }
+        let cuentas = tomar(&self.totales.cuentas);
+        let (ultima, archivo) = cuentas.equipos.get(&self.cuenta)?.guardado.as_ref()?;
+        (*ultima == huella).then(|| archivo.clone())
+    }
+
     /// Un mensaje más, de esa longitud en bytes, que se tuvo entero a esa hora.
     pub(super) fn recibido(&self, longitud: usize, destino: Destino, cuando: Cuando) {
-        self.anotar(|cuenta| {
-            cuenta.ultimo = Some(cuando);
-            cuenta.callado.romper();
-            match destino {
-                Destino::Guardado(tardo) => {
-                    cuenta.suma.guardados += 1;
-                    cuenta.ritmo.contar(cuando.0);
-                    cuenta.suma.bytes += longitud as u64;
-                    cuenta.suma.mas_lento = cuenta.suma.mas_lento.max(tardo);
-                }
-                Destino::Fallido => cuenta.suma.fallidos += 1,
-                Destino::Rechazado => cuenta.suma.rechazados += 1,
-            }
-        });
+        self.anotar(|cuenta| cuenta.recibir(longitud, destino, cuando));
     }
 
     /// Unos bytes más en `apartados`.
     pub(super) fn apartado(&self) {
-        self.anotar(|cuenta| cuenta.suma.apartados += 1);
-        tomar(&self.totales.cuentas).aluvion.contar(&self.cuenta);
+        self.anotar(|cuenta| {
+            cuenta.suma.apartados += 1;
+            cuenta.en_la_hora += 1;
+        });
     }
 
     /// Una consulta más, ya recibida, a la que se contestó que no hay nada pendiente.
     pub(super) fn consulta(&self) {
         self.anotar(|cuenta| cuenta.suma.consultas += 1);
-    }
-
-    /// Uno de los guardados era un reenvío.
-    pub(super) fn repetido(&self) {
-        self.anotar(|cuenta| cuenta.suma.repetidos += 1);
     }
 
     /// La cuenta está mientras quede una conexión suya.
@@ -382,7 +299,7 @@ impl Drop for Conectado<'_> {
         if let Some(cuenta) = equipos.get_mut(&self.cuenta) {
             cuenta.conexiones = cuenta.conexiones.saturating_sub(1);
             // Un explorador de puertos no deja nada: a la red puede conectarse cualquiera.
-            if cuenta.conexiones == 0 && !cuenta.se_dice() {
+            if cuenta.conexiones == 0 && !cuenta.se_dice() && cuenta.en_la_hora == 0 {
                 equipos.remove(&self.cuenta);
             }
         }
@@ -432,7 +349,11 @@ mod tests {
     }
 
     fn guardado(ms: u64) -> Destino {
-        Destino::Guardado(Duration::from_millis(ms))
+        Destino::Guardado {
+            archivo: String::new(),
+            huella: Huella(0, 0),
+            tardo: Duration::from_millis(ms),
+        }
     }
 
     fn aviso(minutos: u64, horas: &str) -> AvisoDeSilencio {
@@ -517,20 +438,6 @@ mod tests {
                 .all(|(linea, _)| ENCABEZADO + linea.chars().count() <= 119),
             "{tabla:?}"
         );
-    }
-
-    #[test]
-    fn en_la_consola_un_nombre_largo_se_abrevia_y_en_el_registro_esta_entero() {
-        let totales = sin_nombres();
-        totales.recibido("Hematología", 1, guardado(1), a_las(0));
-        let largo = "Química de urgencias, sala 2";
-        totales.recibido(largo, 1, guardado(1), a_las(0));
-        let tabla = totales.tabla();
-        assert!(tabla[2].0.starts_with(largo) && tabla[2].1.starts_with("Química de urge… "));
-        for (entera, fila) in &tabla {
-            assert_eq!(fila.chars().count(), tabla[0].1.chars().count(), "{fila}");
-            assert_eq!(entera.chars().count(), tabla[0].0.chars().count());
-        }
     }
 
     #[test]
@@ -643,5 +550,76 @@ mod tests {
         drop(conectado);
         totales.recibido("de más", 1, guardado(1), a_las(61));
         assert_eq!(totales.silencios(a_las(71)).len(), 1, "ya tiene su cuenta");
+    }
+
+    #[test]
+    fn se_dice_que_se_aparta_mucho_una_vez_por_hora_y_quien_manda_mas() {
+        let totales = sin_nombres();
+        let apartar = |equipo, veces| (0..veces).for_each(|_| totales.apartado(equipo));
+        let muchos = |minuto| totales.muchos_apartados(a_las(minuto).1);
+        apartar("A", 34);
+        apartar("B", 66);
+        assert_eq!(muchos(1), None, "cien no son muchos");
+        apartar("C", 1);
+        // La tabla del día no empieza la hora.
+        totales.tabla();
+        let esperado = Muchos {
+            todos: 101,
+            equipo: "B".to_owned(),
+            suyos: 66,
+        };
+        assert_eq!(muchos(2), Some(esperado));
+        apartar("C", 1);
+        assert_eq!(muchos(59), None, "ya se dijo");
+        assert_eq!(muchos(60), None);
+        apartar("C", 101);
+        assert_eq!(muchos(61).unwrap().todos, 101);
+        // Los últimos de una hora que nadie había mirado también se dicen.
+        let totales = sin_nombres();
+        (0..101).for_each(|_| totales.apartado("A"));
+        assert!(totales.muchos_apartados(a_las(90).1).is_some());
+    }
+
+    #[test]
+    fn lo_que_se_aparta_se_cuenta_en_su_hora_aunque_el_equipo_se_vaya_tras_la_tabla() {
+        let totales = sin_nombres();
+        let apartar = || (0..60).for_each(|_| totales.apartado("A"));
+        apartar();
+        totales.tabla();
+        drop(totales.conectar("A"));
+        apartar();
+        let muchos = totales.muchos_apartados(a_las(1).1).unwrap();
+        assert_eq!((muchos.todos, muchos.suyos), (120, 120));
+    }
+
+    #[test]
+    fn solo_lo_ultimo_de_cada_equipo_es_un_reenvio() {
+        let totales = sin_nombres();
+        let repetido = |equipo: &str, mensaje: &[u8]| {
+            let huella = totales.huella(mensaje);
+            totales.conectar(equipo).repetido_de(huella)
+        };
+        let guardar = |equipo: &str, mensaje: &[u8], archivo: &str| {
+            let destino = Destino::Guardado {
+                archivo: archivo.to_owned(),
+                huella: totales.huella(mensaje),
+                tardo: Duration::ZERO,
+            };
+            totales.recibido(equipo, 1, destino, a_las(0));
+        };
+        assert_eq!(repetido("A", b"1"), None, "nada guardado");
+        guardar("A", b"1", "1.res");
+        assert_eq!(repetido("A", b"1").as_deref(), Some("1.res"));
+        assert_eq!(repetido("B", b"1"), None, "otro equipo");
+        assert_eq!(repetido("A", b"1\r"), None, "otros bytes");
+        let vuelve = Destino::Repetido(Duration::ZERO);
+        totales.recibido("A", 1, vuelve, a_las(1));
+        assert_eq!(repetido("A", b"1").as_deref(), Some("1.res"), "y otra vez");
+        guardar("A", b"2", "2.res");
+        assert_eq!(repetido("A", b"1"), None, "no es lo último");
+        for numero in 0..MAX_EQUIPOS {
+            guardar(&numero.to_string(), b"3", "3.res");
+        }
+        assert_eq!(repetido("de más", b"3"), None, "de los demás, nadie");
     }
 }

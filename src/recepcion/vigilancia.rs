@@ -12,8 +12,7 @@ use log::{Level, debug, info, log, warn};
 
 use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
-use crate::recepcion::aluvion::Muchos;
-use crate::recepcion::totales::{Silencio, Totales};
+use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
 const CADA: Duration = Duration::from_secs(5);
@@ -223,8 +222,8 @@ fn en_palabras(equipo: &str, silencio: &Silencio) -> (Level, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recepcion::cuenta::Destino;
     use crate::recepcion::silencio::AvisoDeSilencio;
-    use crate::recepcion::totales::Destino;
     use std::{env, fs, iter, process};
 
     fn turno(espacio_minimo_mib: u64) -> Turno {
@@ -342,7 +341,7 @@ mod tests {
         let ahora = Instant::now();
         let hora = turno.dia.and_hms_opt(23, 59, 59).unwrap();
         let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, ahora));
-        let guardado = Destino::Guardado(Duration::ZERO);
+        let guardado = Destino::Repetido(Duration::ZERO);
         let equipo = totales.conectar("BC-20");
         equipo.recibido(1, guardado, (hora, ahora));
         for (segundos, sin_decir) in [(0, 1), (1, 0)] {
