@@ -157,7 +157,9 @@ fn lo_que_no_cupo_entero_en_el_registro_se_quita_de_el() {
     let lineas = "[Registro]\nCarpeta = registro";
     let mut servidor = Servidor::con_orden(lineas, |carpeta| limitada(carpeta, "ulimit -f 8"));
     let mut equipo = servidor.conectar();
-    for numero in 0..100 {
+    equipo.entregar("0");
+    servidor.esperar_linea("«0»");
+    for numero in 1..100 {
         equipo.entregar(&numero.to_string());
     }
     servidor.esperar_linea("no se pudo escribir el registro en «");
