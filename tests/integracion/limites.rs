@@ -75,10 +75,14 @@ fn antes_pierde_su_plaza_una_ociosa_que_una_con_un_mensaje_a_medias() {
 fn quien_no_envia_mas_que_basura_no_llena_el_disco() {
     let servidor = Servidor::con("Sincronizar = no");
     let mut hostil = servidor.conectar();
+    let comienzo = Instant::now();
     for numero in 0..300 {
         hostil.enviar_mensaje(format!("basura {numero}").as_bytes());
         assert_eq!(hostil.acuse().codigo, "AR");
     }
+    // A quien se pasa se le lee despacio: 240 veces, una centésima.
+    let tardo = comienzo.elapsed();
+    assert!(tardo > Duration::from_secs(2), "tardó {tardo:?}");
     servidor.esperar_linea("de las demás solo se guarda la última");
     drop(hostil);
     // Las sesenta primeras y la última.

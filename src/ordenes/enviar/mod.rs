@@ -365,12 +365,10 @@ impl<W: Write> Tanda<'_, W> {
     }
 
     fn resumir(&mut self) {
-        self.tiempos.sort_unstable();
-        let mediana = self.tiempos.get(self.tiempos.len() / 2);
-        let (Some(mediana), Some(maximo)) = (mediana, self.tiempos.last()) else {
+        let Some((mediana, maximo)) = mediana_y_maximo(&mut self.tiempos) else {
             return;
         };
-        let (mediana, maximo) = (milisegundos(*mediana), milisegundos(*maximo));
+        let (mediana, maximo) = (milisegundos(mediana), milisegundos(maximo));
         let (enviados, aceptados) = (self.enviados, self.aceptados);
         self.pantalla.decir(&format!(
             "enviados: {enviados}, aceptados: {aceptados}; acuse en {mediana} ms de mediana, {maximo} ms el que más"
@@ -393,6 +391,33 @@ impl<W: Write> Tanda<'_, W> {
             self.pantalla.decir(&format!(
                 "los mensajes de ese archivo que ya se aceptaron, {aceptados}, se enviarán otra vez"
             ));
+        }
+    }
+}
+
+/// El tiempo del medio y el mayor, si hay alguno; de dos en medio, el mayor de ellos.
+fn mediana_y_maximo(tiempos: &mut [Duration]) -> Option<(Duration, Duration)> {
+    tiempos.sort_unstable();
+    Some((*tiempos.get(tiempos.len() / 2)?, *tiempos.last()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn la_mediana_es_el_tiempo_del_medio_lleguen_como_lleguen() {
+        for (tiempos, esperado) in [
+            (&[][..], None),
+            (&[7], Some((7, 7))),
+            (&[900, 1], Some((900, 900))),
+            (&[900, 1, 2], Some((2, 900))),
+            (&[5, 900, 3, 4, 1], Some((4, 900))),
+        ] {
+            let mut tiempos: Vec<_> = tiempos.iter().copied().map(Duration::from_millis).collect();
+            let esperado =
+                esperado.map(|(m, n)| (Duration::from_millis(m), Duration::from_millis(n)));
+            assert_eq!(mediana_y_maximo(&mut tiempos), esperado);
         }
     }
 }
