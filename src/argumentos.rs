@@ -2,12 +2,12 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use lexopt::prelude::{Long, Short, Value};
 use servidor_hl7::configuracion::{claves_conocidas, parecido};
 use servidor_hl7::ordenes::enviar::Envio;
+use servidor_hl7::pedido::ErrorDePedido;
 
 pub(crate) const AYUDA: &str = "\
 Recibe por TCP los mensajes HL7 v2 de los analizadores y guarda cada uno en un archivo.
@@ -71,25 +71,13 @@ pub(crate) enum Orden {
     Mostrar(&'static str),
 }
 
-/// No se entiende lo que se pide. Dice en palabras qué sobra o qué falta.
-#[derive(Debug)]
-pub(crate) struct ErrorDeArgumentos(String);
-
-impl fmt::Display for ErrorDeArgumentos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; use --help para ver los argumentos", self.0)
-    }
-}
-
-impl std::error::Error for ErrorDeArgumentos {}
-
-/// Lee los argumentos.
-pub(crate) fn leer() -> Result<Argumentos, ErrorDeArgumentos> {
+/// Lee los argumentos. Si no se entienden, dice en palabras qué sobra o qué falta.
+pub(crate) fn leer() -> Result<Argumentos, ErrorDePedido> {
     let escritos: Vec<_> = env::args_os().skip(1).collect();
     entender(&escritos)
 }
 
-fn entender(escritos: &[OsString]) -> Result<Argumentos, ErrorDeArgumentos> {
+fn entender(escritos: &[OsString]) -> Result<Argumentos, ErrorDePedido> {
     let primero = escritos
         .first()
         .map(|primero| primero.to_string_lossy().to_lowercase());
@@ -122,7 +110,7 @@ fn entender(escritos: &[OsString]) -> Result<Argumentos, ErrorDeArgumentos> {
             lexopt::Error::Custom(motivo) => motivo.to_string(),
             otro => otro.to_string(),
         };
-        ErrorDeArgumentos(motivo)
+        ErrorDePedido(format!("{motivo}; use --help para ver los argumentos"))
     })
 }
 
@@ -346,10 +334,10 @@ mod tests {
             (&["Config.ini"], "escriba --config \"Config.ini\""),
         ] {
             let escritos: Vec<_> = escritos.iter().map(OsString::from).collect();
-            let motivo = entender(&escritos)
-                .err()
-                .map(|ErrorDeArgumentos(motivo)| motivo);
-            let motivo = motivo.unwrap_or_default();
+            let error = entender(&escritos).err();
+            let motivo = error
+                .map(|ErrorDePedido(motivo)| motivo)
+                .unwrap_or_default();
             assert!(motivo.contains(parte), "«{parte}» no está en «{motivo}»");
         }
     }

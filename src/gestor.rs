@@ -8,6 +8,7 @@ mod windows;
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use std::time::Duration;
 use log::warn;
 
 use crate::causa;
-use crate::configuracion::ErrorDeConfiguracion;
+use crate::configuracion::junto_al_programa;
+use crate::pedido::ErrorDePedido;
 use crate::recepcion::parada::{Parada, atender_interrupciones};
 use crate::registro::constar_sin_configuracion;
 
@@ -68,9 +70,10 @@ impl Gestor {
 
     /// Deja constancia de que Config.ini no sirve. Quien mira la consola ya lo lee en ella; el registro
     /// que Config.ini pueda decir no se conoce.
-    pub fn constar(&self, error: &ErrorDeConfiguracion) {
+    pub fn constar(&self, config: Option<&Path>, error: &ErrorDePedido) {
         if !matches!(self, Gestor::Consola) {
-            constar_sin_configuracion(error.ruta(), error);
+            let config = config.map_or_else(junto_al_programa, |config| Ok(config.to_path_buf()));
+            constar_sin_configuracion(&config.unwrap_or_default(), error);
         }
     }
 }

@@ -39,7 +39,7 @@
 //! cable, almacen             el cable, el disco
 //! hl7                        qué comienza un mensaje, qué dice, qué se contesta
 //! registro                   lo que se dice, y los dos sitios donde queda
-//! ventana, causa, texto, cerrojo, memoria
+//! pedido, ventana, causa, texto, cerrojo, memoria
 //! ```
 //!
 //! # Palabras
@@ -77,6 +77,7 @@ pub mod gestor;
 pub mod hl7;
 mod memoria;
 pub mod ordenes;
+pub mod pedido;
 pub mod recepcion;
 pub mod registro;
 mod texto;

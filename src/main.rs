@@ -5,25 +5,26 @@ mod argumentos;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::{sync::Arc, thread};
 
 use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
-use servidor_hl7::configuracion::{Configuracion, ErrorDeConfiguracion, configurar, donde_escucha};
+use servidor_hl7::configuracion::{Configuracion, configurar, donde_escucha};
 use servidor_hl7::gestor::Gestor;
-use servidor_hl7::ordenes::enviar::{ErrorDeEnvio, enviar};
+use servidor_hl7::ordenes::enviar::enviar;
 use servidor_hl7::ordenes::instalar::{desinstalar, instalar};
 use servidor_hl7::ordenes::revisar::revisar;
-use servidor_hl7::ordenes::servicio::{self, ErrorDeServicio};
+use servidor_hl7::ordenes::servicio;
+use servidor_hl7::pedido::ErrorDePedido;
 use servidor_hl7::recepcion::Recepcion;
 use servidor_hl7::recepcion::parada::{APAGAR_SERVER, Parada};
 use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::{FALLO, MAL_PEDIDO, ventana};
 
-use crate::argumentos::{Argumentos, ErrorDeArgumentos, Orden};
+use crate::argumentos::{Argumentos, Orden};
 
 fn main() -> ExitCode {
     // Antes que nada: vale para los hilos que se abran después.
@@ -40,16 +41,7 @@ fn main() -> ExitCode {
 fn codigo(hecho: &Result<bool, Box<dyn Error>>) -> u8 {
     match hecho {
         Ok(true) => 0,
-        Err(error)
-            if error.is::<ErrorDeArgumentos>()
-                || error.is::<ErrorDeConfiguracion>()
-                || error.is::<ErrorDeServicio>()
-                || error
-                    .downcast_ref()
-                    .is_some_and(ErrorDeEnvio::es_mal_pedido) =>
-        {
-            MAL_PEDIDO
-        }
+        Err(error) if error.is::<ErrorDePedido>() => MAL_PEDIDO,
         _ => FALLO,
     }
 }
@@ -58,20 +50,22 @@ fn codigo(hecho: &Result<bool, Box<dyn Error>>) -> u8 {
 fn ejecutar() -> Result<bool, Box<dyn Error>> {
     let Argumentos { orden, config } = argumentos::leer()?;
     match orden {
-        Orden::Servir => servir(config, &Gestor::Consola),
-        Orden::Servicio => servicio::atender(move |gestor| codigo(&servir(config, gestor))),
-        Orden::Instalar => instalar(config, &mut io::stdout()),
-        Orden::Desinstalar => desinstalar(config, &mut io::stdout()),
+        Orden::Servir => servir(config.as_deref(), &Gestor::Consola),
+        Orden::Servicio => {
+            servicio::atender(move |gestor| codigo(&servir(config.as_deref(), gestor)))
+        }
+        Orden::Instalar => instalar(config.as_deref(), &mut io::stdout()),
+        Orden::Desinstalar => desinstalar(config.as_deref(), &mut io::stdout()),
         Orden::Revisar => {
-            let (configuracion, avisos) = configurar(config)?;
+            let (configuracion, avisos) = configurar(config.as_deref())?;
             let bien = revisar(&configuracion, &avisos, &mut io::stdout());
             ventana::esperar_lectura();
             Ok(bien)
         }
         Orden::Enviar(envio, destino) => {
-            let destino = destino.map_or_else(|| donde_escucha(config), Ok)?;
+            let destino = destino.map_or_else(|| donde_escucha(config.as_deref()), Ok)?;
             let es_terminal = io::stdout().is_terminal();
-            Ok(enviar(&envio, &destino, &mut io::stdout(), es_terminal)?)
+            enviar(&envio, &destino, &mut io::stdout(), es_terminal)
         }
         Orden::Mostrar(texto) => {
             // Si nadie lee lo que se dice, no hay a quién decírselo.
@@ -82,8 +76,9 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 }
 
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
-fn servir(config: Option<PathBuf>, gestor: &Gestor) -> Result<bool, Box<dyn Error>> {
-    let (configuracion, avisos) = configurar(config).inspect_err(|error| gestor.constar(error))?;
+fn servir(config: Option<&Path>, gestor: &Gestor) -> Result<bool, Box<dyn Error>> {
+    let (configuracion, avisos) =
+        configurar(config).inspect_err(|error| gestor.constar(config, error))?;
     let registro = registro::iniciar(
         configuracion.nivel,
         configuracion.diario.clone(),

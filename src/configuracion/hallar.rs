@@ -7,18 +7,17 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{self, Path, PathBuf};
 
+use super::Configuracion;
 use super::claves::visible;
 use super::sobra::POR_OMISION;
-use super::{Configuracion, ErrorDeConfiguracion};
 use crate::causa;
+use crate::pedido::ErrorDePedido;
 
 const CONFIG: &str = "Config.ini";
 
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
 /// Devuelve además lo que hay que avisar de ella.
-pub fn configurar(
-    elegida: Option<PathBuf>,
-) -> Result<(Configuracion, Vec<String>), ErrorDeConfiguracion> {
+pub fn configurar(elegida: Option<&Path>) -> Result<(Configuracion, Vec<String>), ErrorDePedido> {
     let hallada = hallar(elegida)?;
     // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
     // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
@@ -51,7 +50,7 @@ pub fn configurar(
 }
 
 /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.
-fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDeConfiguracion> {
+fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDePedido> {
     // El Bloc de notas de un Windows antiguo solo entiende CR LF.
     let fin_de_linea = if cfg!(windows) { "\r\n" } else { "\n" };
     let texto: String = POR_OMISION
@@ -62,16 +61,17 @@ fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDeConfiguracion> {
         .and_then(|mut archivo| archivo.write_all(texto.as_bytes()))
         .map_err(|causa| {
             let (donde, causa) = (ruta.display(), causa::explicar(&causa));
-            let dicho = format!("no hay Config.ini y no se pudo escribir «{donde}»: {causa}");
-            ErrorDeConfiguracion::new(ruta, dicho)
+            ErrorDePedido(format!(
+                "no hay Config.ini y no se pudo escribir «{donde}»: {causa}"
+            ))
         })
 }
 
 /// La configuración que vale, sin escribir ninguna si no la hay.
 #[cfg(windows)]
 pub(crate) fn configuracion_hallada(
-    elegida: Option<PathBuf>,
-) -> Result<Option<Configuracion>, ErrorDeConfiguracion> {
+    elegida: Option<&Path>,
+) -> Result<Option<Configuracion>, ErrorDePedido> {
     hallar(elegida)?
         .as_deref()
         .map(Configuracion::leer)
@@ -79,28 +79,25 @@ pub(crate) fn configuracion_hallada(
 }
 
 /// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración.
-pub fn donde_escucha(config: Option<PathBuf>) -> Result<String, ErrorDeConfiguracion> {
+pub fn donde_escucha(config: Option<&Path>) -> Result<String, ErrorDePedido> {
     let Some(ruta) = hallar(config)? else {
         let dicho = "no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO";
-        return Err(ErrorDeConfiguracion::new(
-            Path::new(CONFIG),
-            dicho.to_owned(),
-        ));
+        return Err(ErrorDePedido(dicho.to_owned()));
     };
     let configuracion = Configuracion::leer(&ruta)?;
     let Some(puerto) = configuracion.puerto.filter(|puerto| *puerto != 0) else {
         let donde = ruta.display();
-        let dicho =
-            format!("en «{donde}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO");
-        return Err(ErrorDeConfiguracion::new(&ruta, dicho));
+        return Err(ErrorDePedido(format!(
+            "en «{donde}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO"
+        )));
     };
     Ok(SocketAddr::new(configuracion.direccion_local(), puerto).to_string())
 }
 
 /// La configuración pedida o, si no se pidió, la de la carpeta actual o la que está junto al programa.
 /// `None`: no hay ninguna, ni otra que se le parezca.
-fn hallar(elegida: Option<PathBuf>) -> Result<Option<PathBuf>, ErrorDeConfiguracion> {
-    let posibles = match &elegida {
+fn hallar(elegida: Option<&Path>) -> Result<Option<PathBuf>, ErrorDePedido> {
+    let posibles = match elegida {
         Some(elegida) => vec![absoluta(elegida)],
         None => [Some(PathBuf::from(CONFIG)), junto_al_programa().ok()]
             .into_iter()
@@ -114,14 +111,13 @@ fn hallar(elegida: Option<PathBuf>) -> Result<Option<PathBuf>, ErrorDeConfigurac
     for ruta in &posibles {
         if let Some(otro) = con_otro_nombre(ruta).into_iter().next() {
             let (donde, otro) = (ruta.display(), visible(&otro));
-            let dicho = format!(
+            return Err(ErrorDePedido(format!(
                 "no está «{donde}», pero sí «{otro}»: si es ese, póngale el otro nombre (el Explorador oculta el .txt); si no, llévelo a otra carpeta"
-            );
-            return Err(ErrorDeConfiguracion::new(ruta, dicho));
+            )));
         }
     }
     // Que la pedida no existe lo dirá quien la lea.
-    Ok(elegida.map(|elegida| absoluta(&elegida)))
+    Ok(elegida.map(absoluta))
 }
 
 /// Los archivos de esa carpeta que quizá son ese: el Bloc de notas añade un .txt que el Explorador no
@@ -150,11 +146,11 @@ fn con_otro_nombre(ruta: &Path) -> Vec<String> {
     parecidos
 }
 
-fn junto_al_programa() -> io::Result<PathBuf> {
+pub(crate) fn junto_al_programa() -> io::Result<PathBuf> {
     Ok(env::current_exe()?.with_file_name(CONFIG))
 }
 
 /// Sin carpeta actual no hay ruta absoluta, y la relativa ya dará su error al leerla.
-fn absoluta(ruta: &PathBuf) -> PathBuf {
-    path::absolute(ruta).unwrap_or_else(|_| ruta.clone())
+fn absoluta(ruta: &Path) -> PathBuf {
+    path::absolute(ruta).unwrap_or_else(|_| ruta.to_path_buf())
 }

@@ -11,7 +11,6 @@ mod sobra;
 mod subcarpeta;
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -24,6 +23,7 @@ use crate::configuracion::claves::{Claves, Problema, visible};
 use crate::configuracion::equipos::{SECCION, SECCION_REGISTRO, leer_equipos};
 use crate::configuracion::ini::{ErrorDeIni, Secciones, mismo_nombre};
 use crate::configuracion::sobra::avisar;
+use crate::pedido::ErrorDePedido;
 use crate::recepcion::equipo::Equipos;
 use crate::recepcion::servidor::Acceso;
 use crate::recepcion::vigilancia::Vigilancia;
@@ -33,6 +33,7 @@ use crate::texto::ruta_visible;
 pub use dudas::parecido;
 #[cfg(windows)]
 pub(crate) use hallar::configuracion_hallada;
+pub(crate) use hallar::junto_al_programa;
 pub use hallar::{configurar, donde_escucha};
 pub use sobra::claves_conocidas;
 
@@ -73,16 +74,16 @@ pub struct Configuracion {
 }
 
 impl Configuracion {
-    /// Lee el archivo. Cada valor que no sirve es un error con su clave y lo que se esperaba.
-    pub fn leer(ruta: &Path) -> Result<Configuracion, ErrorDeConfiguracion> {
+    /// Lee el archivo. Cada valor que no sirve es un error que dice su sección, su clave, qué decía y qué se
+    /// esperaba.
+    pub fn leer(ruta: &Path) -> Result<Configuracion, ErrorDePedido> {
         let donde = ruta.display();
-        let error = |dicho| ErrorDeConfiguracion::new(ruta, dicho);
         let bytes = fs::read(ruta).map_err(|causa| {
             let causa = causa::explicar_lectura(ruta, &causa);
-            error(format!("no se pudo leer «{donde}»: {causa}"))
+            ErrorDePedido(format!("no se pudo leer «{donde}»: {causa}"))
         })?;
         let secciones = Secciones::leer(&bytes).map_err(|causa| {
-            error(match causa {
+            ErrorDePedido(match causa {
                 ErrorDeIni::Malformado(detalle) => format!(
                     "no se entiende «{donde}» ({}); cada línea debe ser [Sección], Clave = valor, o un comentario que empiece por # o ;",
                     visible(&detalle)
@@ -94,7 +95,7 @@ impl Configuracion {
             })
         })?;
         let leida = interpretar(&secciones, ruta);
-        leida.map_err(|Problema(dicho)| error(format!("en «{donde}»{dicho}")))
+        leida.map_err(|Problema(dicho)| ErrorDePedido(format!("en «{donde}»{dicho}")))
     }
 
     /// Las carpetas en las que el programa escribe.
@@ -270,33 +271,3 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
                 .to_owned()
         })
 }
-
-/// Config.ini no sirve: qué archivo, qué sección, qué clave, qué decía y qué se esperaba.
-#[derive(Debug)]
-pub struct ErrorDeConfiguracion {
-    ruta: PathBuf,
-    dicho: String,
-}
-
-impl ErrorDeConfiguracion {
-    fn new(ruta: &Path, dicho: String) -> ErrorDeConfiguracion {
-        ErrorDeConfiguracion {
-            ruta: ruta.to_path_buf(),
-            dicho,
-        }
-    }
-
-    /// El archivo que no sirve.
-    #[must_use]
-    pub fn ruta(&self) -> &Path {
-        &self.ruta
-    }
-}
-
-impl fmt::Display for ErrorDeConfiguracion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.dicho)
-    }
-}
-
-impl std::error::Error for ErrorDeConfiguracion {}

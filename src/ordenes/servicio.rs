@@ -5,8 +5,9 @@
 //! cómo se recibe, ni cómo se instala.
 
 use std::error::Error;
-use std::fmt;
 
+#[cfg(any(not(windows), test))]
+use crate::pedido::ErrorDePedido;
 #[cfg(windows)]
 pub use windows::atender;
 
@@ -14,47 +15,25 @@ pub use windows::atender;
 #[cfg(any(windows, test))]
 pub(crate) const NOMBRE: &str = "servidor-hl7";
 
-/// Lo que se pide del servicio no se puede hacer así.
-#[derive(Debug)]
-pub struct ErrorDeServicio(String);
-
-impl ErrorDeServicio {
-    #[cfg(windows)]
-    pub(crate) fn new(motivo: impl Into<String>) -> ErrorDeServicio {
-        ErrorDeServicio(motivo.into())
-    }
-
-    /// El gestor de servicios no contesta.
-    #[cfg(windows)]
-    pub(crate) fn sin_gestor(error: windows_service::Error) -> ErrorDeServicio {
-        let causa = explicar(error);
-        ErrorDeServicio(format!(
-            "no se pudo hablar con el gestor de servicios: {causa}"
-        ))
-    }
-
-    /// El servicio es de Windows; el de Linux está en otro sitio.
-    #[cfg(not(windows))]
-    pub(crate) fn solo_en_windows() -> ErrorDeServicio {
-        let motivo = "esto solo vale en Windows; aquí el servicio es la unidad de systemd que está en el README, «Siempre en marcha», «Linux»";
-        ErrorDeServicio(motivo.to_owned())
-    }
+/// El servicio es de Windows; el de Linux está en otro sitio.
+#[cfg(not(windows))]
+pub(crate) fn solo_en_windows() -> ErrorDePedido {
+    let motivo = "esto solo vale en Windows; aquí el servicio es la unidad de systemd que está en el README, «Siempre en marcha», «Linux»";
+    ErrorDePedido(motivo.to_owned())
 }
 
-impl fmt::Display for ErrorDeServicio {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// El gestor de servicios no contesta, y más tarde puede que sí: no es que se pidiera mal.
+#[cfg(any(windows, test))]
+pub(crate) fn sin_gestor(causa: &str) -> Box<dyn Error> {
+    format!("no se pudo hablar con el gestor de servicios: {causa}").into()
 }
-
-impl Error for ErrorDeServicio {}
 
 /// En otros sistemas no hay servicio que atender.
 #[cfg(not(windows))]
 pub fn atender(
     _: impl FnOnce(&crate::gestor::Gestor) -> u8 + Send + 'static,
 ) -> Result<bool, Box<dyn Error>> {
-    Err(ErrorDeServicio::solo_en_windows().into())
+    Err(solo_en_windows().into())
 }
 
 /// Lo que contesta el gestor de servicios cuando algo no se puede.
@@ -75,10 +54,11 @@ mod windows {
 
     use windows_service::{Error, define_windows_service, service_dispatcher};
 
-    use super::{ErrorDeServicio, NOMBRE};
+    use super::{NOMBRE, explicar, sin_gestor};
     use crate::FALLO;
     use crate::cerrojo::tomar;
     use crate::gestor::{Gestor, Servicio};
+    use crate::pedido::ErrorDePedido;
 
     /// ERROR_FAILED_SERVICE_CONTROLLER_CONNECT: no lo arrancó el gestor.
     const SIN_GESTOR: i32 = 1063;
@@ -98,9 +78,10 @@ mod windows {
         match service_dispatcher::start(NOMBRE, empezar) {
             Ok(()) => Ok(true),
             Err(Error::Winapi(error)) if error.raw_os_error() == Some(SIN_GESTOR) => {
-                Err(ErrorDeServicio::new("--servicio es para el gestor de servicios de Windows; para instalar el servicio use --instalar, y para recibir en esta ventana no ponga nada").into())
+                let motivo = "--servicio es para el gestor de servicios de Windows; para instalar el servicio use --instalar, y para recibir en esta ventana no ponga nada";
+                Err(ErrorDePedido(motivo.to_owned()).into())
             }
-            Err(error) => Err(ErrorDeServicio::sin_gestor(error).into()),
+            Err(error) => Err(sin_gestor(&explicar(error))),
         }
     }
 
@@ -115,5 +96,15 @@ mod windows {
             process::exit(FALLO.into());
         }
         servicio.decir_acabado(codigo);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn que_el_gestor_no_conteste_es_un_fallo_y_no_un_mal_pedido() {
+        assert!(!sin_gestor("tardó demasiado").is::<ErrorDePedido>());
     }
 }

@@ -4,18 +4,19 @@
 //! No sabe qué dice una respuesta ni a qué mensaje contesta.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 use std::{iter, mem};
 
 use super::contenido::BLOQUE_BYTES;
-use super::fallo::ErrorDeEnvio;
 use super::respuesta::{ENTREGADO, NO_ENTREGADO};
 use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
 use crate::causa::{self, se_agoto};
 use crate::hl7::comienzo::{CR, LF, es_relleno};
 use crate::hl7::mensaje;
+use crate::pedido::ErrorDePedido;
 
 const PLAZO_DE_CONEXION: Duration = Duration::from_secs(10);
 /// Una respuesta es breve; la de una consulta puede llevar todas las peticiones del día.
@@ -56,18 +57,22 @@ pub(super) enum FalloAlEscribir {
 }
 
 impl Canal {
-    pub(super) fn abrir(destino: &str, espera: Duration) -> Result<Canal, ErrorDeEnvio> {
-        let direcciones = destino.to_socket_addrs().map_err(|causa| {
-            if causa.kind() == ErrorKind::InvalidInput {
-                ErrorDeEnvio::mal_pedido(format!(
+    pub(super) fn abrir(destino: &str, espera: Duration) -> Result<Canal, Box<dyn Error>> {
+        let direcciones = match destino.to_socket_addrs() {
+            Ok(direcciones) => direcciones,
+            Err(causa) if causa.kind() == ErrorKind::InvalidInput => {
+                return Err(ErrorDePedido(format!(
                     "«{destino}» no es un destino; escriba HOST:PUERTO, p. ej. 127.0.0.1:2575"
                 ))
-            } else {
-                ErrorDeEnvio::pasajero(format!(
-                    "no se pudo conectar con «{destino}»: no se conoce ese nombre; escriba la dirección IP del servidor"
-                ))
+                .into());
             }
-        })?;
+            Err(_) => {
+                return Err(format!(
+                    "no se pudo conectar con «{destino}»: no se conoce ese nombre; escriba la dirección IP del servidor"
+                )
+                .into());
+            }
+        };
         let mut ultimo = io::Error::from(ErrorKind::NotFound);
         for direccion in direcciones {
             match conectar(&direccion, espera) {
@@ -81,9 +86,7 @@ impl Canal {
             }
             _ => causa::explicar(&ultimo),
         };
-        Err(ErrorDeEnvio::pasajero(format!(
-            "no se pudo conectar con «{destino}»: {causa}"
-        )))
+        Err(format!("no se pudo conectar con «{destino}»: {causa}").into())
     }
 
     fn con(socket: TcpStream, espera: Duration) -> Canal {

@@ -4,15 +4,17 @@
 //! memoria. No sabe de conexiones ni de acuses.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::fallo::ErrorDeEnvio;
+use super::ilegible;
 use crate::cable::{FS, Lector, Limites, Suceso, VT};
 use crate::causa;
 use crate::hl7::comienzo::{CR, es_relleno};
+use crate::pedido::ErrorDePedido;
 use crate::texto::ruta_visible;
 
 /// Lo más que mide un mensaje que hay que separar de otros; solo ese se tiene en la memoria.
@@ -55,14 +57,14 @@ impl<'a> Contenido<'a> {
     }
 
     /// El archivo. Lo que tiene nombre de archivo y no lo es, una tubería, se acaba al leerlo.
-    pub(super) fn en_archivo(ruta: &'a Path) -> Result<Contenido<'a>, ErrorDeEnvio> {
+    pub(super) fn en_archivo(ruta: &'a Path) -> Result<Contenido<'a>, ErrorDePedido> {
         let nombre = ruta_visible(ruta).to_string();
         if ruta.is_file() {
             let bytes = Bytes::EnArchivo(ruta);
             return Ok(Contenido { nombre, bytes });
         }
         let leido = File::open(ruta).and_then(leer_con_tope);
-        let leido = leido.map_err(|causa| ErrorDeEnvio::ilegible(ruta, &causa))?;
+        let leido = leido.map_err(|causa| ilegible(ruta, &causa))?;
         let bytes = leido.ok_or_else(entrada_excesiva)?;
         Ok(Contenido::en_memoria(nombre, bytes))
     }
@@ -72,7 +74,7 @@ impl<'a> Contenido<'a> {
         &self.nombre
     }
 
-    pub(super) fn abrir(&self) -> Result<Box<dyn Read + '_>, ErrorDeEnvio> {
+    pub(super) fn abrir(&self) -> Result<Box<dyn Read + '_>, ErrorDePedido> {
         Ok(match &self.bytes {
             Bytes::EnMemoria(bytes) => Box::new(&**bytes),
             Bytes::EnArchivo(ruta) => {
@@ -82,16 +84,16 @@ impl<'a> Contenido<'a> {
     }
 
     /// No se pudo seguir leyendo.
-    pub(super) fn ilegible(&self, causa: &io::Error) -> ErrorDeEnvio {
-        ErrorDeEnvio::ilegible(Path::new(&self.nombre), causa)
+    pub(super) fn ilegible(&self, causa: &io::Error) -> ErrorDePedido {
+        ilegible(Path::new(&self.nombre), causa)
     }
 
     /// Cómo se envía. Con trama, lo que llegaría igual en una sola va en una: un `.res` es lo que llegó
     /// en una, y puede llevar un lote o dos MSH.
-    pub(super) fn examinar(&self, con_trama: bool) -> Result<Forma, ErrorDeEnvio> {
+    pub(super) fn examinar(&self, con_trama: bool) -> Result<Forma, Box<dyn Error>> {
         if con_trama {
             match ojear(self.abrir()?).map_err(|causa| self.ilegible(&causa))? {
-                Ojeada::Vacio => return Err(self.sin_mensaje()),
+                Ojeada::Vacio => return Err(self.sin_mensaje().into()),
                 Ojeada::SinTramas => return Ok(Forma::Entero),
                 Ojeada::QuizaTramas => {}
             }
@@ -105,7 +107,7 @@ impl<'a> Contenido<'a> {
             Ok(true)
         })?;
         if cuantos == 0 {
-            return Err(self.sin_mensaje());
+            return Err(self.sin_mensaje().into());
         }
         Ok(Forma::Separados(cuantos))
     }
@@ -113,30 +115,30 @@ impl<'a> Contenido<'a> {
     /// Llama a `con_cada` con cada mensaje, sin su trama, mientras devuelva `true`; dice si fue con todos.
     pub(super) fn separar(
         &self,
-        mut con_cada: impl FnMut(&[u8]) -> Result<bool, ErrorDeEnvio>,
-    ) -> Result<bool, ErrorDeEnvio> {
+        mut con_cada: impl FnMut(&[u8]) -> Result<bool, Box<dyn Error>>,
+    ) -> Result<bool, Box<dyn Error>> {
         let nombre = &self.nombre;
         self.recorrer(self.abrir()?, |suceso| match suceso {
             Suceso::Mensaje { bytes, .. } => con_cada(bytes),
-            Suceso::Excedido { .. } => Err(ErrorDeEnvio::mal_pedido(format!(
+            Suceso::Excedido { .. } => Err(ErrorDePedido(format!(
                 "«{nombre}» tiene un mensaje de más de {MAX_SEPARADO_MIB} MiB entre otros o con su trama; déjelo en un archivo para él solo y sin trama"
-            ))),
-            Suceso::Apartado { .. } => Err(ErrorDeEnvio::mal_pedido(format!(
+            )).into()),
+            Suceso::Apartado { .. } => Err(ErrorDePedido(format!(
                 "«{nombre}» acaba a mitad de un mensaje, o uno empieza dentro de otro: le falta un fin de trama (FS CR); complételo"
-            ))),
+            )).into()),
             Suceso::Indicio(_) => Ok(true),
         })
     }
 
-    fn sin_mensaje(&self) -> ErrorDeEnvio {
-        ErrorDeEnvio::mal_pedido(format!(
+    fn sin_mensaje(&self) -> ErrorDePedido {
+        ErrorDePedido(format!(
             "«{}» está vacío o no tiene ningún mensaje HL7; elija otro archivo",
             self.nombre
         ))
     }
 
     /// Si, puesto en una trama, quien lo reciba verá un mensaje, que es justo este.
-    fn cabe_en_una_trama(&self) -> Result<bool, ErrorDeEnvio> {
+    fn cabe_en_una_trama(&self) -> Result<bool, Box<dyn Error>> {
         let (mut sucesos, mut recibidos) = (0, 0);
         // El tope no se alcanza: está para saber cuánto se leyó.
         let mut contado = self.abrir()?.take(u64::MAX);
@@ -159,8 +161,8 @@ impl<'a> Contenido<'a> {
     fn recorrer(
         &self,
         mut fuente: impl Read,
-        mut con_cada: impl FnMut(Suceso<'_>) -> Result<bool, ErrorDeEnvio>,
-    ) -> Result<bool, ErrorDeEnvio> {
+        mut con_cada: impl FnMut(Suceso<'_>) -> Result<bool, Box<dyn Error>>,
+    ) -> Result<bool, Box<dyn Error>> {
         let limites = Limites {
             mensaje_bytes: MAX_SEPARADO_MIB * MIB,
             sin_trama: Duration::from_secs(1),
@@ -186,25 +188,23 @@ impl<'a> Contenido<'a> {
                 }
                 Ok(cuantos) => lector.avanzar(cuantos, ahora),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.ilegible(&error)),
+                Err(error) => return Err(self.ilegible(&error).into()),
             }
         }
     }
 }
 
 /// Lee la entrada estándar hasta su fin.
-pub(super) fn leer_entrada(entrada: impl Read) -> Result<Vec<u8>, ErrorDeEnvio> {
-    let leido = leer_con_tope(entrada).map_err(|causa| entrada_ilegible(&causa))?;
-    leido.ok_or_else(entrada_excesiva)
+pub(super) fn leer_entrada(entrada: impl Read) -> Result<Vec<u8>, Box<dyn Error>> {
+    let leido = leer_con_tope(entrada).map_err(|causa| {
+        let causa = causa::explicar(&causa);
+        format!("no se pudo leer la entrada estándar: {causa}")
+    })?;
+    Ok(leido.ok_or_else(entrada_excesiva)?)
 }
 
-fn entrada_ilegible(causa: &io::Error) -> ErrorDeEnvio {
-    let causa = causa::explicar(causa);
-    ErrorDeEnvio::pasajero(format!("no se pudo leer la entrada estándar: {causa}"))
-}
-
-fn entrada_excesiva() -> ErrorDeEnvio {
-    ErrorDeEnvio::mal_pedido(format!(
+fn entrada_excesiva() -> ErrorDePedido {
+    ErrorDePedido(format!(
         "la entrada estándar pasa de {MAX_ENTRADA_MIB} MiB; guárdela en un archivo y envíelo"
     ))
 }

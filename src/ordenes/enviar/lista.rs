@@ -9,8 +9,9 @@ use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::fallo::ErrorDeEnvio;
+use super::ilegible;
 use crate::almacen::APARTADOS;
+use crate::pedido::ErrorDePedido;
 use crate::texto::ruta_visible;
 
 /// Con este nombre, la entrada estándar.
@@ -51,7 +52,7 @@ impl fmt::Display for Origen {
 }
 
 /// Lo que nombran esos valores, en su orden; sin ninguno, el mensaje de muestra.
-pub(super) fn listar(valores: &[PathBuf]) -> Result<Vec<Pendiente>, ErrorDeEnvio> {
+pub(super) fn listar(valores: &[PathBuf]) -> Result<Vec<Pendiente>, ErrorDePedido> {
     if valores.is_empty() {
         return Ok(vec![Pendiente {
             origen: Origen::Muestra,
@@ -73,7 +74,7 @@ pub(super) fn listar(valores: &[PathBuf]) -> Result<Vec<Pendiente>, ErrorDeEnvio
 pub(super) fn empezar_en(
     lista: &mut Vec<Pendiente>,
     desde: Option<&Path>,
-) -> Result<(), ErrorDeEnvio> {
+) -> Result<(), ErrorDePedido> {
     let Some(desde) = desde else {
         return Ok(());
     };
@@ -83,7 +84,7 @@ pub(super) fn empezar_en(
     let primero = rutas().position(es_el);
     let primero = primero.or_else(|| rutas().position(sigue));
     let Some(primero) = primero else {
-        return Err(ErrorDeEnvio::mal_pedido(format!(
+        return Err(ErrorDePedido(format!(
             "no hay nada que enviar desde «{}»: todo lo que hay va antes por orden de nombre",
             ruta_visible(desde)
         )));
@@ -92,7 +93,7 @@ pub(super) fn empezar_en(
     Ok(())
 }
 
-fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDeEnvio> {
+fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDePedido> {
     if ruta == Path::new(ENTRADA) {
         return Ok(vec![Origen::Entrada]);
     }
@@ -101,7 +102,7 @@ fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDeEnvio> {
         Ok(_) => vec![ruta.to_owned()],
         // Un archivo puede llamarse así de veras, salvo en Windows.
         Err(_) if lleva_comodines(ruta) => listar_comodines(ruta)?,
-        Err(causa) => return Err(ErrorDeEnvio::ilegible(ruta, &causa)),
+        Err(causa) => return Err(ilegible(ruta, &causa)),
     };
     // Por nombre de archivo, esté en la carpeta que esté; los que se llaman igual, por carpeta.
     rutas.sort_by(|una, otra| (una.file_name(), una).cmp(&(otra.file_name(), otra)));
@@ -110,7 +111,7 @@ fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDeEnvio> {
 
 /// Los `.res` de una carpeta y de las de sus equipos. De la de los apartados, ninguno: quien escribe
 /// un comodín no piensa en ella.
-fn listar_carpeta(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
+fn listar_carpeta(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDePedido> {
     if son_apartados(ruta) {
         return Ok(Vec::new());
     }
@@ -126,15 +127,15 @@ fn listar_carpeta(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
     Ok(archivos)
 }
 
-fn sin_mensajes(carpeta: &Path) -> ErrorDeEnvio {
-    ErrorDeEnvio::mal_pedido(format!(
+fn sin_mensajes(carpeta: &Path) -> ErrorDePedido {
+    ErrorDePedido(format!(
         "en «{}» no hay ningún archivo .res que enviar; para enviar otros, escriba sus nombres, o un comodín como *.hl7",
         ruta_visible(carpeta)
     ))
 }
 
 /// Los archivos cuyo nombre es como ese, sin entrar en las carpetas. En Windows nadie lo hizo antes.
-fn listar_comodines(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
+fn listar_comodines(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDePedido> {
     let carpeta = ruta.parent().unwrap_or(Path::new(""));
     let mut archivos = if lleva_comodines(carpeta) {
         Vec::new()
@@ -144,7 +145,7 @@ fn listar_comodines(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
     let comodines = letras(ruta);
     archivos.retain(|archivo| coincide(&letras(archivo), &comodines));
     if archivos.is_empty() {
-        return Err(ErrorDeEnvio::mal_pedido(format!(
+        return Err(ErrorDePedido(format!(
             "ningún archivo es como «{}»; los comodines * y ? valen en el nombre del archivo, no en el de su carpeta",
             ruta_visible(ruta)
         )));
@@ -153,7 +154,7 @@ fn listar_comodines(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDeEnvio> {
 }
 
 /// Los archivos y las carpetas que hay en una, sin los ocultos. Sin nombre, es la actual.
-fn leer_carpeta(carpeta: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ErrorDeEnvio> {
+fn leer_carpeta(carpeta: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ErrorDePedido> {
     let donde = if carpeta.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -184,7 +185,7 @@ fn leer_carpeta(carpeta: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), ErrorDeE
         }
         Ok(())
     };
-    leer().map_err(|causa| ErrorDeEnvio::ilegible(donde, &causa))?;
+    leer().map_err(|causa| ilegible(donde, &causa))?;
     Ok((archivos, carpetas))
 }
 

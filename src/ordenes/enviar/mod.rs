@@ -7,22 +7,23 @@
 mod avance;
 mod canal;
 mod contenido;
-mod fallo;
 mod lista;
 mod respuesta;
 mod seguir;
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::texto::milisegundos;
+use crate::causa;
+use crate::pedido::ErrorDePedido;
+use crate::texto::{milisegundos, ruta_visible};
 use avance::Pantalla;
 use canal::{Canal, FalloAlEscribir, es_cierre, por_que_no_acusa};
 use contenido::{Contenido, Forma};
-pub use fallo::ErrorDeEnvio;
 use lista::{Origen, Pendiente};
 use respuesta::{Contestacion, Dicho};
 
@@ -83,7 +84,7 @@ pub fn enviar(
     destino: &str,
     salida: &mut impl Write,
     es_terminal: bool,
-) -> Result<bool, ErrorDeEnvio> {
+) -> Result<bool, Box<dyn Error>> {
     let mut lista = lista::listar(&envio.archivos)?;
     lista::empezar_en(&mut lista, envio.desde.as_deref())?;
     let entrada = if lista.iter().any(|uno| uno.origen == Origen::Entrada) {
@@ -112,6 +113,12 @@ pub fn enviar(
         tanda.decir_como_seguir(&lista);
     }
     resultado
+}
+
+/// El archivo o la carpeta no se pudo leer.
+fn ilegible(ruta: &Path, causa: &io::Error) -> ErrorDePedido {
+    let (ruta, causa) = (ruta_visible(ruta), causa::explicar(causa));
+    ErrorDePedido(format!("no se pudo leer «{ruta}»: {causa}"))
 }
 
 /// Un envío en marcha.
@@ -155,7 +162,7 @@ impl PorDonde {
 
 impl<W: Write> Tanda<'_, W> {
     /// Devuelve si todo se aceptó.
-    fn enviar_todo(&mut self, lista: &[Pendiente]) -> Result<bool, ErrorDeEnvio> {
+    fn enviar_todo(&mut self, lista: &[Pendiente]) -> Result<bool, Box<dyn Error>> {
         for _ in 0..self.envio.veces {
             for (elemento, pendiente) in lista.iter().enumerate() {
                 self.por_donde = PorDonde {
@@ -170,7 +177,7 @@ impl<W: Write> Tanda<'_, W> {
         Ok(true)
     }
 
-    fn enviar_elemento(&mut self, origen: &Origen) -> Result<bool, ErrorDeEnvio> {
+    fn enviar_elemento(&mut self, origen: &Origen) -> Result<bool, Box<dyn Error>> {
         let contenido = match origen {
             Origen::Entrada => Contenido::en_memoria(origen.to_string(), self.entrada),
             Origen::Muestra => Contenido::en_memoria(origen.to_string(), MUESTRA),
@@ -198,7 +205,7 @@ impl<W: Write> Tanda<'_, W> {
     }
 
     /// Envía un mensaje y dice qué se contestó. Devuelve si se aceptó.
-    fn enviar_mensaje(&mut self, mensaje: &Contenido<'_>) -> Result<bool, ErrorDeEnvio> {
+    fn enviar_mensaje(&mut self, mensaje: &Contenido<'_>) -> Result<bool, Box<dyn Error>> {
         let usado = self.canal.is_some();
         let mut preguntado = self.preguntar(mensaje)?;
         // Hay receptores que cierran tras cada acuse: el cierre se cruzó con este mensaje.
@@ -208,9 +215,7 @@ impl<W: Write> Tanda<'_, W> {
         let nombre = mensaje.nombre();
         let (contestacion, tiempo) = preguntado.map_err(|causa| {
             let (destino, causa) = (self.destino, por_que_no_acusa(&causa));
-            ErrorDeEnvio::pasajero(format!(
-                "«{destino}» no acusó «{nombre}»: {causa}; mire la consola del servidor"
-            ))
+            format!("«{destino}» no acusó «{nombre}»: {causa}; mire la consola del servidor")
         })?;
         let acepta = contestacion.es_aceptacion();
         self.enviados += 1;
@@ -240,7 +245,7 @@ impl<W: Write> Tanda<'_, W> {
     fn preguntar(
         &mut self,
         mensaje: &Contenido<'_>,
-    ) -> Result<io::Result<(Contestacion, Duration)>, ErrorDeEnvio> {
+    ) -> Result<io::Result<(Contestacion, Duration)>, Box<dyn Error>> {
         let fuente = mensaje.abrir()?;
         let mut canal = match self.canal.take() {
             Some(canal) => canal,
@@ -250,7 +255,7 @@ impl<W: Write> Tanda<'_, W> {
         let roto = match canal.escribir(fuente, self.envio.con_trama, &mut ids) {
             Ok(()) => None,
             Err(FalloAlEscribir::Cable(error)) => Some(error),
-            Err(FalloAlEscribir::Fuente(error)) => return Err(mensaje.ilegible(&error)),
+            Err(FalloAlEscribir::Fuente(error)) => return Err(mensaje.ilegible(&error).into()),
         };
         let nombre = mensaje.nombre();
         // Quien cierra sin leerlo todo puede haber dicho antes por qué.

@@ -15,12 +15,12 @@ pub use otros::{instalar as desinstalar, instalar};
 mod otros {
     use std::error::Error;
     use std::io::Write;
-    use std::path::PathBuf;
+    use std::path::Path;
 
-    use crate::ordenes::servicio::ErrorDeServicio;
+    use crate::ordenes::servicio::solo_en_windows;
 
     /// En otros sistemas no hay nada que instalar.
-    pub fn instalar(_: Option<PathBuf>, _: &mut impl Write) -> Result<bool, Box<dyn Error>> {
-        Err(ErrorDeServicio::solo_en_windows().into())
+    pub fn instalar(_: Option<&Path>, _: &mut impl Write) -> Result<bool, Box<dyn Error>> {
+        Err(solo_en_windows().into())
     }
 }

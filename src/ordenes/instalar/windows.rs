@@ -19,7 +19,8 @@ use super::pasos::{Accion, CUENTA, Instalacion, Orden, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
 use crate::ordenes::revisar::revisar_antes_de_arrancar;
-use crate::ordenes::servicio::{ErrorDeServicio, NOMBRE, explicar};
+use crate::ordenes::servicio::{NOMBRE, explicar, sin_gestor};
+use crate::pedido::ErrorDePedido;
 
 const DESCRIPCION: &str = "Recibe los mensajes HL7 de los analizadores y guarda cada uno en un archivo antes de acusarlo.";
 /// Cuánto se espera a que el servicio arranque o se detenga.
@@ -30,19 +31,18 @@ const NO_EXISTE: i32 = 1060;
 const YA_EN_MARCHA: i32 = 1056;
 
 /// Instala el programa como servicio y lo arranca. Devuelve si todo salió bien.
-pub fn instalar(config: Option<PathBuf>, salida: &mut impl Write) -> Result<bool, Box<dyn Error>> {
+pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let gestion = Gestion::abrir()?;
     let (configuracion, avisos) = configurar(config)?;
     let (instalacion, ajena) = reunir(Some(&configuracion))?;
     if let Some(motivo) = ajena {
-        return Err(Box::new(ErrorDeServicio::new(format!(
+        return Err(Box::new(ErrorDePedido(format!(
             "{motivo}; en la carpeta del servicio solo debe poder escribir un administrador: lleve servidor-hl7.exe y Config.ini a una nueva, p. ej. C:\\servidor-hl7, y repita allí la orden"
         ))));
     }
     if instalacion.puerto == Some(0) {
-        return Err(Box::new(ErrorDeServicio::new(
-            "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini",
-        )));
+        let motivo = "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini";
+        return Err(Box::new(ErrorDePedido(motivo.to_owned())));
     }
     // El puerto lo tendría él mismo.
     let estaba_en_marcha = gestion.detener()?;
@@ -66,10 +66,7 @@ pub fn instalar(config: Option<PathBuf>, salida: &mut impl Write) -> Result<bool
 }
 
 /// Deshace la instalación. Los mensajes, el registro y Config.ini se quedan.
-pub fn desinstalar(
-    config: Option<PathBuf>,
-    salida: &mut impl Write,
-) -> Result<bool, Box<dyn Error>> {
+pub fn desinstalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let gestion = Gestion::abrir()?;
     let hallada = configuracion_hallada(config).unwrap_or_else(|error| {
         let _ = writeln!(
@@ -114,14 +111,15 @@ fn reunir(
 struct Gestion(ServiceManager);
 
 impl Gestion {
-    fn abrir() -> Result<Gestion, ErrorDeServicio> {
+    fn abrir() -> Result<Gestion, Box<dyn Error>> {
         let permisos = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
         match ServiceManager::local_computer(None::<&str>, permisos) {
             Ok(gestor) => Ok(Gestion(gestor)),
-            Err(error) if codigo(&error) == Some(ACCESO_DENEGADO) => Err(ErrorDeServicio::new(
-                "hace falta ser administrador, y no se ha cambiado nada; abra «Símbolo del sistema» con «Ejecutar como administrador» y repita la orden",
-            )),
-            Err(error) => Err(ErrorDeServicio::sin_gestor(error)),
+            Err(error) if codigo(&error) == Some(ACCESO_DENEGADO) => {
+                let motivo = "hace falta ser administrador, y no se ha cambiado nada; abra «Símbolo del sistema» con «Ejecutar como administrador» y repita la orden";
+                Err(ErrorDePedido(motivo.to_owned()).into())
+            }
+            Err(error) => Err(sin_gestor(&explicar(error))),
         }
     }
 
