@@ -17,7 +17,7 @@ use crate::cerrojo::tomar;
 use crate::recepcion::parada::{PLAZO_AL_CERRAR, PLAZO_DE_PARADA, Parada, peticion_de_parada};
 
 /// Cuánto puede tardar en arrancar un disco lento o una carpeta de red sin que el gestor lo dé por muerto.
-const PLAZO_DE_ARRANQUE: Duration = Duration::from_secs(60);
+const PLAZO_DE_ARRANQUE: Duration = Duration::from_mins(1);
 
 type Peticion = Box<dyn Fn(Duration) + Send>;
 

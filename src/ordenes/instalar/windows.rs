@@ -24,7 +24,7 @@ use crate::pedido::ErrorDePedido;
 
 const DESCRIPCION: &str = "Recibe los mensajes HL7 de los analizadores y guarda cada uno en un archivo antes de acusarlo.";
 /// Cuánto se espera a que el servicio arranque o se detenga.
-const PLAZO: Duration = Duration::from_secs(60);
+const PLAZO: Duration = Duration::from_mins(1);
 const ENTRE_MIRADAS: Duration = Duration::from_millis(100);
 const ACCESO_DENEGADO: i32 = 5;
 const NO_EXISTE: i32 = 1060;
