@@ -16,7 +16,7 @@ use crate::causa;
 use crate::recepcion::ritmo::HORAS;
 use crate::recepcion::totales::EstadoDeEquipo;
 use crate::registro::Avisos;
-use crate::registro::avisos::Dicho;
+use crate::registro::linea::Linea;
 use crate::texto::ruta_visible;
 
 const PLANTILLA: &str = include_str!("../recursos/estado.html");
@@ -41,7 +41,7 @@ pub(super) struct Estado {
     /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
     pub(super) espacio: Option<(String, bool)>,
     pub(super) equipos: Vec<EstadoDeEquipo>,
-    pub(super) avisos: Vec<Dicho>,
+    pub(super) avisos: Vec<Linea>,
 }
 
 /// Dónde se escribe la página, y lo que no sale de las cuentas.
@@ -70,7 +70,7 @@ impl Pagina {
         self.puerto
     }
 
-    pub(super) fn avisos(&self) -> Vec<Dicho> {
+    pub(super) fn avisos(&self) -> Vec<Linea> {
         self.avisos.ultimos()
     }
 
@@ -291,7 +291,7 @@ fn barras(horas: &[u32; HORAS], hora: NaiveDateTime) -> String {
 }
 
 /// De los más recientes a los más viejos.
-fn avisos(dichos: &[Dicho]) -> String {
+fn avisos(dichos: &[Linea]) -> String {
     if dichos.is_empty() {
         return "<p class=\"nada\">Ninguno desde que arrancó.</p>".to_owned();
     }
@@ -433,10 +433,11 @@ mod tests {
         let mut hostil = estado(vec![equipo(nombre)]);
         hostil.equipos[0].calla = true;
         hostil.carpeta = PathBuf::from("/srv/<b>hl7");
-        hostil.avisos = vec![Dicho {
+        hostil.avisos = vec![Linea {
             hora: a_las(9, 0),
             nivel: Level::Warn,
             texto: "</li><img src=x>".to_owned(),
+            fila: None,
         }];
         let pagina = pagina(&hostil);
         let escapado = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;{{avisos}}";

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use chrono::NaiveDateTime;
 use log::Level;
 
 use crate::cerrojo::tomar;
@@ -12,17 +11,9 @@ use crate::registro::linea::Linea;
 /// Cuántos se recuerdan.
 const CUANTOS: usize = 20;
 
-/// Un aviso o un error que se dijo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Dicho {
-    pub(crate) hora: NaiveDateTime,
-    pub(crate) nivel: Level,
-    pub(crate) texto: String,
-}
-
-/// Los últimos. Las copias son de los mismos.
+/// Los últimos avisos y errores. Las copias son de los mismos.
 #[derive(Debug, Clone, Default)]
-pub struct Avisos(Arc<Mutex<VecDeque<Dicho>>>);
+pub struct Avisos(Arc<Mutex<VecDeque<Linea>>>);
 
 impl Avisos {
     /// Los recuerda, salvo las filas de los mensajes: llevan su MSH-10.
@@ -35,16 +26,12 @@ impl Avisos {
             if ultimos.len() == CUANTOS {
                 ultimos.pop_front();
             }
-            ultimos.push_back(Dicho {
-                hora: linea.hora,
-                nivel: linea.nivel,
-                texto: linea.texto.clone(),
-            });
+            ultimos.push_back(linea.clone());
         }
     }
 
     /// Del más viejo al más reciente.
-    pub(crate) fn ultimos(&self) -> Vec<Dicho> {
+    pub(crate) fn ultimos(&self) -> Vec<Linea> {
         let ultimos = tomar(&self.0);
         ultimos.iter().cloned().collect()
     }

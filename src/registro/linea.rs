@@ -3,18 +3,18 @@
 use std::fmt::{self, Write as _};
 
 use chrono::{Local, NaiveDateTime};
-use log::Level;
+use log::{Level, Record};
 
 use crate::texto::{Color, colorear, partir, reloj};
 
 /// Una línea: cuándo se dijo, su nivel y lo que dice.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Linea {
-    pub(super) hora: NaiveDateTime,
-    pub(super) nivel: Level,
-    pub(super) texto: String,
+    pub(crate) hora: NaiveDateTime,
+    pub(crate) nivel: Level,
+    pub(crate) texto: String,
     /// Lo mismo en una fila que cabe en una consola, si lo trae: entero está en el archivo.
-    pub(super) fila: Option<String>,
+    pub(crate) fila: Option<String>,
 }
 
 /// Lo que ocupa la hora: lo que sigue de una línea partida va debajo del texto.
@@ -28,6 +28,15 @@ impl Linea {
             nivel,
             texto,
             fila: None,
+        }
+    }
+
+    /// Lo que el programa acaba de decir.
+    pub(super) fn de(dicha: &Record<'_>) -> Linea {
+        let fila = dicha.key_values().get("fila".into());
+        Linea {
+            fila: fila.map(|fila| fila.to_string()),
+            ..Linea::ahora(dicha.level(), dicha.args().to_string())
         }
     }
 

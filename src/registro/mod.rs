@@ -5,10 +5,10 @@
 //! líneas repetidas se cuentan; las de los mensajes guardados no llevan la clave `equipo`, y se dicen
 //! todas. Este módulo no sabe qué dicen las líneas.
 
-pub(crate) mod avisos;
+mod avisos;
 mod consola;
 pub(crate) mod diario;
-mod linea;
+pub(crate) mod linea;
 mod repetidas;
 
 use std::env;
@@ -237,12 +237,8 @@ impl Log for Buzon {
         if !self.filtro.matches(dicha) || !self.repetidas.hay_que_decir(dicha) {
             return;
         }
-        let fila = dicha.key_values().get("fila".into());
-        let linea = Linea {
-            fila: fila.map(|fila| fila.to_string()),
-            ..Linea::ahora(dicha.level(), dicha.args().to_string())
-        };
-        if let Err(TrySendError::Full(_)) = self.fila.try_send(Entrada::Linea(linea)) {
+        let linea = Entrada::Linea(Linea::de(dicha));
+        if let Err(TrySendError::Full(_)) = self.fila.try_send(linea) {
             self.perdidas.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -294,12 +290,7 @@ fn escribir(
     while let Some(mut bloque) = recoger(entradas, fin_del_periodo, salidas) {
         let hay_mas = bloque.lineas.len() >= BLOQUE_LINEAS;
         if !bloque.vaciados.is_empty() || Instant::now() >= fin_del_periodo {
-            let resumen = repetidas.resumir().into_iter();
-            let lineas = resumen.map(|(nivel, texto, fila)| Linea {
-                fila,
-                ..Linea::ahora(nivel, texto)
-            });
-            bloque.lineas.extend(lineas);
+            bloque.lineas.extend(repetidas.resumir());
             fin_del_periodo = Instant::now() + periodo;
         }
         let omitidas = perdidas.swap(0, Ordering::Relaxed);

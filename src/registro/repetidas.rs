@@ -6,9 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use log::{Level, Record};
+use log::Record;
 
 use crate::cerrojo::tomar;
+use crate::registro::linea::Linea;
 
 /// Cuántas líneas de una clase y de un equipo se dicen en cada periodo; las demás se cuentan.
 const REPETICIONES_DICHAS: u64 = 20;
@@ -22,14 +23,11 @@ type Clase = (String, Option<&'static str>, Option<u32>);
 #[derive(Debug, Default)]
 pub(super) struct Repetidas(Mutex<HashMap<Clase, Cuenta>>);
 
-/// Una línea: su nivel, su texto y su fila, si la trae.
-type Muestra = (Level, String, Option<String>);
-
 #[derive(Debug, Default)]
 struct Cuenta {
     vistas: u64,
     /// La primera que no se dijo, por la que hablarán todas.
-    muestra: Option<Muestra>,
+    muestra: Option<Linea>,
 }
 
 impl Repetidas {
@@ -46,23 +44,26 @@ impl Repetidas {
         let cuenta = cuentas.entry(clase).or_default();
         cuenta.vistas += 1;
         if cuenta.vistas > REPETICIONES_DICHAS && cuenta.muestra.is_none() {
-            let fila = linea.key_values().get("fila".into());
-            let fila = fila.map(|fila| fila.to_string());
-            cuenta.muestra = Some((linea.level(), linea.args().to_string(), fila));
+            cuenta.muestra = Some(Linea::de(linea));
         }
         cuenta.vistas <= REPETICIONES_DICHAS
     }
 
     /// Acaba el periodo: una línea por cada clase de la que se calló alguna.
-    pub(super) fn resumir(&self) -> Vec<Muestra> {
+    pub(super) fn resumir(&self) -> Vec<Linea> {
         let cuentas = std::mem::take(&mut *tomar(&self.0));
         let calladas = cuentas.into_values().filter_map(|cuenta| {
-            let (nivel, texto, fila) = cuenta.muestra?;
+            let Linea {
+                nivel, texto, fila, ..
+            } = cuenta.muestra?;
             let resumen = |texto: String| match cuenta.vistas - REPETICIONES_DICHAS {
                 1 => format!("{texto} (una línea como esta en el último minuto)"),
                 varias => format!("{texto} ({varias} líneas como esta en el último minuto)"),
             };
-            Some((nivel, resumen(texto), fila.map(resumen)))
+            Some(Linea {
+                fila: fila.map(resumen),
+                ..Linea::ahora(nivel, resumen(texto))
+            })
         });
         calladas.collect()
     }
@@ -83,7 +84,7 @@ pub(super) fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64)
         let hay_que_decir = repetidas.hay_que_decir(
             &Record::builder()
                 .args(format_args!("{equipo}: fallo {numero}"))
-                .level(Level::Warn)
+                .level(log::Level::Warn)
                 .file_static(Some("prueba"))
                 .line(Some(linea))
                 .key_values(&claves)
@@ -96,26 +97,26 @@ pub(super) fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64)
 
 #[cfg(test)]
 mod tests {
+    use log::Level;
+
     use super::*;
 
     #[test]
     fn las_lineas_repetidas_de_un_equipo_se_cuentan_y_las_demas_se_dicen() {
         let repetidas = Repetidas::default();
+        let resumir = || -> Vec<_> {
+            let lineas = repetidas.resumir().into_iter();
+            lineas.map(|linea| (linea.nivel, linea.texto)).collect()
+        };
         assert_eq!(decir(&repetidas, "10.0.0.1", 1, 1000), REPETICIONES_DICHAS);
         assert_eq!(decir(&repetidas, "10.0.0.2", 1, 1), 1, "otro equipo");
         assert_eq!(decir(&repetidas, "10.0.0.1", 2, 1), 1, "otra clase");
         let esperado = "10.0.0.1: fallo 20 (980 líneas como esta en el último minuto)";
-        assert_eq!(
-            repetidas.resumir(),
-            [(Level::Warn, esperado.to_owned(), None)]
-        );
-        assert_eq!(repetidas.resumir(), []);
+        assert_eq!(resumir(), [(Level::Warn, esperado.to_owned())]);
+        assert_eq!(resumir(), []);
         assert_eq!(decir(&repetidas, "10.0.0.1", 1, 21), 20, "otro periodo");
         let esperado = "10.0.0.1: fallo 20 (una línea como esta en el último minuto)";
-        assert_eq!(
-            repetidas.resumir(),
-            [(Level::Warn, esperado.to_owned(), None)]
-        );
+        assert_eq!(resumir(), [(Level::Warn, esperado.to_owned())]);
     }
 
     #[test]
