@@ -57,8 +57,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
         Orden::Instalar => instalar(config.as_deref(), &mut io::stdout()),
         Orden::Desinstalar => desinstalar(config.as_deref(), &mut io::stdout()),
         Orden::Revisar => {
-            let (configuracion, avisos) = configurar(config.as_deref())?;
-            let bien = revisar(&configuracion, &avisos, &mut io::stdout());
+            let bien = revisar(&configurar(config.as_deref())?, true, &mut io::stdout());
             ventana::esperar_lectura();
             Ok(bien)
         }
@@ -77,14 +76,13 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
 fn servir(config: Option<&Path>, gestor: &Gestor) -> Result<bool, Box<dyn Error>> {
-    let (configuracion, avisos) =
-        configurar(config).inspect_err(|error| gestor.constar(config, error))?;
+    let configuracion = configurar(config).inspect_err(|error| gestor.constar(config, error))?;
     let registro = registro::iniciar(
         configuracion.nivel,
         configuracion.diario.clone(),
         configuracion.presentar(),
     )?;
-    for aviso in avisos {
+    for aviso in &configuracion.avisos {
         warn!("{aviso}");
     }
     let recibido = recibir(configuracion, &registro, gestor);

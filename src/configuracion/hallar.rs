@@ -16,8 +16,7 @@ use crate::pedido::ErrorDePedido;
 const CONFIG: &str = "Config.ini";
 
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
-/// Devuelve además lo que hay que avisar de ella.
-pub fn configurar(elegida: Option<&Path>) -> Result<(Configuracion, Vec<String>), ErrorDePedido> {
+pub fn configurar(elegida: Option<&Path>) -> Result<Configuracion, ErrorDePedido> {
     let hallada = hallar(elegida)?;
     // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
     // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
@@ -43,10 +42,9 @@ pub fn configurar(elegida: Option<&Path>) -> Result<(Configuracion, Vec<String>)
             "junto a «{donde}» hay «{otro}», que nadie lee; si los cambios están en él, páselos al primero"
         ));
     }
-    let configuracion = Configuracion::leer(&ruta)?;
-    let leidos = configuracion.avisos.iter();
-    avisos.extend(leidos.map(|aviso| format!("en «{donde}» {aviso}")));
-    Ok((configuracion, avisos))
+    let mut configuracion = Configuracion::leer(&ruta)?;
+    configuracion.avisos.splice(..0, avisos);
+    Ok(configuracion)
 }
 
 /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.

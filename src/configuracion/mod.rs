@@ -69,7 +69,8 @@ pub struct Configuracion {
     pub estado: Option<PathBuf>,
     /// Qué se dice en la consola y en el registro.
     pub nivel: LevelFilter,
-    /// Lo que hay que avisar del archivo: lo que nadie lee, y lo que le falta a lo que se lee.
+    /// Lo que hay que avisar: qué archivo es, si no es el que se espera, y lo que en él nadie lee o le falta a
+    /// lo que se lee.
     pub avisos: Vec<String>,
 }
 
@@ -183,7 +184,10 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
                 diario.is_some(),
             ),
         ]
-        .concat(),
+        .concat()
+        .iter()
+        .map(|aviso| format!("en «{}» {aviso}", ruta.display()))
+        .collect(),
         diario,
         estado,
         nivel,

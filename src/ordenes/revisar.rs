@@ -25,29 +25,14 @@ use crate::texto::{milisegundos, ruta_visible};
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);
 
-/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien, también con el
-/// programa en marcha.
-pub fn revisar(configuracion: &Configuracion, avisos: &[String], salida: &mut impl Write) -> bool {
-    comprobar(configuracion, avisos, true, salida)
-}
-
-/// La misma revisión antes de arrancarlo: el puerto debe estar libre.
-#[cfg(windows)]
-pub(crate) fn revisar_antes_de_arrancar(
+/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien. Si el programa no
+/// `puede_estar_en_marcha`, el puerto debe estar libre.
+pub fn revisar(
     configuracion: &Configuracion,
-    avisos: &[String],
-    salida: &mut impl Write,
-) -> bool {
-    comprobar(configuracion, avisos, false, salida)
-}
-
-fn comprobar(
-    configuracion: &Configuracion,
-    avisos: &[String],
     puede_estar_en_marcha: bool,
     salida: &mut impl Write,
 ) -> bool {
-    for aviso in avisos {
+    for aviso in &configuracion.avisos {
         let _ = writeln!(salida, "{aviso}");
     }
     let mut informe = Informe {

@@ -18,7 +18,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::pasos::{Accion, CUENTA, Instalacion, Orden, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
-use crate::ordenes::revisar::revisar_antes_de_arrancar;
+use crate::ordenes::revisar::revisar;
 use crate::ordenes::servicio::{NOMBRE, explicar, sin_gestor};
 use crate::pedido::ErrorDePedido;
 
@@ -33,7 +33,7 @@ const YA_EN_MARCHA: i32 = 1056;
 /// Instala el programa como servicio y lo arranca. Devuelve si todo salió bien.
 pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let gestion = Gestion::abrir()?;
-    let (configuracion, avisos) = configurar(config)?;
+    let configuracion = configurar(config)?;
     let (instalacion, ajena) = reunir(Some(&configuracion))?;
     if let Some(motivo) = ajena {
         return Err(Box::new(ErrorDePedido(format!(
@@ -46,7 +46,7 @@ pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, 
     }
     // El puerto lo tendría él mismo.
     let estaba_en_marcha = gestion.detener()?;
-    if !revisar_antes_de_arrancar(&configuracion, &avisos, salida) {
+    if !revisar(&configuracion, false, salida) {
         if estaba_en_marcha {
             gestion.arrancar()?;
         }
