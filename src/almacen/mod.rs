@@ -13,10 +13,9 @@
 //! Solo el último se acusa con AA. Quien vigila `*.res` nunca ve medio archivo, y un archivo
 //! nunca reemplaza a otro, aunque dos servidores compartan la carpeta: el parcial se crea en
 //! exclusiva y reserva el nombre. Lo que cada sistema hace a su manera está en `disco`. Este módulo
-//! no sabe de HL7, de tramas ni de acuses, y no dice nada: apunta [`Aviso`]s para quien lo haga.
+//! no sabe de HL7, de tramas ni de acuses, y no dice nada: apunta avisos para quien lo haga.
 
 mod apartado;
-mod aviso;
 mod disco;
 mod limpieza;
 mod nombre;
@@ -33,11 +32,10 @@ use std::time::{Duration, Instant};
 use chrono::NaiveDateTime;
 
 pub use apartado::Apartado;
-pub use aviso::Aviso;
 pub(crate) use disco::espacio_libre_mib;
 pub use disco::tolerar_limites;
 pub use nombre::generar_nombre_archivo;
-pub use parciales::{Parciales, Rescate};
+pub use parciales::Parciales;
 
 use crate::causa;
 use crate::cerrojo::tomar;
@@ -62,7 +60,8 @@ pub struct Almacen {
     madres: Mutex<Vec<PathBuf>>,
     /// El disco en que estaba la carpeta la última vez que se miró.
     dispositivo: Mutex<Option<u64>>,
-    avisos: Mutex<Vec<Aviso>>,
+    /// Lo que se notó al guardar y alguien debe saber, aunque nada haya fallado.
+    avisos: Mutex<Vec<String>>,
 }
 
 /// Lo que se supo al probar la carpeta.
@@ -229,14 +228,17 @@ impl Almacen {
 
     /// Lo que se notó desde la última vez y alguien debe saber.
     #[must_use]
-    pub fn avisos(&self) -> Vec<Aviso> {
+    pub fn avisos(&self) -> Vec<String> {
         let actual = disco::dispositivo(&self.carpeta);
         let mut dispositivo = tomar(&self.dispositivo);
         // De una carpeta que no está no se sabe nada, y ya lo dicen los mensajes que no se guardan.
         let cambia = actual.is_some() && dispositivo.is_some() && *dispositivo != actual;
         *dispositivo = actual.or(*dispositivo);
         if cambia {
-            self.avisar(Aviso::OtroDisco(self.carpeta.clone()));
+            self.avisar(format!(
+                "la carpeta «{}» está ahora en otro disco; ¿se soltó la unidad, o ha vuelto? Lo recibido antes está en el otro",
+                ruta_visible(&self.carpeta)
+            ));
         }
         mem::take(&mut *tomar(&self.avisos))
     }
@@ -314,7 +316,10 @@ impl Almacen {
         let mut nombres = tomar(&self.nombres);
         let nombre = nombres.siguiente(llegada);
         if let Some(hora) = nombres.atraso(llegada) {
-            self.avisar(Aviso::RelojAtrasado(hora));
+            self.avisar(format!(
+                "el reloj va por detrás del último archivo: los nombres siguen desde las {} hasta que llegue ahí, para no perder el orden; revise el reloj del PC",
+                hora.format("%H:%M:%S del %d/%m/%Y")
+            ));
         }
         nombre
     }
@@ -349,7 +354,10 @@ impl Almacen {
         let falta = !estaba.is_dir();
         self.crear_carpeta(carpeta)?;
         if falta {
-            self.avisar(Aviso::CarpetaRepuesta(estaba.to_path_buf()));
+            self.avisar(format!(
+                "la carpeta «{}» no estaba y se volvió a crear; ¿falta la unidad, o alguien la movió o la borró?",
+                ruta_visible(estaba)
+            ));
         }
         Ok(())
     }
@@ -380,7 +388,7 @@ impl Almacen {
         Ok(())
     }
 
-    fn avisar(&self, aviso: Aviso) {
+    fn avisar(&self, aviso: String) {
         let mut avisos = tomar(&self.avisos);
         if !avisos.contains(&aviso) {
             avisos.push(aviso);

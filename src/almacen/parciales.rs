@@ -36,19 +36,14 @@ struct Huella {
     modificado: Option<SystemTime>,
 }
 
-/// Lo que se hizo en una mirada.
-#[derive(Debug, Default)]
-pub struct Rescate {
-    /// Adónde fue a parar cada uno, dentro de `apartados`.
-    pub movidos: Vec<PathBuf>,
-    /// Los que no se pudieron mover; siguen donde estaban hasta el próximo arranque.
-    pub errores: Vec<ErrorDeAlmacen>,
-}
+/// Adónde fue a parar uno, dentro de `apartados`. El que no se pudo mover sigue donde estaba hasta el
+/// próximo arranque.
+type Rescatado = Result<PathBuf, ErrorDeAlmacen>;
 
 impl Parciales {
     /// Mira si ya toca: la primera vez apunta los que hay, y después mueve los que sigan igual.
-    pub fn rescatar(&mut self, almacen: &Almacen, ahora: Instant) -> Rescate {
-        let mut rescate = Rescate::default();
+    pub fn rescatar(&mut self, almacen: &Almacen, ahora: Instant) -> Vec<Rescatado> {
+        let mut rescatados = Vec::new();
         match self.proxima {
             None => {
                 let subcarpetas = almacen.subcarpetas.iter().map(String::as_str);
@@ -56,34 +51,37 @@ impl Parciales {
                 let dentro = dentro.flat_map(|nombre| buscar(&almacen.carpeta.join(nombre)));
                 self.vistos = buscar(&almacen.carpeta).into_iter().chain(dentro).collect();
             }
-            Some(proxima) if ahora < proxima => return rescate,
+            Some(proxima) if ahora < proxima => return rescatados,
             Some(_) => {
                 for visto in mem::take(&mut self.vistos) {
                     self.vistos
-                        .extend(visto.rescatar_si_es_el_mismo(almacen, &mut rescate));
+                        .extend(visto.rescatar_si_es_el_mismo(almacen, &mut rescatados));
                 }
             }
         }
         self.proxima = Some(ahora + ENTRE_MIRADAS);
-        rescate
+        rescatados
     }
 }
 
 impl Visto {
     /// El mismo, como está ahora, si alguien lo sigue escribiendo.
-    fn rescatar_si_es_el_mismo(self, almacen: &Almacen, rescate: &mut Rescate) -> Option<Visto> {
+    fn rescatar_si_es_el_mismo(
+        self,
+        almacen: &Almacen,
+        rescatados: &mut Vec<Rescatado>,
+    ) -> Option<Visto> {
         // El que ya no está lo terminó, o lo movió, su dueño.
         let huella = huella(&self.ruta)?;
         if huella != self.huella {
             return Some(Visto { huella, ..self });
         }
         match mover(almacen, &self.ruta, &self.nombre) {
-            Ok(destino) => rescate.movidos.push(destino),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => rescate.errores.push(ErrorDeAlmacen::en(
+            movido => rescatados.push(movido.map_err(ErrorDeAlmacen::en(
                 "no se pudo rescatar un parcial",
                 &self.ruta,
-            )(error)),
+            ))),
         }
         None
     }

@@ -117,15 +117,14 @@ impl Turno {
 
     /// Lleva a apartados los parciales de una caída anterior.
     fn rescatar_parciales(&mut self, almacen: &Almacen, ahora: Instant) {
-        let rescate = self.parciales.rescatar(almacen, ahora);
-        for movido in &rescate.movidos {
-            warn!(
-                "un mensaje quedó a medias en una caída y no se acusó; está en «{}»",
-                ruta_visible(movido)
-            );
-        }
-        for error in &rescate.errores {
-            warn!("{error}");
+        for rescatado in self.parciales.rescatar(almacen, ahora) {
+            match rescatado {
+                Ok(destino) => warn!(
+                    "un mensaje quedó a medias en una caída y no se acusó; está en «{}»",
+                    ruta_visible(&destino)
+                ),
+                Err(error) => warn!("{error}"),
+            }
         }
     }
 
