@@ -121,10 +121,15 @@ fn recibir(
     recepcion.publicar(configuracion.estado, puerto, registro.avisos());
     recepcion.vigilar(configuracion.vigilancia)?;
     if let (Some(escucha), Some(puerto)) = (escucha, puerto) {
-        let (atender, parada) = (recepcion.atender(), Arc::clone(&parada));
+        let (recepcion, parada) = (Arc::clone(&recepcion), Arc::clone(&parada));
         thread::Builder::new()
             .name("puerto".to_owned())
-            .spawn(move || iniciar_servidor(&escucha, &acceso, &equipos, &parada, atender))?;
+            .spawn(move || {
+                let atender = move |canal: &_, equipo: &_, actividad: &_| {
+                    recepcion.atender(canal, equipo, actividad)
+                };
+                iniciar_servidor(&escucha, &acceso, &equipos, &parada, atender)
+            })?;
         info!("Servidor Escuchando el Puerto {puerto}");
     }
     registro.titular(&titulo);

@@ -19,7 +19,7 @@ use crate::almacen::{Apartado, ErrorDeAlmacen};
 use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
-use crate::recepcion::Recepcion;
+use crate::recepcion::compartido::Recepcion;
 use crate::recepcion::cuenta::Destino;
 use crate::recepcion::desechos::{MAX_POR_MINUTO, Medida};
 use crate::recepcion::equipo::{AnteReenvio, Equipo, avisar};
@@ -47,39 +47,41 @@ const SILENCIO: ErrorKind = if cfg!(windows) {
     ErrorKind::WouldBlock
 };
 
-/// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
-///
-/// TCP keep-alive descubre a los equipos apagados o desconectados: callar no es motivo de cierre.
-pub(super) fn atender(
-    canal: &TcpStream,
-    equipo: &Equipo,
-    recepcion: &Recepcion,
-    actividad: &Actividad,
-) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_TRAS)
-        .with_interval(KEEPALIVE_CADA);
-    SockRef::from(canal).set_tcp_keepalive(&keepalive)?;
-    canal.set_nodelay(true)?;
-    canal.set_write_timeout(Some(ESPERA_DE_ESCRITURA))?;
-    let mut conversacion = Conversacion {
-        canal,
-        equipo,
-        recepcion,
-        conectado: recepcion.totales.conectar(&equipo.quien),
-        actividad,
-        en_curso: None,
-        fallo: None,
-        ultimo: Lugar::Ninguno,
-        sin_guardar: None,
-        desmedido: false,
-        atendidos: 0,
-        acuses: 0,
-        contestados: 0,
-    };
-    let acabada = conversacion.conversar();
-    conversacion.guardar_lo_ultimo();
-    acabada
+impl Recepcion {
+    /// Atiende a un equipo hasta que cierra, hasta que la conexión falla o hasta la parada.
+    ///
+    /// TCP keep-alive descubre a los equipos apagados o desconectados: callar no es motivo de cierre.
+    pub fn atender(
+        &self,
+        canal: &TcpStream,
+        equipo: &Equipo,
+        actividad: &Actividad,
+    ) -> io::Result<()> {
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_TRAS)
+            .with_interval(KEEPALIVE_CADA);
+        SockRef::from(canal).set_tcp_keepalive(&keepalive)?;
+        canal.set_nodelay(true)?;
+        canal.set_write_timeout(Some(ESPERA_DE_ESCRITURA))?;
+        let mut conversacion = Conversacion {
+            canal,
+            equipo,
+            recepcion: self,
+            conectado: self.totales.conectar(&equipo.quien),
+            actividad,
+            en_curso: None,
+            fallo: None,
+            ultimo: Lugar::Ninguno,
+            sin_guardar: None,
+            desmedido: false,
+            atendidos: 0,
+            acuses: 0,
+            contestados: 0,
+        };
+        let acabada = conversacion.conversar();
+        conversacion.guardar_lo_ultimo();
+        acabada
+    }
 }
 
 /// Si la conversación sigue tras un suceso, o acaba.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use log::{Level, debug};
 
 use crate::causa;
+use crate::recepcion::compartido::Recepcion;
 use crate::recepcion::equipo::{Equipo, avisar};
-use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::Actividad;
 use crate::recepcion::presencia;
 
@@ -24,18 +24,13 @@ const ENTRE_AVISOS: Duration = Duration::from_hours(1);
 /// Cuánto se espera a que el equipo descuelgue.
 const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(10);
 
-/// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico dentro
-/// de `atender` solo acaba con esa conexión. `ultimo` dice cuándo entregó el equipo su último mensaje.
-pub(super) fn mantener(
-    equipo: &Equipo,
-    parada: &Parada,
-    atender: impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()>,
-    ultimo: impl Fn(&Equipo) -> Option<Instant>,
-) {
+/// Mantiene la conexión con el equipo hasta la parada. Lo que falle o entre en pánico en una
+/// conversación solo acaba con su conexión.
+pub(super) fn mantener(equipo: &Equipo, recepcion: &Recepcion) {
     let quien = equipo.con_direccion().to_string();
     let mut pausa = PAUSA_MINIMA;
     let mut avisado: Option<Instant> = None;
-    while !parada.pedida() {
+    while !recepcion.parada.pedida() {
         match TcpStream::connect_timeout(&equipo.direccion(), PLAZO_DE_LLAMADA) {
             Ok(canal) => {
                 avisado = None;
@@ -44,10 +39,10 @@ pub(super) fn mantener(
                 let conversar = || {
                     nivel = presencia::esperar(&canal)?;
                     avisar!(nivel = nivel, equipo; "Conexión Establecida con {quien}");
-                    atender(&canal, equipo, &Actividad::default())
+                    recepcion.atender(&canal, equipo, &Actividad::default())
                 };
                 let acabada = catch_unwind(AssertUnwindSafe(conversar));
-                let entrego = ultimo(equipo) > Some(comienzo);
+                let entrego = recepcion.totales.ultimo(&equipo.quien) > Some(comienzo);
                 // Un pánico ya se dijo.
                 if let Ok(acabada) = acabada {
                     decir_el_fin(equipo, acabada, if entrego { nivel } else { Level::Warn });

@@ -1,7 +1,8 @@
 //! La recepción: quién entra, la conversación con cada equipo y lo que se cuenta de ella.
 //!
-//! [`Recepcion`] es lo que comparten todas las conversaciones.
+//! Aquí empieza y acaba; lo que comparten todas las conversaciones es [`Recepcion`].
 
+mod compartido;
 mod conexion;
 mod cuenta;
 mod desechos;
@@ -24,140 +25,33 @@ mod totales;
 pub(crate) mod vigilancia;
 
 use std::io;
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
-use chrono::{Local, NaiveDateTime};
-use log::{error, info, warn};
+use chrono::Local;
+use log::{info, warn};
 
-use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
-use crate::cerrojo::tomar;
-use crate::recepcion::desechos::Desechos;
-use crate::recepcion::equipo::{Equipo, Equipos};
-use crate::recepcion::estado::{Estado, Pagina};
-use crate::recepcion::parada::Parada;
-use crate::recepcion::plazas::Actividad;
-use crate::recepcion::totales::Totales;
+use crate::recepcion::equipo::Equipo;
 use crate::recepcion::vigilancia::Vigilancia;
-use crate::registro::Avisos;
-use crate::texto::{longitud_mib, ruta_visible};
 
-/// Lo que comparten todas las conversaciones.
-#[derive(Debug)]
-pub struct Recepcion {
-    /// Donde se guardan los mensajes.
-    pub(crate) almacen: Almacen,
-    totales: Totales,
-    desechos: Desechos,
-    parada: Arc<Parada>,
-    /// La página de estado, si la hay y el programa no se ha despedido.
-    pagina: Mutex<Option<Pagina>>,
-    /// Cuántas letras ocupa el equipo en la línea de un mensaje.
-    ancho_de_equipo: usize,
-}
+pub use compartido::Recepcion;
 
 impl Recepcion {
-    /// Una recepción en ese almacén de lo que envíen esos equipos y cualquier otro.
-    #[must_use]
-    pub fn new(almacen: Almacen, equipos: &Equipos, parada: Arc<Parada>) -> Recepcion {
-        let nombrados = equipos.nombrados.iter();
-        Recepcion {
-            almacen,
-            desechos: Desechos::default(),
-            totales: Totales::new(
-                nombrados
-                    .clone()
-                    .map(|equipo| (equipo.nombre.clone(), equipo.trato.silencio)),
-                equipos.comun.silencio,
-                (Local::now().naive_local(), Instant::now()),
-            ),
-            parada,
-            pagina: Mutex::default(),
-            ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
-        }
-    }
-
-    /// Dice dónde se guarda, y avisa de lo que impediría guardar o lo haría menos seguro.
-    pub fn decir_carpeta(&self) {
-        let probada = self.almacen.probar(Local::now().naive_local());
-        info!(
-            "Archivo por Guardar en: {}{}",
-            ruta_visible(self.almacen.carpeta()),
-            probada.as_ref().map_or("", Prueba::nota)
-        );
-        if !self.almacen.sincroniza() {
-            warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
-        }
-        match probada.map(|prueba| prueba.aviso()) {
-            Ok(Some(aviso)) => warn!("{aviso}"),
-            Ok(None) => {}
-            Err(error) => error!("{error}; hasta que se arregle, los equipos recibirán AE"),
-        }
-    }
-
-    /// Atiende una conexión hasta que acaba.
-    pub fn atender(
-        self: &Arc<Recepcion>,
-    ) -> impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + Sync + 'static {
-        let recepcion = Arc::clone(self);
-        move |canal, equipo, actividad| conexion::atender(canal, equipo, &recepcion, actividad)
-    }
-
     /// Llama a esos equipos, cada uno en su hilo.
     pub fn llamar(self: &Arc<Recepcion>, equipos: impl Iterator<Item = Equipo>) -> io::Result<()> {
         for equipo in equipos {
             let recepcion = Arc::clone(self);
-            let ultimo = {
-                let recepcion = Arc::clone(self);
-                move |equipo: &Equipo| recepcion.totales.ultimo(&equipo.quien)
-            };
-            abrir_hilo("llamada", move || {
-                llamada::mantener(&equipo, &recepcion.parada, recepcion.atender(), ultimo);
-            })?;
+            abrir_hilo("llamada", move || llamada::mantener(&equipo, &recepcion))?;
         }
         Ok(())
-    }
-
-    /// Tendrá una página de estado en ese archivo, si se pide: la del programa que escucha en ese puerto y
-    /// da esos avisos.
-    pub fn publicar(&self, archivo: Option<PathBuf>, puerto: Option<u16>, avisos: Avisos) {
-        let pagina = archivo.map(|archivo| Pagina::new(archivo, puerto, avisos));
-        *tomar(&self.pagina) = pagina;
     }
 
     /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada, y pone al día la página.
     pub fn vigilar(self: &Arc<Recepcion>, vigilancia: Vigilancia) -> io::Result<()> {
         let recepcion = Arc::clone(self);
         abrir_hilo("vigilancia", move || {
-            let minimo_mib = vigilancia.espacio_minimo_mib;
-            let (totales, almacen) = (&recepcion.totales, &recepcion.almacen);
-            vigilancia::vigilar(vigilancia, totales, almacen, || {
-                recepcion.escribir_pagina(minimo_mib, None);
-            })
+            vigilancia::vigilar(vigilancia, &recepcion)
         })
-    }
-
-    fn escribir_pagina(&self, minimo_mib: u64, parado: Option<NaiveDateTime>) {
-        let mut pagina = tomar(&self.pagina);
-        let Some(pagina) = pagina.as_mut() else {
-            return;
-        };
-        let ahora = Local::now();
-        let hora = ahora.naive_local();
-        let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
-        let estado = Estado {
-            desde: self.totales.arranque(),
-            parado,
-            puerto: pagina.puerto(),
-            carpeta: self.almacen.carpeta().to_path_buf(),
-            espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
-            equipos: self.totales.mirar(hora),
-            avisos: pagina.avisos(),
-        };
-        pagina.poner_al_dia(estado, hora, ahora.timestamp());
     }
 
     /// La despedida: lo que quedó sin acusar, la tabla del día y los totales.
@@ -166,8 +60,7 @@ impl Recepcion {
             warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
         }
         // Antes que la tabla, que pone las cuentas a cero.
-        self.escribir_pagina(0, Some(Local::now().naive_local()));
-        *tomar(&self.pagina) = None;
+        self.cerrar_pagina();
         vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
     }
@@ -181,47 +74,4 @@ fn abrir_hilo<T: Send + 'static>(
         .name(nombre.to_owned())
         .spawn(tarea)
         .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::time::Duration;
-    use std::{env, fs, process};
-
-    use chrono::NaiveTime;
-
-    use super::*;
-    use crate::configuracion::Configuracion;
-
-    /// El plazo más corto que admite Config.ini es de un minuto, que aquí no se espera.
-    #[test]
-    fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
-        static BANDERA: AtomicBool = AtomicBool::new(false);
-        let carpeta = env::temp_dir().join(format!("recepcion-{}", process::id()));
-        fs::create_dir_all(&carpeta).unwrap();
-        let ini = "[Servidor]\nPuerto = 0\nDirectorio = .\nAvisoSilencioMin = 1\n\
-                   [Llamar]\nBC-20 = 127.0.0.1:9\n\
-                   [Equipos]\nHematología = 127.0.0.2\nGases = 127.0.0.5\nNoche = 127.0.0.6\n\
-                   [Gases]\nAvisoSilencioMin = 2\n[Noche]\nAvisoSilencioHoras = 20-7\n";
-        fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let configuracion = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
-        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
-        let parada = Arc::new(Parada::new(&BANDERA));
-        let recepcion = Recepcion::new(almacen, &configuracion.equipos, parada);
-
-        let (comienzo, dia) = (Instant::now(), Local::now().date_naive());
-        let callan = |minutos, hora| {
-            let hora = NaiveTime::from_hms_opt(hora, 0, 0).unwrap();
-            let cuando = (dia.and_time(hora), comienzo + Duration::from_mins(minutos));
-            let novedades = recepcion.totales.silencios(cuando).into_iter();
-            novedades.map(|(equipo, _)| equipo).collect::<Vec<_>>()
-        };
-        assert_eq!(callan(0, 9), [""; 0]);
-        assert_eq!(callan(1, 9), ["BC-20", "Hematología"]);
-        assert_eq!(callan(2, 9), ["Gases"]);
-        assert_eq!(callan(60, 9), [""; 0]);
-        assert_eq!(callan(61, 20), ["Noche"]);
-        fs::remove_dir_all(carpeta).unwrap();
-    }
 }

@@ -12,6 +12,7 @@ use log::{Level, debug, info, log, warn};
 
 use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
+use crate::recepcion::compartido::Recepcion;
 use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
@@ -28,13 +29,8 @@ pub struct Vigilancia {
     pub(crate) dias_de_apartados: u64,
 }
 
-/// Vigila para siempre: acaba con el proceso. Tras cada mirada hace `despues`.
-pub(super) fn vigilar(
-    vigilancia: Vigilancia,
-    totales: &Totales,
-    almacen: &Almacen,
-    despues: impl Fn(),
-) -> ! {
+/// Vigila para siempre: acaba con el proceso. Tras cada mirada pone al día la página.
+pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     let mut turno = Turno {
         vigilancia,
         dia: Local::now().date_naive(),
@@ -44,8 +40,8 @@ pub(super) fn vigilar(
     };
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
-        turno.vigilar(totales, almacen, ahora);
-        despues();
+        turno.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
+        recepcion.escribir_pagina(vigilancia.espacio_minimo_mib, None);
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }

@@ -1,0 +1,150 @@
+//! Lo que comparten todas las conversaciones: el almacén, las cuentas y la página. No sabe qué se habla en
+//! ellas.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use chrono::{Local, NaiveDateTime};
+use log::{error, info, warn};
+
+use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
+use crate::cerrojo::tomar;
+use crate::recepcion::desechos::Desechos;
+use crate::recepcion::equipo::{self, Equipos};
+use crate::recepcion::estado::{Estado, Pagina};
+use crate::recepcion::parada::Parada;
+use crate::recepcion::totales::Totales;
+use crate::registro::Avisos;
+use crate::texto::{longitud_mib, ruta_visible};
+
+/// Lo que comparten todas las conversaciones.
+#[derive(Debug)]
+pub struct Recepcion {
+    /// Donde se guardan los mensajes.
+    pub(super) almacen: Almacen,
+    pub(super) totales: Totales,
+    pub(super) desechos: Desechos,
+    pub(super) parada: Arc<Parada>,
+    /// La página de estado, si la hay y el programa no se ha despedido.
+    pagina: Mutex<Option<Pagina>>,
+    /// Cuántas letras ocupa el equipo en la línea de un mensaje.
+    pub(super) ancho_de_equipo: usize,
+}
+
+impl Recepcion {
+    /// Una recepción en ese almacén de lo que envíen esos equipos y cualquier otro.
+    #[must_use]
+    pub fn new(almacen: Almacen, equipos: &Equipos, parada: Arc<Parada>) -> Recepcion {
+        let nombrados = equipos.nombrados.iter();
+        Recepcion {
+            almacen,
+            desechos: Desechos::default(),
+            totales: Totales::new(
+                nombrados
+                    .clone()
+                    .map(|equipo| (equipo.nombre.clone(), equipo.trato.silencio)),
+                equipos.comun.silencio,
+                (Local::now().naive_local(), Instant::now()),
+            ),
+            parada,
+            pagina: Mutex::default(),
+            ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
+        }
+    }
+
+    /// Dice dónde se guarda, y avisa de lo que impediría guardar o lo haría menos seguro.
+    pub fn decir_carpeta(&self) {
+        let probada = self.almacen.probar(Local::now().naive_local());
+        info!(
+            "Archivo por Guardar en: {}{}",
+            ruta_visible(self.almacen.carpeta()),
+            probada.as_ref().map_or("", Prueba::nota)
+        );
+        if !self.almacen.sincroniza() {
+            warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
+        }
+        match probada.map(|prueba| prueba.aviso()) {
+            Ok(Some(aviso)) => warn!("{aviso}"),
+            Ok(None) => {}
+            Err(error) => error!("{error}; hasta que se arregle, los equipos recibirán AE"),
+        }
+    }
+
+    /// Tendrá una página de estado en ese archivo, si se pide: la del programa que escucha en ese puerto y
+    /// da esos avisos.
+    pub fn publicar(&self, archivo: Option<PathBuf>, puerto: Option<u16>, avisos: Avisos) {
+        let pagina = archivo.map(|archivo| Pagina::new(archivo, puerto, avisos));
+        *tomar(&self.pagina) = pagina;
+    }
+
+    /// Pone al día la página, si la hay. Con menos de esos MiB libres, en ella es algo que mirar.
+    pub(super) fn escribir_pagina(&self, minimo_mib: u64, parado: Option<NaiveDateTime>) {
+        let mut pagina = tomar(&self.pagina);
+        let Some(pagina) = pagina.as_mut() else {
+            return;
+        };
+        let ahora = Local::now();
+        let hora = ahora.naive_local();
+        let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
+        let estado = Estado {
+            desde: self.totales.arranque(),
+            parado,
+            puerto: pagina.puerto(),
+            carpeta: self.almacen.carpeta().to_path_buf(),
+            espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
+            equipos: self.totales.mirar(hora),
+            avisos: pagina.avisos(),
+        };
+        pagina.poner_al_dia(estado, hora, ahora.timestamp());
+    }
+
+    /// Deja la página como la de un programa parado, y nadie vuelve a escribirla.
+    pub(super) fn cerrar_pagina(&self) {
+        self.escribir_pagina(0, Some(Local::now().naive_local()));
+        *tomar(&self.pagina) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+    use std::{env, fs, process};
+
+    use chrono::NaiveTime;
+
+    use super::*;
+    use crate::configuracion::Configuracion;
+
+    /// El plazo más corto que admite Config.ini es de un minuto, que aquí no se espera.
+    #[test]
+    fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
+        static BANDERA: AtomicBool = AtomicBool::new(false);
+        let carpeta = env::temp_dir().join(format!("recepcion-{}", process::id()));
+        fs::create_dir_all(&carpeta).unwrap();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = .\nAvisoSilencioMin = 1\n\
+                   [Llamar]\nBC-20 = 127.0.0.1:9\n\
+                   [Equipos]\nHematología = 127.0.0.2\nGases = 127.0.0.5\nNoche = 127.0.0.6\n\
+                   [Gases]\nAvisoSilencioMin = 2\n[Noche]\nAvisoSilencioHoras = 20-7\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let configuracion = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let parada = Arc::new(Parada::new(&BANDERA));
+        let recepcion = Recepcion::new(almacen, &configuracion.equipos, parada);
+
+        let (comienzo, dia) = (Instant::now(), Local::now().date_naive());
+        let callan = |minutos, hora| {
+            let hora = NaiveTime::from_hms_opt(hora, 0, 0).unwrap();
+            let cuando = (dia.and_time(hora), comienzo + Duration::from_mins(minutos));
+            let novedades = recepcion.totales.silencios(cuando).into_iter();
+            novedades.map(|(equipo, _)| equipo).collect::<Vec<_>>()
+        };
+        assert_eq!(callan(0, 9), [""; 0]);
+        assert_eq!(callan(1, 9), ["BC-20", "Hematología"]);
+        assert_eq!(callan(2, 9), ["Gases"]);
+        assert_eq!(callan(60, 9), [""; 0]);
+        assert_eq!(callan(61, 20), ["Noche"]);
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+}
