@@ -94,7 +94,14 @@ impl Lector {
         let aqui = match (pendiente[0], antes) {
             (VT, _) => abre_con_vt(&pendiente[1..], antes),
             (STX, _) => abre_creible(&pendiente[1..]),
-            (_, Antes::Nada) => abre(pendiente),
+            (
+                _,
+                Antes::Nada
+                | Antes::Mensaje {
+                    envoltura: Envoltura::Mllp | Envoltura::StxEtx,
+                    ..
+                },
+            ) => abre(pendiente),
             _ => self.abre_otro(pendiente),
         };
         match (aqui, pendiente[0]) {

@@ -1322,6 +1322,11 @@ fn el_texto_que_sigue_a_una_trama_acabada_por_un_silencio_es_su_cola() {
         &[guardado(), con_trama(b"hola|\r")],
     );
     comprobar(
+        "ni su cola lo que empieza por una cabecera, como tras cualquier trama",
+        &[Llega(m), Calma, Llega(b"msh|^~\\&|2\r"), Cierre],
+        &[guardado(), sin_trama(b"msh|^~\\&|2\r")],
+    );
+    comprobar(
         "su CR y su relleno no son nada",
         &[Llega(m), Calma, Llega(b"\r\0 \n"), Calma, Llega(m), Calma],
         &[guardado(), guardado()],
