@@ -103,7 +103,7 @@ fn enviar_a_systemd(estado: &str) -> io::Result<()> {
 }
 
 #[cfg(not(target_os = "linux"))]
-#[allow(clippy::unnecessary_wraps, reason = "con la firma de Linux")]
+#[allow(clippy::unnecessary_wraps, reason = "firma común")]
 fn enviar_a_systemd(_: &str) -> io::Result<()> {
     Ok(())
 }
