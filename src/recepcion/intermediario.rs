@@ -4,7 +4,7 @@
 //! De la conexión solo lee la cabecera: lo que sigue es ya del equipo. No sabe quién es intermediario.
 
 use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use proxy_header::{Error, ParseConfig, ProxyHeader};
@@ -18,21 +18,13 @@ const MAX_BYTES: usize = 4096;
 const MALFORMADA: &str = "empieza por otra cosa";
 const TARDIA: &str = "no llegó en 5 s";
 
-/// Por quién habla un intermediario.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Representado {
-    /// Por el equipo que está en esa dirección.
-    Equipo(SocketAddr),
-    /// Por sí mismo, casi siempre para comprobar que se le atiende.
-    Nadie,
-}
-
-/// Lee la cabecera, y ni un byte más; `None` si se fue sin decir nada, o nada por nadie: comprobaba que se
-/// le atiende. `ip` es la del intermediario. Deja el canal sin plazo de lectura.
+/// Lee la cabecera, y ni un byte más, y devuelve la dirección del equipo por el que habla el intermediario,
+/// o la `propia` de este si habla por sí mismo; `None` si se fue sin decir nada, o nada por nadie: comprobaba
+/// que se le atiende. Deja el canal sin plazo de lectura.
 pub(super) fn leer_cabecera(
     mut canal: &TcpStream,
-    ip: IpAddr,
-) -> Result<Option<Representado>, String> {
+    propia: SocketAddr,
+) -> Result<Option<SocketAddr>, String> {
     let limite = Instant::now() + PLAZO;
     let mut cabecera = Vec::new();
     loop {
@@ -54,14 +46,14 @@ pub(super) fn leer_cabecera(
             Err(_) if cabecera.is_empty() => return Ok(None),
             Err(error) => return Err(causa::explicar(&error)),
         }
-        if let Some(representado) = interpretar(&cabecera, ip)? {
-            if representado == Representado::Nadie && se_va(canal, limite) {
+        if let Some(origen) = interpretar(&cabecera, propia)? {
+            if origen == propia && se_va(canal, limite) {
                 return Ok(None);
             }
             canal
                 .set_read_timeout(None)
                 .map_err(|error| causa::explicar(&error))?;
-            return Ok(Some(representado));
+            return Ok(Some(origen));
         }
     }
 }
@@ -79,20 +71,20 @@ fn se_va(canal: &TcpStream, limite: Instant) -> bool {
     }
 }
 
-/// Por quién habla la cabecera; `None` si aún no está entera.
+/// De dónde es aquel por quien habla la cabecera; `None` si aún no está entera.
 ///
 /// HAProxy comprueba con la versión 1 diciendo su propia dirección: también habla por sí mismo.
-fn interpretar(cabecera: &[u8], ip: IpAddr) -> Result<Option<Representado>, String> {
+fn interpretar(cabecera: &[u8], propia: SocketAddr) -> Result<Option<SocketAddr>, String> {
     let formato = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()
     };
     match ProxyHeader::parse(cabecera, formato) {
         Ok((leida, _)) => Ok(Some(match leida.proxied_address() {
-            Some(direcciones) if direcciones.source.ip().to_canonical() != ip => {
-                Representado::Equipo(direcciones.source)
+            Some(direcciones) if direcciones.source.ip().to_canonical() != propia.ip() => {
+                direcciones.source
             }
-            _ => Representado::Nadie,
+            _ => propia,
         })),
         Err(Error::BufferTooShort) if cabecera.len() < MAX_BYTES => Ok(None),
         Err(_) => Err(MALFORMADA.to_owned()),
@@ -120,10 +112,12 @@ mod tests {
         .concat()
     }
 
+    const PROPIA: &str = "127.0.0.1:40000";
+
     /// Por quién habla, recibida byte a byte, y cuántos bytes hicieron falta para saberlo.
-    fn recibir(bytes: &[u8]) -> (Option<Representado>, usize) {
+    fn recibir(bytes: &[u8]) -> (Option<SocketAddr>, usize) {
         for hasta in 1..=bytes.len() {
-            match interpretar(&bytes[..hasta], IpAddr::from([127, 0, 0, 1])) {
+            match interpretar(&bytes[..hasta], PROPIA.parse().unwrap()) {
                 Ok(None) => {}
                 resultado => return (resultado.ok().flatten(), hasta),
             }
@@ -133,27 +127,26 @@ mod tests {
 
     #[test]
     fn la_cabecera_de_las_dos_versiones_dice_por_quien_habla_y_acaba_en_su_ultimo_byte() {
-        let equipo = |direccion: &str| Representado::Equipo(direccion.parse().unwrap());
         let seis = [[0x20; 16], [0x30; 16]].concat();
         #[rustfmt::skip]
         let cabeceras = [
-            (b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\r\n".to_vec(), equipo("192.168.1.20:51234")),
-            (b"PROXY TCP6 2001:db8::1 2001:db8::2 9 2575\r\n".to_vec(), equipo("[2001:db8::1]:9")),
-            (b"PROXY UNKNOWN\r\n".to_vec(), Representado::Nadie),
-            (b"PROXY TCP4 127.0.0.1 127.0.0.1 9 2575\r\n".to_vec(), Representado::Nadie),
-            (b"PROXY TCP6 ::ffff:127.0.0.1 ::1 9 2575\r\n".to_vec(), Representado::Nadie),
-            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), Representado::Nadie),
-            (segunda(0x21, 0x11, DIRECCIONES, 0), equipo("192.168.1.20:51234")),
-            (segunda(0x21, 0x11, DIRECCIONES, 500), equipo("192.168.1.20:51234")),
-            (segunda(0x21, 0x21, &[&seis[..], &[0, 9, 0, 8]].concat(), 0), equipo("[2020:2020:2020:2020:2020:2020:2020:2020]:9")),
-            (segunda(0x20, 0x00, &[], 0), Representado::Nadie),
-            (segunda(0x20, 0x11, DIRECCIONES, 7), Representado::Nadie),
-            (segunda(0x21, 0x00, &[], 0), Representado::Nadie),
+            (b"PROXY TCP4 192.168.1.20 192.168.1.10 51234 2575\r\n".to_vec(), "192.168.1.20:51234"),
+            (b"PROXY TCP6 2001:db8::1 2001:db8::2 9 2575\r\n".to_vec(), "[2001:db8::1]:9"),
+            (b"PROXY UNKNOWN\r\n".to_vec(), PROPIA),
+            (b"PROXY TCP4 127.0.0.1 127.0.0.1 9 2575\r\n".to_vec(), PROPIA),
+            (b"PROXY TCP6 ::ffff:127.0.0.1 ::1 9 2575\r\n".to_vec(), PROPIA),
+            (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(), PROPIA),
+            (segunda(0x21, 0x11, DIRECCIONES, 0), "192.168.1.20:51234"),
+            (segunda(0x21, 0x11, DIRECCIONES, 500), "192.168.1.20:51234"),
+            (segunda(0x21, 0x21, &[&seis[..], &[0, 9, 0, 8]].concat(), 0), "[2020:2020:2020:2020:2020:2020:2020:2020]:9"),
+            (segunda(0x20, 0x00, &[], 0), PROPIA),
+            (segunda(0x20, 0x11, DIRECCIONES, 7), PROPIA),
+            (segunda(0x21, 0x00, &[], 0), PROPIA),
         ];
-        for (cabecera, representado) in cabeceras {
+        for (cabecera, origen) in cabeceras {
             let con_mensaje = [&cabecera[..], b"\x0BMSH|"].concat();
             let recibida = recibir(&con_mensaje);
-            let esperada = (Some(representado), cabecera.len());
+            let esperada = (Some(origen.parse().unwrap()), cabecera.len());
             assert_eq!(recibida, esperada, "{}", cabecera.escape_ascii());
         }
     }

@@ -149,8 +149,6 @@ pub(super) struct Turno {
 pub(super) enum Pedido {
     Plaza(Plaza),
     Turno(Turno),
-    /// No cabe, ni esperando.
-    Completo,
 }
 
 /// A quién se quitó una plaza, y cuánto llevaba sin entregar nada.
@@ -169,11 +167,11 @@ impl Plazas {
         })
     }
 
-    /// Pide plaza para una conexión de `quien`.
-    pub(super) fn pedir(self: &Arc<Plazas>, quien: &str, canal: &Arc<TcpStream>) -> Pedido {
+    /// Pide plaza para una conexión de `quien`; `None` si no cabe, ni esperando.
+    pub(super) fn pedir(self: &Arc<Plazas>, quien: &str, canal: &Arc<TcpStream>) -> Option<Pedido> {
         let mut estado = tomar(&self.estado);
         if estado.ocupadas.len() < self.max {
-            return Pedido::Plaza(self.ocupar(&mut estado, quien, canal));
+            return Some(Pedido::Plaza(self.ocupar(&mut estado, quien, canal)));
         }
         let sin_plaza = estado.equipos.values().filter(|cuenta| cuenta.plazas == 0);
         let esperan: usize = sin_plaza.map(|cuenta| cuenta.en_espera).sum();
@@ -185,13 +183,13 @@ impl Plazas {
         };
         if !cabe {
             estado.olvidar_si_no_tiene(quien);
-            return Pedido::Completo;
+            return None;
         }
         cuenta.en_espera += 1;
-        Pedido::Turno(Turno {
+        Some(Pedido::Turno(Turno {
             plazas: Arc::clone(self),
             quien: quien.to_owned(),
-        })
+        }))
     }
 
     fn ocupar(
@@ -350,7 +348,7 @@ mod tests {
         let tomadas: Vec<_> = ocupadas
             .iter()
             .filter_map(|(quien, estado, ocio)| {
-                let Pedido::Plaza(plaza) = plazas.pedir(quien, &canal()) else {
+                let Some(Pedido::Plaza(plaza)) = plazas.pedir(quien, &canal()) else {
                     return None;
                 };
                 plaza.actividad.pasar_a(*estado);
@@ -387,13 +385,13 @@ mod tests {
         let plazas = Plazas::new(6);
         let pedir = |quien| plazas.pedir(quien, &canal());
         let mut suyas: Vec<_> = (0..6).map(|_| pedir("A")).collect();
-        let espera = |pedido: &Pedido| matches!(pedido, Pedido::Turno(_));
+        let espera = |pedido: &Option<_>| matches!(pedido, Some(Pedido::Turno(_)));
         suyas.extend((0..6).map(|_| pedir("A")));
         assert!(suyas[6..].iter().all(espera));
-        assert!(matches!(pedir("A"), Pedido::Completo));
+        assert!(pedir("A").is_none());
         let otros: Vec<_> = (0..MAX_EN_ESPERA_DE_UNO).map(|_| pedir("B")).collect();
         assert!(otros.iter().all(espera));
-        assert!(matches!(pedir("B"), Pedido::Completo));
+        assert!(pedir("B").is_none());
         assert!(espera(&pedir("C")));
         drop((suyas, otros));
         let estado = tomar(&plazas.estado);

@@ -16,7 +16,7 @@ use log::{Level, debug, warn};
 use crate::causa;
 use crate::memoria;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
-use crate::recepcion::intermediario::{Representado, leer_cabecera};
+use crate::recepcion::intermediario::leer_cabecera;
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
 use crate::recepcion::pregunta::{contestar, es_de_este_pc};
@@ -202,11 +202,10 @@ fn pedir_plaza(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) ->
         return None;
     }
     let pedido = puerta.plazas.pedir(&equipo.quien, canal);
-    if let Pedido::Completo = pedido {
+    if pedido.is_none() {
         rechazar_por_completo(equipo, puerta);
-        return None;
     }
-    Some(pedido)
+    pedido
 }
 
 /// Rechaza a quien no está en la lista. Si es de este PC, quizá solo pregunta quién atiende.
@@ -246,7 +245,6 @@ fn ocupar_plaza(pedido: Pedido, puerta: &Puerta, equipo: &Equipo, canal: &Arc<Tc
             }
             plaza
         }
-        Pedido::Completo => return rechazar_por_completo(equipo, puerta),
     };
     conversar(canal, equipo, &plaza, puerta);
 }
@@ -259,12 +257,11 @@ fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>
     };
     let puerta = Arc::clone(puerta);
     abrir_hilo(intermediario, move |intermediario| {
-        let leida = leer_cabecera(&canal, intermediario.ip);
+        let leida = leer_cabecera(&canal, intermediario.direccion());
         drop(por_presentar);
         let quien = intermediario.con_direccion();
         let equipo = match leida {
-            Ok(Some(Representado::Equipo(origen))) => puerta.equipos.identificar(origen),
-            Ok(Some(Representado::Nadie)) => intermediario.clone(),
+            Ok(Some(origen)) => puerta.equipos.identificar(origen),
             Ok(None) => return debug!("{quien}: el intermediario comprobó que se le atiende"),
             Err(error) => {
                 return avisar!(
