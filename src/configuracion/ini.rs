@@ -337,30 +337,4 @@ mod tests {
             assert_eq!(leido, Ok(()), "{texto}");
         }
     }
-
-    #[test]
-    fn una_linea_que_no_se_entiende_se_dice_en_espanol() {
-        for (texto, esperado) in [
-            ("[S]\n = v", "línea 2: falta la clave"),
-            ("\n[S", "línea 2: falta el ]"),
-            ("[S]\nc 1", "línea 2: «c 1» no lleva ="),
-            ("[S]\nc = 1\nd", "línea 3: «d» no lleva ="),
-            ("[S]\nc =\n d\ne f", "línea 4: «e f» no lleva ="),
-            (
-                "# a\nc = 1\n[S]",
-                "línea 2: «c = 1» está antes de la primera [Sección]; ponga encima la línea [Servidor]",
-            ),
-            (
-                "<!DOCTYPE html><html><head><title>Configuración</title>",
-                "línea 1: «<!DOCTYPE html><html><head><title>Config…» está antes de la primera [Sección]; ponga encima la línea [Servidor]",
-            ),
-        ] {
-            let leido = Secciones::leer(texto.as_bytes()).map(|_| ());
-            assert_eq!(
-                leido,
-                Err(ErrorDeIni::Malformado(esperado.to_owned())),
-                "{texto}"
-            );
-        }
-    }
 }

@@ -446,46 +446,25 @@ mod tests {
         let silencios = |minuto| totales.silencios(a_las(minuto));
         totales.apartado("quien nunca envió un mensaje");
         assert_eq!(silencios(60), []);
+        let conectado = totales.conectar("BC-20");
         totales.recibido("BC-20", 1, guardado(1), a_las(65));
         assert_eq!(silencios(74), []);
-        let calla = Silencio::Calla {
-            ultimo: Some(a_las(65).0),
-            hace: Duration::from_mins(10),
-            conectado: false,
+        let calla = |ultimo, conectado| {
+            let silencio = Silencio::Calla {
+                ultimo: Some(a_las(ultimo).0),
+                hace: Duration::from_mins(10),
+                conectado,
+            };
+            [("BC-20".to_owned(), silencio)]
         };
-        assert_eq!(silencios(75), [("BC-20".to_owned(), calla)]);
+        assert_eq!(silencios(75), calla(65, true));
         assert_eq!(silencios(500), []);
         totales.recibido("BC-20", 1, guardado(1), a_las(501));
         let vuelve = Silencio::Vuelve(a_las(501).0);
         assert_eq!(silencios(502), [("BC-20".to_owned(), vuelve)]);
         assert_eq!(silencios(503), []);
-    }
-
-    #[test]
-    fn de_un_equipo_con_nombre_se_espera_algo_desde_el_arranque_y_se_sabe_si_esta_conectado() {
-        let nombrados = [
-            ("A", aviso(10, "0-24")),
-            ("B", aviso(20, "0-24")),
-            ("C", AvisoDeSilencio::NUNCA),
-        ];
-        let totales = totales_con(&nombrados, AvisoDeSilencio::NUNCA);
-        let calla = |equipo: &str, minutos, conectado| {
-            let hace = Duration::from_mins(minutos);
-            let silencio = Silencio::Calla {
-                ultimo: None,
-                hace,
-                conectado,
-            };
-            (equipo.to_owned(), silencio)
-        };
-        let primera = totales.conectar("B");
-        let segunda = totales.conectar("B");
-        drop(primera);
-        assert_eq!(totales.silencios(a_las(9)), []);
-        assert_eq!(totales.silencios(a_las(10)), [calla("A", 10, false)]);
-        assert_eq!(totales.silencios(a_las(20)), [calla("B", 20, true)]);
-        drop(segunda);
-        assert_eq!(totales.silencios(a_las(5000)), []);
+        drop(conectado);
+        assert_eq!(silencios(511), calla(501, false));
     }
 
     #[test]

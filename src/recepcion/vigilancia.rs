@@ -271,33 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn los_apartados_viejos_se_borran_una_vez_al_dia_y_solo_si_se_pide() {
-        let carpeta = env::temp_dir().join(format!("vigilancia-limpia-{}", process::id()));
-        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
-        let viejo = carpeta.join("apartados/HL7_ORU_20260801000000000.no_hl7");
-        fs::create_dir(carpeta.join("apartados")).unwrap();
-        let mut turno = turno(0);
-        let dia = turno.dia;
-        let mut queda = |dias, hoy| {
-            fs::write(&viejo, "x").unwrap();
-            turno.vigilancia.dias_de_apartados = dias;
-            turno.limpiar_apartados(&almacen, hoy);
-            viejo.exists()
-        };
-        assert!(queda(0, dia));
-        assert!(queda(90, dia));
-        let siguiente = dia.succ_opt().unwrap();
-        assert!(!queda(30, siguiente));
-        assert!(queda(30, siguiente), "ya se hizo hoy");
-        fs::remove_dir_all(carpeta).unwrap();
-    }
-
-    #[test]
-    fn con_espacio_minimo_cero_no_se_avisa_nunca() {
-        assert!(!turno(0).hay_que_avisar_del_espacio(0, Instant::now()));
-    }
-
-    #[test]
     fn de_un_equipo_que_calla_se_avisa_si_esta_conectado_y_desde_cuando_y_cuando_vuelve_se_informa()
     {
         let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
@@ -329,9 +302,11 @@ mod tests {
 
     /// Decir la tabla empieza las cuentas del día siguiente.
     #[test]
-    fn a_medianoche_se_dice_la_tabla_del_dia() {
+    fn a_medianoche_se_dice_la_tabla_y_se_borran_los_apartados_viejos_si_se_pide() {
         let carpeta = env::temp_dir().join(format!("vigilancia-dia-{}", process::id()));
         let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let viejo = carpeta.join("apartados/HL7_ORU_20260801000000000.no_hl7");
+        fs::create_dir(carpeta.join("apartados")).unwrap();
         let mut turno = turno(0);
         let ahora = Instant::now();
         let hora = turno.dia.and_hms_opt(23, 59, 59).unwrap();
@@ -339,10 +314,18 @@ mod tests {
         let guardado = Destino::Repetido(Duration::ZERO);
         let equipo = totales.conectar("BC-20");
         equipo.recibido(1, guardado, (hora, ahora));
-        for (segundos, sin_decir) in [(0, 1), (1, 0)] {
+        for (dias, segundos, sin_decir, queda) in [
+            (0, 0, 1, true),
+            (30, 0, 1, false),
+            (30, 0, 1, true),
+            (30, 1, 0, false),
+        ] {
+            fs::write(&viejo, "x").unwrap();
+            turno.vigilancia.dias_de_apartados = dias;
             let segundos = Duration::from_secs(segundos);
             turno.vigilar(&totales, &almacen, (hora + segundos, ahora + segundos));
             assert_eq!(totales.mirar(hora)[0].hoy.guardados, sin_decir);
+            assert_eq!(viejo.exists(), queda, "{dias} días, a los {segundos:?}");
         }
         fs::remove_dir_all(carpeta).unwrap();
     }

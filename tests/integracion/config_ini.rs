@@ -178,6 +178,14 @@ fn una_linea_mal_escrita_o_repetida_se_dice_con_su_numero() {
                 "(línea 1: «Puerto = 1» está antes de la primera [Sección]; ponga encima la línea [Servidor])",
             ],
         ),
+        (
+            "[Servidor]\nPuerto =\n 0\nDirectorio x\n",
+            &["(línea 4: «Directorio x» no lleva =)"],
+        ),
+        (
+            "<!DOCTYPE html><html><head><title>Configuración [1]</title>\n",
+            &["(línea 1: «<!DOCTYPE html><html><head><title>Config…» está antes de la primera"],
+        ),
         ("Puerto = 1", &["está dos veces «Puerto»", "en la línea 4"]),
         (
             "Dirección = 127.0.0.1\nDIRECCIÓN = 127.0.0.1",

@@ -50,7 +50,7 @@ fn la_pagina_dice_como_va_cada_equipo_y_nada_de_ningun_mensaje() {
         ],
     );
     assert!(pagina.contains(&format!("<dd>{}</dd>", servidor.puerto)));
-    for ajeno in ["-77", "SECRETO", "HL7_ORU_", " AR "] {
+    for ajeno in ["-77", "SECRETO", "HL7_ORU_", " AR ", "{{"] {
         assert!(!pagina.contains(ajeno), "«{ajeno}» está en {pagina}");
     }
     servidor.interrumpir();
