@@ -7,7 +7,6 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,25 +27,26 @@ const MAX_EN_ESPERA: usize = 64;
 /// …y cuántas de uno mismo. De quien tiene, tantas como tiene: puede estar cerrándolas todas.
 const MAX_EN_ESPERA_DE_UNO: usize = 4;
 
-/// Qué hace una conexión, para saber si se le puede quitar la plaza.
-#[derive(Debug)]
-pub struct Actividad {
-    estado: AtomicU8,
-    /// Cuándo entró o acabó su último mensaje.
-    ultimo: Mutex<Instant>,
+/// Qué hace una conexión, en el orden en que se le puede quitar la plaza.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Haciendo {
+    /// Calla, sin nada pendiente.
+    Ociosa,
+    /// Calla con un mensaje a medias.
+    AMedias,
+    /// Se atiende lo que llegó.
+    Ocupada,
+    /// Ha perdido su plaza.
+    Perdida,
 }
 
-const OCIOSA: u8 = 0;
-const A_MEDIAS: u8 = 1;
-const OCUPADA: u8 = 2;
-const PERDIDA: u8 = 3;
+/// Qué hace una conexión, y cuándo entró o acabó su último mensaje.
+#[derive(Debug)]
+pub struct Actividad(Mutex<(Haciendo, Instant)>);
 
 impl Default for Actividad {
     fn default() -> Actividad {
-        Actividad {
-            estado: AtomicU8::new(OCIOSA),
-            ultimo: Mutex::new(Instant::now()),
-        }
+        Actividad(Mutex::new((Haciendo::Ociosa, Instant::now())))
     }
 }
 
@@ -54,46 +54,51 @@ impl Actividad {
     /// La conexión se queda leyendo, con un mensaje `a_medias` o sin nada pendiente. `false`: ha
     /// perdido su plaza y debe acabar.
     pub(super) fn leer(&self, a_medias: bool) -> bool {
-        self.pasar_a(if a_medias { A_MEDIAS } else { OCIOSA })
+        self.pasar_a(if a_medias {
+            Haciendo::AMedias
+        } else {
+            Haciendo::Ociosa
+        })
     }
 
     /// Llegaron bytes y se van a atender. `false`: ha perdido su plaza, y lo que no se acuse lo
     /// enviará otra vez el equipo.
     pub(super) fn atender(&self) -> bool {
-        self.pasar_a(OCUPADA)
+        self.pasar_a(Haciendo::Ocupada)
     }
 
     /// Acaba de entregar un mensaje: su ocio vuelve a contar.
     pub(super) fn anotar(&self, ahora: Instant) {
-        *tomar(&self.ultimo) = ahora;
-    }
-
-    fn ocio(&self, ahora: Instant) -> Duration {
-        let ultimo = *tomar(&self.ultimo);
-        ahora.saturating_duration_since(ultimo)
+        tomar(&self.0).1 = ahora;
     }
 
     /// Si ha perdido su plaza.
     pub(super) fn es_perdida(&self) -> bool {
-        self.estado() == PERDIDA
+        tomar(&self.0).0 == Haciendo::Perdida
     }
 
-    fn pasar_a(&self, nuevo: u8) -> bool {
-        let cambiar = |actual| (actual != PERDIDA).then_some(nuevo);
-        self.estado
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, cambiar)
-            .is_ok()
+    fn pasar_a(&self, nuevo: Haciendo) -> bool {
+        self.cambiar(|haciendo| haciendo != Haciendo::Perdida, nuevo)
     }
 
-    fn estado(&self) -> u8 {
-        self.estado.load(Ordering::Relaxed)
+    /// Qué hace, y cuánto lleva sin entregar nada.
+    fn mirar(&self, ahora: Instant) -> (Haciendo, Duration) {
+        let (haciendo, ultimo) = *tomar(&self.0);
+        (haciendo, ahora.saturating_duration_since(ultimo))
     }
 
-    /// Le quita la plaza, si está aún en ese estado.
-    fn quitar(&self, estado: u8) -> bool {
-        self.estado
-            .compare_exchange(estado, PERDIDA, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
+    /// Le quita la plaza, si aún hace eso.
+    fn quitar(&self, visto: Haciendo) -> bool {
+        self.cambiar(|haciendo| haciendo == visto, Haciendo::Perdida)
+    }
+
+    fn cambiar(&self, se_puede: impl FnOnce(Haciendo) -> bool, nuevo: Haciendo) -> bool {
+        let haciendo = &mut tomar(&self.0).0;
+        let cambia = se_puede(*haciendo);
+        if cambia {
+            *haciendo = nuevo;
+        }
+        cambia
     }
 }
 
@@ -228,22 +233,22 @@ impl Estado {
             .iter()
             .map(|(numero, ocupada)| {
                 let suyas = self.equipos.get(&ocupada.quien).map_or(0, |c| c.plazas);
-                let actividad = &ocupada.actividad;
-                (suyas, actividad.estado(), actividad.ocio(ahora), *numero)
+                let (haciendo, ocio) = ocupada.actividad.mirar(ahora);
+                (suyas, haciendo, ocio, *numero)
             })
-            .filter(|(suyas, estado, ocio, _)| {
-                *suyas > 1 || (*estado != OCUPADA && *ocio >= OCIO_DE_QUIEN_TIENE_UNA)
+            .filter(|(suyas, haciendo, ocio, _)| {
+                *suyas > 1 || (*haciendo != Haciendo::Ocupada && *ocio >= OCIO_DE_QUIEN_TIENE_UNA)
             })
             .collect();
-        candidatas.sort_unstable_by_key(|(suyas, estado, ocio, numero)| {
-            (Reverse(*suyas), *estado, Reverse(*ocio), *numero)
+        candidatas.sort_unstable_by_key(|(suyas, haciendo, ocio, numero)| {
+            (Reverse(*suyas), *haciendo, Reverse(*ocio), *numero)
         });
-        // La que ya está en otro estado no es la que se eligió.
-        let (_, estado, ocio, numero) = candidatas
+        // La que ya hace otra cosa no es la que se eligió.
+        let (_, haciendo, ocio, numero) = candidatas
             .into_iter()
-            .find(|(_, estado, _, numero)| self.ocupadas[numero].actividad.quitar(*estado))?;
+            .find(|(_, haciendo, _, numero)| self.ocupadas[numero].actividad.quitar(*haciendo))?;
         let despedida = self.dejar(numero)?;
-        if estado != OCUPADA {
+        if haciendo != Haciendo::Ocupada {
             // Si ya estaba rota, acabará igual. En Windows esto no despierta a quien lee: mirará él.
             let _ = despedida.canal.shutdown(Shutdown::Both);
         }
@@ -334,6 +339,7 @@ impl Drop for Plaza {
 mod tests {
     use std::net::{Ipv4Addr, TcpListener};
 
+    use super::Haciendo::{AMedias, Ociosa, Ocupada};
     use super::*;
 
     fn canal() -> Arc<TcpStream> {
@@ -342,16 +348,16 @@ mod tests {
     }
 
     /// Qué plaza se quita, de esas, a las dos horas: de quién es, qué hace y cuántos minutos lleva ociosa.
-    fn quitada(ocupadas: &[(&str, u8, u64)]) -> Option<usize> {
+    fn quitada(ocupadas: &[(&str, Haciendo, u64)]) -> Option<usize> {
         let (plazas, ahora) = (Plazas::new(100), Instant::now());
         let dentro_de = |minutos| ahora + Duration::from_mins(minutos);
         let tomadas: Vec<_> = ocupadas
             .iter()
-            .filter_map(|(quien, estado, ocio)| {
+            .filter_map(|(quien, haciendo, ocio)| {
                 let Some(Pedido::Plaza(plaza)) = plazas.pedir(quien, &canal()) else {
                     return None;
                 };
-                plaza.actividad.pasar_a(*estado);
+                plaza.actividad.pasar_a(*haciendo);
                 plaza.actividad.anotar(dentro_de(120 - ocio));
                 Some(plaza)
             })
@@ -364,20 +370,20 @@ mod tests {
 
     #[test]
     fn se_quita_una_a_quien_mas_tiene_y_de_las_suyas_la_mas_ociosa() {
-        let mias = [("A", OCIOSA, 0), ("A", OCIOSA, 3), ("A", OCIOSA, 1)];
+        let mias = [("A", Ociosa, 0), ("A", Ociosa, 3), ("A", Ociosa, 1)];
         assert_eq!(quitada(&mias), Some(1));
         // Quien tiene una y calla desde hace horas no la pierde por quien tiene tres a medias.
-        let a_medias = [("B", OCIOSA, 90), ("A", A_MEDIAS, 0), ("A", A_MEDIAS, 2)];
+        let a_medias = [("B", Ociosa, 90), ("A", AMedias, 0), ("A", AMedias, 2)];
         assert_eq!(quitada(&a_medias), Some(2));
-        let ociosa = [("A", A_MEDIAS, 9), ("A", OCUPADA, 9), ("A", OCIOSA, 0)];
+        let ociosa = [("A", AMedias, 9), ("A", Ocupada, 9), ("A", Ociosa, 0)];
         assert_eq!(quitada(&ociosa), Some(2));
         // Ni por quien las tiene todas ocupadas, que se van cuando acaben lo que hacen.
-        let ocupadas = [("B", OCIOSA, 90), ("A", OCUPADA, 0), ("A", OCUPADA, 0)];
+        let ocupadas = [("B", Ociosa, 90), ("A", Ocupada, 0), ("A", Ocupada, 0)];
         assert_eq!(quitada(&ocupadas), Some(1));
         // Si nadie tiene más de una, pierde la suya la que lleva un minuto ociosa; la ocupada, nunca.
-        assert_eq!(quitada(&[("A", OCIOSA, 0), ("B", OCIOSA, 0)]), None);
-        assert_eq!(quitada(&[("A", OCIOSA, 1), ("B", OCIOSA, 2)]), Some(1));
-        assert_eq!(quitada(&[("A", OCUPADA, 90)]), None);
+        assert_eq!(quitada(&[("A", Ociosa, 0), ("B", Ociosa, 0)]), None);
+        assert_eq!(quitada(&[("A", Ociosa, 1), ("B", Ociosa, 2)]), Some(1));
+        assert_eq!(quitada(&[("A", Ocupada, 90)]), None);
     }
 
     #[test]
