@@ -12,7 +12,7 @@
 //!          (dónde acaba)    (quién lo pide)              (a salvo)  (qué se contesta)
 //! ```
 //!
-//! `recepcion/conexion.rs` recorre ese camino, un hilo por equipo; [`recepcion::servidor`] abre los
+//! `recepcion/conexion.rs` recorre ese camino, un hilo por conexión; [`recepcion::servidor`] abre los
 //! hilos; `main` lee la configuración, arranca, espera y detiene. A los equipos que esperan a que se
 //! les llame los llama `recepcion/llamada.rs`, y desde ahí la conversación es la misma.
 //!
@@ -21,7 +21,7 @@
 //! - Un AA solo nace en `conexion::Conversacion::acusar_recibido`, del `Ok` del almacén.
 //! - Solo [`almacen`] escribe mensajes en el disco. Los bytes del archivo son los recibidos.
 //! - [`cable`] y [`hl7`] son puros: bytes dentro, valores fuera. No nombran sockets, archivos, relojes
-//!   ni registro; la hora es un argumento.
+//!   ni registro; la hora es un argumento. Del sistema, [`cable`] solo mira si queda memoria.
 //! - Nada de la red llega al nombre de un archivo, ni sin escapar a la consola; del paciente no
 //!   llega nada.
 //! - Nadie espera a la consola ni al archivo del registro: cada uno tiene su hilo en [`registro`].

@@ -113,6 +113,9 @@ pub(crate) fn partir(linea: &str, ancho: usize, sangria: usize) -> String {
     partida
 }
 
+/// Los bytes de un MiB.
+pub(crate) const MIB: usize = 1024 * 1024;
+
 /// Unos MiB, en MB o GB.
 pub(crate) fn longitud_mib(mib: u64) -> String {
     let decimas_de_gib = mib * 10 / 1024;

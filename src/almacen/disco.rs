@@ -21,11 +21,11 @@ pub(super) use unix::{Carpeta, dispositivo, es_fat, renombrar_sin_reemplazar};
 pub(super) use windows::{Carpeta, dispositivo, es_fat, renombrar_sin_reemplazar};
 
 use crate::causa;
+use crate::texto::MIB;
 
 /// Cuánto se insiste en Windows cuando un antivirus o el LIS retiene el archivo.
 const PACIENCIA: Duration = Duration::from_secs(2);
 const PAUSA_ENTRE_INTENTOS: Duration = Duration::from_millis(50);
-const MIB: u64 = 1024 * 1024;
 
 /// Cómo llega al disco el nombre nuevo de un archivo. Lo decide [`Carpeta::asegurar_nombre`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(super) fn sincronizar_carpeta(carpeta: &Path) -> io::Result<()> {
 
 /// Los MiB libres en el disco de esa carpeta.
 pub(crate) fn espacio_libre_mib(carpeta: &Path) -> io::Result<u64> {
-    Ok(fs4::available_space(carpeta)? / MIB)
+    Ok(fs4::available_space(carpeta)? / MIB as u64)
 }
 
 /// Un límite del sistema al tamaño de los archivos (LimitFSIZE, ulimit -f) es un fallo de esa escritura, y

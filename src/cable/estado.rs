@@ -52,8 +52,8 @@ pub enum Motivo {
 /// Convierte los bytes de una conexión en sucesos.
 ///
 /// Se usa en ciclo: [`Lector::siguiente`] hasta `None`; entonces se lee en [`Lector::hueco`]
-/// durante [`Lector::espera`] y se avisa con [`Lector::avanzar`], [`Lector::vencer`] o
-/// [`Lector::cerrar`].
+/// durante [`Lector::espera`] y se avisa con [`Lector::avanzar`], [`Lector::vencer`],
+/// [`Lector::cerrar`] o, si la conexión ya no sirve, [`Lector::cortar`].
 #[derive(Debug)]
 pub struct Lector {
     pub(super) limites: Limites,

@@ -12,6 +12,7 @@ use crate::cable::Limites;
 use crate::hl7::acuse::{AnteFallo, CodigoAceptado, Forma, Reglas};
 use crate::recepcion::equipo::{AnteReenvio, Equipos, Nombrado, Trato};
 use crate::recepcion::silencio::{AvisoDeSilencio, Horas};
+use crate::texto::MIB;
 
 /// Lo que es de todos.
 pub(super) const SECCION: &str = "Servidor";
@@ -29,7 +30,6 @@ pub(super) const SECCIONES: [&str; 5] = [
     SECCION_REGISTRO,
     SECCION_COMUN,
 ];
-const MIB: usize = 1024 * 1024;
 
 /// Los equipos, y las claves de la sección que cada uno tenga.
 pub(super) fn leer_equipos<'a>(

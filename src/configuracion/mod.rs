@@ -37,6 +37,8 @@ pub(crate) use hallar::junto_al_programa;
 pub use hallar::{configurar, donde_escucha};
 pub use sobra::claves_conocidas;
 
+/// De [Registro], pero no del diario: el archivo de la página de estado.
+const ESTADO: &str = "Estado";
 const NIVELES: [(&str, LevelFilter); 4] = [
     ("info", LevelFilter::Info),
     ("aviso", LevelFilter::Warn),
@@ -148,7 +150,7 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
     let sin_llamados = equipos.llamados().next().is_none();
     let diario = leer_diario(&del_registro, carpeta)?;
     let nivel = del_registro.opcion("Nivel", &NIVELES)?;
-    let estado = del_registro.opcional("Estado", None, |valor| {
+    let estado = del_registro.opcional(ESTADO, None, |valor| {
         leer_pagina(&del_registro, valor, carpeta).map(Some)
     })?;
     Ok(Configuracion {
@@ -215,7 +217,7 @@ fn exigir_seccion(secciones: &Secciones) -> Result<(), Problema> {
 
 /// La página se reemplaza entera cada vez: no debe poder ser otro archivo.
 fn leer_pagina(claves: &Claves<'_>, valor: &str, base: &Path) -> Result<PathBuf, String> {
-    let ruta = claves.carpeta("Estado", valor, base)?;
+    let ruta = claves.carpeta(ESTADO, valor, base)?;
     let extension = ruta.extension().map(OsStr::to_ascii_lowercase);
     if extension.is_some_and(|extension| extension == "html" || extension == "htm") {
         Ok(ruta)

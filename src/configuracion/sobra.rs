@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::ESTADO;
 use super::claves::{Claves, visible};
 use super::dudas::parecido;
 use super::equipos::{SECCION, SECCION_REGISTRO, SECCIONES, leer_destino};
@@ -23,7 +24,7 @@ pub(super) fn avisar(
     let sobrantes = sobrantes(secciones, servidor, registro, equipos);
     let mut avisos: Vec<_> = sobrantes.into_iter().map(sobra).collect();
     let mut claves = secciones.claves(SECCION_REGISTRO).into_iter();
-    let del_diario = claves.any(|(clave, _)| !mismo_nombre(clave, "Estado"));
+    let del_diario = claves.any(|(clave, _)| !mismo_nombre(clave, ESTADO));
     if !hay_diario && del_diario {
         let aviso = "la sección [Registro] no dice Carpeta, y sin ella no hay archivos; ¿falta quitar el # de su línea?";
         avisos.push(aviso.to_owned());

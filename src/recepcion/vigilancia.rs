@@ -47,7 +47,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     }
 }
 
-/// La tabla por equipo de lo recibido desde la anterior, si alguno ha enviado algo alguna vez.
+/// La tabla por equipo de lo recibido desde la anterior, si alguno tiene nombre o ha enviado algo.
 pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
     let tabla = totales.tabla();
     if !tabla.is_empty() {

@@ -15,13 +15,12 @@ use crate::cable::{FS, Lector, Limites, Suceso, VT};
 use crate::causa;
 use crate::hl7::comienzo::{CR, es_relleno};
 use crate::pedido::ErrorDePedido;
-use crate::texto::ruta_visible;
+use crate::texto::{MIB, ruta_visible};
 
 /// Lo más que mide un mensaje que hay que separar de otros; solo ese se tiene en la memoria.
 const MAX_SEPARADO_MIB: usize = 64;
 /// Lo más que se lee de lo que no se puede leer dos veces.
 const MAX_ENTRADA_MIB: usize = 256;
-const MIB: usize = 1024 * 1024;
 pub(super) const BLOQUE_BYTES: usize = 64 * 1024;
 
 /// Algo que se envía, con el nombre que se le da.
