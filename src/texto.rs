@@ -94,6 +94,20 @@ pub(crate) fn recortar(texto: &str, ancho: usize) -> Cow<'_, str> {
     cabe.chain(['…']).collect()
 }
 
+/// El texto y los blancos que le faltan hasta `ancho` letras. Hay muchos en cada fila, y `{:<ancho$}` los
+/// escribe uno a uno, que cuesta más que todo lo demás.
+pub(crate) fn columna(texto: &str, ancho: usize) -> impl fmt::Display {
+    const BLANCOS: &str = "                                ";
+    let faltan = ancho.saturating_sub(texto.chars().count());
+    fmt::from_fn(move |f| {
+        f.write_str(texto)?;
+        (0..faltan).step_by(BLANCOS.len()).try_for_each(|escritos| {
+            let blancos = BLANCOS.len().min(faltan - escritos);
+            f.write_str(&BLANCOS[..blancos])
+        })
+    })
+}
+
 /// La línea, que puede tener color, partida por un blanco donde pasaría de `ancho` letras; lo que
 /// sigue va con `sangria`. Una palabra más larga se deja entera.
 pub(crate) fn partir(linea: &str, ancho: usize, sangria: usize) -> String {
@@ -186,6 +200,22 @@ mod tests {
         assert_eq!(recortar("Química", 7), "Química");
         assert_eq!(recortar("Química 2", 7), "Químic…");
         assert_eq!(recortar("Q", 0), "…");
+    }
+
+    #[test]
+    fn una_columna_se_rellena_hasta_su_ancho_y_no_corta_nada() {
+        for texto in [
+            "",
+            "Química",
+            "un nombre que no cabe en las columnas más estrechas",
+        ] {
+            for ancho in [0, 7, 8, 31, 32, 33, 100] {
+                assert_eq!(
+                    columna(texto, ancho).to_string(),
+                    format!("{texto:<ancho$}")
+                );
+            }
+        }
     }
 
     #[test]

@@ -224,7 +224,13 @@ pub(crate) fn msh(
         b"",
         campo(21, ""),
     ];
-    campos.join(campo(1, "|"))
+    campos.join(&separador(cabecera))
+}
+
+/// MSH-1 del equipo, que es el de su acuse.
+fn separador(cabecera: Option<&Cabecera<'_>>) -> u8 {
+    let separador = cabecera.and_then(|cabecera| cabecera.campo(1).first());
+    *separador.unwrap_or(&b'|')
 }
 
 /// MSH-16 si dice de qué es el resultado, como en Mindray (0, 1 o 2); si dice cuándo acusar, vacío.
@@ -245,13 +251,10 @@ pub(crate) fn msa(
     texto: &str,
     condicion: &str,
 ) -> Vec<u8> {
-    let (id, separador) = match cabecera {
-        Some(cabecera) => (cabecera.campo(10), cabecera.campo(1)),
-        None => (&b""[..], &b"|"[..]),
-    };
+    let id = cabecera.map_or(&b""[..], |cabecera| cabecera.campo(10));
     let (codigo, texto, condicion) = (codigo.as_bytes(), texto.as_bytes(), condicion.as_bytes());
     let campos: [&[u8]; 8] = [b"MSA", codigo, id, texto, b"", b"", condicion, b""];
-    campos.join(separador)
+    campos.join(&separador(cabecera))
 }
 
 /// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes. Los

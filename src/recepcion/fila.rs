@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::texto::{Color, colorear, recortar};
+use crate::texto::{Color, colorear, columna, recortar};
 
 /// Lo que ocupa una fila con su hora; en la última columna, una consola de Windows saltaría de línea.
 const ANCHO: usize = 119;
@@ -35,7 +35,7 @@ pub(super) struct Fila<'a> {
 impl Fila<'_> {
     pub(super) fn redactar(&self) -> String {
         let mut fila = String::with_capacity(2 * ANCHO);
-        let contestado = format_args!("{:<9}", self.contestado);
+        let contestado = columna(self.contestado, 9);
         let _ = write!(fila, "{}", colorear(contestado, self.color));
         let con_color = fila.len();
         // De OUL^R22^OUL_R22, los dos primeros componentes.
@@ -50,9 +50,9 @@ impl Fila<'_> {
             .map_or(tipo.len(), |(p, _)| p);
         let _ = write!(
             fila,
-            " {:<EQUIPO$} {:<TIPO$} {:>6} {:>6} ",
-            recortar(self.equipo, EQUIPO),
-            recortar(&tipo[..fin], TIPO),
+            " {} {} {:>6} {:>6} ",
+            columna(&recortar(self.equipo, EQUIPO), EQUIPO),
+            columna(&recortar(&tipo[..fin], TIPO), TIPO),
             longitud(self.longitud),
             tiempo(self.tiempo),
         );
@@ -65,7 +65,7 @@ impl Fila<'_> {
         let archivo = sin_comienzo(&archivo, resto - "«12…» ".chars().count());
         let para_el_id = ID.min(resto - 1 - archivo.chars().count());
         let id = format!("«{}»", recortar(self.id, para_el_id - 2));
-        let _ = write!(fila, "{id:<para_el_id$} {archivo}");
+        let _ = write!(fila, "{} {archivo}", columna(&id, para_el_id));
         fila
     }
 }

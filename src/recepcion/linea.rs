@@ -11,7 +11,7 @@ use crate::cable::{Envoltura, Indicio};
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::fila::Fila;
-use crate::texto::{Color, escapar};
+use crate::texto::{Color, columna, componer, escapar};
 
 /// Cuánto se muestra de un campo del MSH.
 const CAMPO_VISIBLE_BYTES: usize = 64;
@@ -19,6 +19,8 @@ const CAMPO_VISIBLE_BYTES: usize = 64;
 const CABECERA_VISIBLE_BYTES: usize = 1024;
 /// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
 const CAMPOS_VISIBLES: usize = 12;
+/// Lo que suele ocupar la línea de un mensaje.
+const LINEA_BYTES: usize = 192;
 const SIN_ARCHIVO: &str = "(sin archivo)";
 
 /// Un mensaje que ha llegado a su fin.
@@ -141,11 +143,16 @@ pub(super) fn redactar(
     };
     let tiempo = recibido.instante.elapsed();
     let id = recibido.visible(10).to_string();
-    let mut entera = format!(
-        "{dicho:<9} {equipo:<ancho$} {tipo:<15} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»",
-        recibido.longitud,
-        tiempo.as_millis(),
-        lugar.nombre(),
+    let mut entera = componer(
+        LINEA_BYTES,
+        format_args!(
+            "{} {equipo:<ancho$} {} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»",
+            columna(dicho, 9),
+            columna(tipo, 15),
+            recibido.longitud,
+            tiempo.as_millis(),
+            lugar.nombre(),
+        ),
     );
     if let Some(archivo) = &recibido.repetido_de {
         entera += " repetido de ";
