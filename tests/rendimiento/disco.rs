@@ -11,7 +11,12 @@ use std::time::Instant;
 use crate::caso::{Caso, Plantilla};
 use crate::medida::Medida;
 
-/// Una carpeta donde cada mensaje es un archivo, con la secuencia del almacén y nada más.
+/// Lo que hay en un nombre delante de las últimas ocho cifras de su hora.
+const NOMBRE: &str = "HL7_ORU_202609120";
+
+/// Una carpeta donde cada mensaje es un archivo, con la secuencia del almacén y nada más. Los nombres son
+/// otros, pero miden lo mismo que los del servidor, que son los del programa de Python: en muchos sistemas
+/// de archivos, cuanto más largo un nombre, más hay que leer y escribir en su carpeta.
 pub(crate) struct Disco {
     carpeta: PathBuf,
     sincronizar: bool,
@@ -31,8 +36,9 @@ impl Disco {
     /// carpeta.
     pub(crate) fn guardar(&self, mensaje: &[u8]) {
         let numero = self.siguiente.fetch_add(1, Ordering::Relaxed);
-        let parcial = self.carpeta.join(format!(".{numero:08}.parcial"));
-        let definitivo = self.carpeta.join(format!("{numero:08}.res"));
+        let nombre = format!("{NOMBRE}{numero:08}");
+        let parcial = self.carpeta.join(format!(".{nombre}.parcial"));
+        let definitivo = self.carpeta.join(format!("{nombre}.res"));
         let mut archivo = OpenOptions::new()
             .write(true)
             .create_new(true)
