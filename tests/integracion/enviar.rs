@@ -651,6 +651,21 @@ fn un_archivo_con_varias_tramas_se_separa_y_cada_mensaje_espera_su_acuse() {
 }
 
 #[test]
+fn lo_que_hay_entre_tramas_y_no_es_un_mensaje_se_dice_una_vez() {
+    let carpeta = carpeta_nueva();
+    let tramas = ["A", "B"].map(|id| enmarcar(&mensaje(id))).concat();
+    let con_resto = [&tramas, &b"\r\nOBX|9|NM\r\n"[..]].concat();
+    fs::write(carpeta.join("resto.hl7"), con_resto).unwrap();
+    let receptor = Receptor::nuevo(|_, mensaje| aceptar(mensaje));
+    let argumentos = ["resto.hl7", "--repetir", "2", "--a", &receptor.destino];
+    let aviso = "AVISO resto.hl7: 8 bytes no son de ningún mensaje y no se envían";
+    let dicho = dice(&carpeta, &argumentos, aviso, 0);
+    assert_eq!(dicho.matches("AVISO").count(), 1, "{dicho}");
+    assert!(dicho.contains("enviados: 4, aceptados: 4;"), "{dicho}");
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn sin_trama_cada_mensaje_de_un_archivo_espera_su_acuse() {
     let carpeta = carpeta_nueva();
     let servidor = Servidor::con("EsperaSinTramaMs = 20");

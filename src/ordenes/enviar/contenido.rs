@@ -43,8 +43,12 @@ enum Bytes<'a> {
 pub(super) enum Forma {
     /// Tal como están, en una trama.
     Entero,
-    /// Tantos mensajes, cada uno aparte.
-    Separados(usize),
+    /// Cada mensaje aparte.
+    Separados {
+        mensajes: usize,
+        /// Los bytes que no son de ninguno, sin contar tramas ni relleno.
+        saltados: usize,
+    },
 }
 
 impl<'a> Contenido<'a> {
@@ -100,15 +104,20 @@ impl<'a> Contenido<'a> {
                 return Ok(Forma::Entero);
             }
         }
-        let mut cuantos = 0;
-        self.separar(|_| {
-            cuantos += 1;
+        let (mut mensajes, mut suyos) = (0, 0);
+        self.separar(|mensaje| {
+            mensajes += 1;
+            suyos += contar_texto(mensaje);
             Ok(true)
         })?;
-        if cuantos == 0 {
+        if mensajes == 0 {
             return Err(self.sin_mensaje().into());
         }
-        Ok(Forma::Separados(cuantos))
+        let mut todos = 0;
+        por_bloques(self.abrir()?, |bloque| todos += contar_texto(bloque))
+            .map_err(|causa| self.ilegible(&causa))?;
+        let saltados = todos.saturating_sub(suyos);
+        Ok(Forma::Separados { mensajes, saltados })
     }
 
     /// Llama a `con_cada` con cada mensaje, sin su trama, mientras devuelva `true`; dice si fue con todos.
@@ -224,24 +233,34 @@ enum Ojeada {
 }
 
 /// La primera mirada, que casi siempre basta.
-fn ojear(mut fuente: impl Read) -> io::Result<Ojeada> {
+fn ojear(fuente: impl Read) -> io::Result<Ojeada> {
+    let (mut vacio, mut hay_trama) = (true, false);
+    por_bloques(fuente, |bloque| {
+        hay_trama = hay_trama || memchr::memchr2(VT, FS, bloque).is_some();
+        vacio = vacio && bloque.iter().all(|octeto| es_relleno(*octeto));
+    })?;
+    Ok(match (hay_trama, vacio) {
+        (true, _) => Ojeada::QuizaTramas,
+        (false, true) => Ojeada::Vacio,
+        (false, false) => Ojeada::SinTramas,
+    })
+}
+
+/// Los bytes que no son de una trama ni relleno.
+fn contar_texto(bytes: &[u8]) -> usize {
+    let texto = |octeto: &&u8| !es_relleno(**octeto) && ![VT, FS].contains(*octeto);
+    bytes.iter().filter(texto).count()
+}
+
+/// Lee la fuente entera sin tenerla entera en la memoria.
+fn por_bloques(mut fuente: impl Read, mut con_cada: impl FnMut(&[u8])) -> io::Result<()> {
     let mut bloque = vec![0; BLOQUE_BYTES];
-    let mut vacio = true;
     loop {
-        let cuantos = match fuente.read(&mut bloque) {
-            Ok(cuantos) => cuantos,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        match fuente.read(&mut bloque) {
+            Ok(0) => return Ok(()),
+            Ok(cuantos) => con_cada(&bloque[..cuantos]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        let leido = &bloque[..cuantos];
-        if memchr::memchr2(VT, FS, leido).is_some() {
-            return Ok(Ojeada::QuizaTramas);
-        }
-        vacio = vacio && leido.iter().all(|octeto| es_relleno(*octeto));
-        match cuantos {
-            0 if vacio => return Ok(Ojeada::Vacio),
-            0 => return Ok(Ojeada::SinTramas),
-            _ => {}
         }
     }
 }
@@ -256,7 +275,11 @@ mod tests {
         let contenido = Contenido::en_memoria("x".to_owned(), bytes.as_bytes());
         match contenido.examinar(con_trama) {
             Ok(Forma::Entero) => "entero".to_owned(),
-            Ok(Forma::Separados(cuantos)) => cuantos.to_string(),
+            Ok(Forma::Separados {
+                mensajes,
+                saltados: 0,
+            }) => mensajes.to_string(),
+            Ok(Forma::Separados { mensajes, saltados }) => format!("{mensajes} y {saltados} bytes"),
             Err(error) => {
                 let error = error.to_string();
                 let clases = ["vacío", "a mitad de un mensaje", "más de 64 MiB"];
@@ -274,7 +297,7 @@ mod tests {
             (MSH.repeat(2), "entero", "2"),
             (format!("BHS|^~\\&|\r{MSH}{MSH}BTS|2\r"), "entero", "1"),
             (MSH.replace("OBX|1", "OBX|\x1c|\x0b|1"), "entero", "1"),
-            (format!("0001{MSH}"), "entero", "1"),
+            (format!("0001{MSH}"), "entero", "1 y 4 bytes"),
             (trama.clone(), "1", "1"),
             (trama.repeat(3), "3", "3"),
             (format!("\r\n{trama}\n{trama}\r\n"), "2", "2"),
@@ -282,6 +305,11 @@ mod tests {
             (format!("{MSH}\x1c"), "1", "1"),
             (format!("\x0b{MSH}\x1c{trama}"), "2", "2"),
             (format!("{MSH}{trama}"), "2", "2"),
+            (
+                format!("hola\r\n{trama}\r\n{trama}OBX|2\r"),
+                "2 y 9 bytes",
+                "2 y 9 bytes",
+            ),
             (
                 format!("\x0b{MSH}"),
                 "a mitad de un mensaje",

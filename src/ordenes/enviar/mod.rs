@@ -146,6 +146,8 @@ struct Tanda<'a, W: Write> {
 /// Hasta dónde se llegó.
 #[derive(Debug, Default, Clone, Copy)]
 struct PorDonde {
+    /// Cuántas veces se ha enviado ya toda la lista.
+    vueltas: usize,
     /// Qué elemento de la lista se está enviando.
     elemento: usize,
     /// Cuántos mensajes tiene, si se sabe ya.
@@ -163,9 +165,10 @@ impl PorDonde {
 impl<W: Write> Tanda<'_, W> {
     /// Devuelve si todo se aceptó.
     fn enviar_todo(&mut self, lista: &[Pendiente]) -> Result<bool, Box<dyn Error>> {
-        for _ in 0..self.envio.veces {
+        for vueltas in 0..self.envio.veces {
             for (elemento, pendiente) in lista.iter().enumerate() {
                 self.por_donde = PorDonde {
+                    vueltas,
                     elemento,
                     ..PorDonde::default()
                 };
@@ -184,10 +187,16 @@ impl<W: Write> Tanda<'_, W> {
             Origen::Archivo(ruta) => Contenido::en_archivo(ruta)?,
         };
         let forma = contenido.examinar(self.envio.con_trama)?;
-        let cuantos = match forma {
-            Forma::Entero => 1,
-            Forma::Separados(cuantos) => cuantos,
+        let (cuantos, saltados) = match forma {
+            Forma::Entero => (1, 0),
+            Forma::Separados { mensajes, saltados } => (mensajes, saltados),
         };
+        if saltados > 0 && self.por_donde.vueltas == 0 {
+            let nombre = contenido.nombre();
+            self.pantalla.decir(&format!(
+                "AVISO {nombre}: {saltados} bytes no son de ningún mensaje y no se envían; ábralo y mire qué son"
+            ));
+        }
         self.por_donde.mensajes = cuantos;
         self.total += cuantos - 1;
         if forma == Forma::Entero {
