@@ -23,7 +23,7 @@ use crate::registro::{Ajustes, SIN_CONSTANCIA};
 use crate::texto::{milisegundos, ruta_visible};
 
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
-const PLAZO_DE_LLAMADA: Duration = Duration::from_secs(2);
+const PLAZO_DE_PRUEBA: Duration = Duration::from_secs(2);
 
 /// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien. Si el programa no
 /// `puede_estar_en_marcha`, el puerto debe estar libre.
@@ -241,7 +241,7 @@ fn como_se_trata(equipo: &Nombrado) -> String {
 
 fn llamar(equipo: &Equipo) -> Result<String, String> {
     let direccion = equipo.direccion();
-    match TcpStream::connect_timeout(&direccion, PLAZO_DE_LLAMADA) {
+    match TcpStream::connect_timeout(&direccion, PLAZO_DE_PRUEBA) {
         Ok(_) => Ok(format!("{equipo} contesta en {direccion}")),
         Err(error) => Err(format!(
             "{equipo} no contesta en {direccion}: {}",

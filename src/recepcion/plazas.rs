@@ -106,12 +106,12 @@ impl Actividad {
 #[derive(Debug)]
 pub(super) struct Plazas {
     max: usize,
-    estado: Mutex<Estado>,
+    reparto: Mutex<Reparto>,
     menos: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Estado {
+struct Reparto {
     /// Las conexiones que tienen plaza, por su número: las primeras llegaron antes.
     ocupadas: HashMap<u64, Ocupada>,
     /// Lo que tiene cada equipo que tiene algo.
@@ -167,27 +167,27 @@ impl Plazas {
     pub(super) fn new(max: usize) -> Arc<Plazas> {
         Arc::new(Plazas {
             max,
-            estado: Mutex::default(),
+            reparto: Mutex::default(),
             menos: Condvar::new(),
         })
     }
 
     /// Pide plaza para una conexión de `quien`; `None` si no cabe, ni esperando.
     pub(super) fn pedir(self: &Arc<Plazas>, quien: &str, canal: &Arc<TcpStream>) -> Option<Pedido> {
-        let mut estado = tomar(&self.estado);
-        if estado.ocupadas.len() < self.max {
-            return Some(Pedido::Plaza(self.ocupar(&mut estado, quien, canal)));
+        let mut reparto = tomar(&self.reparto);
+        if reparto.ocupadas.len() < self.max {
+            return Some(Pedido::Plaza(self.ocupar(&mut reparto, quien, canal)));
         }
-        let sin_plaza = estado.equipos.values().filter(|cuenta| cuenta.plazas == 0);
+        let sin_plaza = reparto.equipos.values().filter(|cuenta| cuenta.plazas == 0);
         let esperan: usize = sin_plaza.map(|cuenta| cuenta.en_espera).sum();
-        let cuenta = estado.equipos.entry(quien.to_owned()).or_default();
+        let cuenta = reparto.equipos.entry(quien.to_owned()).or_default();
         let cabe = if cuenta.plazas > 0 {
             cuenta.en_espera < cuenta.plazas
         } else {
             cuenta.en_espera < MAX_EN_ESPERA_DE_UNO && esperan < MAX_EN_ESPERA.min(self.max)
         };
         if !cabe {
-            estado.olvidar_si_no_tiene(quien);
+            reparto.olvidar_si_no_tiene(quien);
             return None;
         }
         cuenta.en_espera += 1;
@@ -199,15 +199,15 @@ impl Plazas {
 
     fn ocupar(
         self: &Arc<Plazas>,
-        estado: &mut Estado,
+        reparto: &mut Reparto,
         quien: &str,
         canal: &Arc<TcpStream>,
     ) -> Plaza {
-        let numero = estado.siguiente;
-        estado.siguiente += 1;
-        estado.equipos.entry(quien.to_owned()).or_default().plazas += 1;
+        let numero = reparto.siguiente;
+        reparto.siguiente += 1;
+        reparto.equipos.entry(quien.to_owned()).or_default().plazas += 1;
         let actividad = Arc::new(Actividad::default());
-        estado.ocupadas.insert(
+        reparto.ocupadas.insert(
             numero,
             Ocupada {
                 quien: quien.to_owned(),
@@ -223,7 +223,7 @@ impl Plazas {
     }
 }
 
-impl Estado {
+impl Reparto {
     /// Quita una plaza a quien más tiene: la que más tiempo lleva sin entregar nada, antes ociosa que
     /// con un mensaje a medias. La que se está atendiendo es la última, acaba lo que atiende y solo se
     /// quita a quien tiene otra.
@@ -285,19 +285,19 @@ impl Turno {
     /// Espera una plaza, y dice a quién se le quitó, si hubo que hacerlo. `None`: no la hay.
     pub(super) fn esperar(self, canal: &Arc<TcpStream>) -> Option<(Plaza, Option<Despedida>)> {
         let comienzo = Instant::now();
-        let mut estado = tomar(&self.plazas.estado);
+        let mut reparto = tomar(&self.plazas.reparto);
         loop {
             let ahora = Instant::now();
-            let tiene = estado.tiene(&self.quien);
-            let despedida = if estado.ocupadas.len() < self.plazas.max || tiene {
+            let tiene = reparto.tiene(&self.quien);
+            let despedida = if reparto.ocupadas.len() < self.plazas.max || tiene {
                 None
             } else {
-                estado.quitar_una(ahora)
+                reparto.quitar_una(ahora)
             };
-            if estado.ocupadas.len() < self.plazas.max {
-                let plaza = self.plazas.ocupar(&mut estado, &self.quien, canal);
+            if reparto.ocupadas.len() < self.plazas.max {
+                let plaza = self.plazas.ocupar(&mut reparto, &self.quien, canal);
                 // `self` toma el cerrojo al soltarse.
-                drop(estado);
+                drop(reparto);
                 return Some((plaza, despedida));
             }
             let paciencia = if tiene {
@@ -306,13 +306,13 @@ impl Turno {
                 ESPERA_DE_QUIEN_NO_TIENE
             };
             if ahora.saturating_duration_since(comienzo) >= paciencia {
-                drop(estado);
+                drop(reparto);
                 return None;
             }
-            (estado, _) = self
+            (reparto, _) = self
                 .plazas
                 .menos
-                .wait_timeout(estado, CADA_INTENTO)
+                .wait_timeout(reparto, CADA_INTENTO)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -320,17 +320,17 @@ impl Turno {
 
 impl Drop for Turno {
     fn drop(&mut self) {
-        let mut estado = tomar(&self.plazas.estado);
-        if let Some(cuenta) = estado.equipos.get_mut(&self.quien) {
+        let mut reparto = tomar(&self.plazas.reparto);
+        if let Some(cuenta) = reparto.equipos.get_mut(&self.quien) {
             cuenta.en_espera -= 1;
         }
-        estado.olvidar_si_no_tiene(&self.quien);
+        reparto.olvidar_si_no_tiene(&self.quien);
     }
 }
 
 impl Drop for Plaza {
     fn drop(&mut self) {
-        tomar(&self.plazas.estado).dejar(self.numero);
+        tomar(&self.plazas.reparto).dejar(self.numero);
         self.plazas.menos.notify_all();
     }
 }
@@ -362,7 +362,7 @@ mod tests {
                 Some(plaza)
             })
             .collect();
-        tomar(&plazas.estado).quitar_una(dentro_de(120))?;
+        tomar(&plazas.reparto).quitar_una(dentro_de(120))?;
         tomadas
             .iter()
             .position(|plaza| plaza.actividad.es_perdida())
@@ -400,7 +400,7 @@ mod tests {
         assert!(pedir("B").is_none());
         assert!(espera(&pedir("C")));
         drop((suyas, otros));
-        let estado = tomar(&plazas.estado);
-        assert!(estado.equipos.is_empty() && estado.ocupadas.is_empty());
+        let reparto = tomar(&plazas.reparto);
+        assert!(reparto.equipos.is_empty() && reparto.ocupadas.is_empty());
     }
 }

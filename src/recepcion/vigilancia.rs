@@ -31,7 +31,7 @@ pub struct Vigilancia {
 
 /// Vigila para siempre: acaba con el proceso. Tras cada mirada pone al día la página.
 pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
-    let mut turno = Turno {
+    let mut ronda = Ronda {
         vigilancia,
         dia: Local::now().date_naive(),
         espacio_avisado: None,
@@ -40,7 +40,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     };
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
-        turno.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
+        ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
         recepcion.escribir_pagina(vigilancia.espacio_minimo_mib, None);
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
@@ -65,7 +65,7 @@ fn hasta_medianoche(hora: NaiveTime) -> Duration {
 }
 
 /// Lo que se recuerda de una mirada a otra.
-struct Turno {
+struct Ronda {
     vigilancia: Vigilancia,
     dia: NaiveDate,
     espacio_avisado: Option<Instant>,
@@ -74,7 +74,7 @@ struct Turno {
     limpiado: Option<NaiveDate>,
 }
 
-impl Turno {
+impl Ronda {
     fn vigilar(
         &mut self,
         totales: &Totales,
@@ -221,8 +221,8 @@ mod tests {
     use crate::recepcion::silencio::AvisoDeSilencio;
     use std::{env, fs, iter, process};
 
-    fn turno(espacio_minimo_mib: u64) -> Turno {
-        Turno {
+    fn ronda(espacio_minimo_mib: u64) -> Ronda {
+        Ronda {
             vigilancia: Vigilancia {
                 espacio_minimo_mib,
                 dias_de_apartados: 0,
@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn del_poco_espacio_se_avisa_a_lo_sumo_una_vez_por_hora() {
         let comienzo = Instant::now();
-        let mut turno = turno(500);
+        let mut ronda = ronda(500);
         let mut avisa = |libres, minuto: u64| {
-            turno.hay_que_avisar_del_espacio(libres, comienzo + Duration::from_mins(minuto))
+            ronda.hay_que_avisar_del_espacio(libres, comienzo + Duration::from_mins(minuto))
         };
         assert!(!avisa(500, 0));
         assert!(avisa(499, 1));
@@ -257,14 +257,14 @@ mod tests {
         fs::create_dir_all(&carpeta).unwrap();
         fs::write(carpeta.join(format!(".{nombre}")), "a medias").unwrap();
         let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
-        let mut turno = turno(0);
-        let (hora, comienzo) = (turno.dia.and_time(NaiveTime::MIN), Instant::now());
+        let mut ronda = ronda(0);
+        let (hora, comienzo) = (ronda.dia.and_time(NaiveTime::MIN), Instant::now());
         let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, comienzo));
         for segundos in [0, 5, 60] {
             let movido = carpeta.join("apartados").join(nombre);
             assert!(!movido.exists());
             let ahora = comienzo + Duration::from_secs(segundos);
-            turno.vigilar(&totales, &almacen, (hora, ahora));
+            ronda.vigilar(&totales, &almacen, (hora, ahora));
             assert_eq!(movido.exists(), segundos == 60);
         }
         fs::remove_dir_all(carpeta).unwrap();
@@ -307,9 +307,9 @@ mod tests {
         let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
         let viejo = carpeta.join("apartados/HL7_ORU_20260801000000000.no_hl7");
         fs::create_dir(carpeta.join("apartados")).unwrap();
-        let mut turno = turno(0);
+        let mut ronda = ronda(0);
         let ahora = Instant::now();
-        let hora = turno.dia.and_hms_opt(23, 59, 59).unwrap();
+        let hora = ronda.dia.and_hms_opt(23, 59, 59).unwrap();
         let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, ahora));
         let guardado = Destino::Repetido(Duration::ZERO);
         let equipo = totales.conectar("BC-20");
@@ -321,9 +321,9 @@ mod tests {
             (30, 1, 0, false),
         ] {
             fs::write(&viejo, "x").unwrap();
-            turno.vigilancia.dias_de_apartados = dias;
+            ronda.vigilancia.dias_de_apartados = dias;
             let segundos = Duration::from_secs(segundos);
-            turno.vigilar(&totales, &almacen, (hora + segundos, ahora + segundos));
+            ronda.vigilar(&totales, &almacen, (hora + segundos, ahora + segundos));
             assert_eq!(totales.mirar(hora)[0].hoy.guardados, sin_decir);
             assert_eq!(viejo.exists(), queda, "{dias} días, a los {segundos:?}");
         }
@@ -332,9 +332,9 @@ mod tests {
 
     #[test]
     fn cada_dia_acaba_una_vez_aunque_el_reloj_retroceda() {
-        let mut turno = turno(0);
+        let mut ronda = ronda(0);
         let dia = |dia| NaiveDate::from_ymd_opt(2026, 9, dia);
-        let acaban = [12, 13, 13, 12, 13, 15].map(|hoy| turno.acabar_dia(dia(hoy).unwrap()));
+        let acaban = [12, 13, 13, 12, 13, 15].map(|hoy| ronda.acabar_dia(dia(hoy).unwrap()));
         assert_eq!(acaban, [None, dia(12), None, None, None, dia(13)]);
     }
 }

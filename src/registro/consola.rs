@@ -29,7 +29,7 @@ enum Entrada {
 
 /// Lo que comparten el hilo de la consola y quien le da líneas.
 #[derive(Debug, Default)]
-struct Fila {
+struct Pendiente {
     bytes: AtomicUsize,
     perdidas: AtomicUsize,
 }
@@ -38,13 +38,13 @@ struct Fila {
 #[derive(Debug)]
 pub(crate) struct Consola {
     entradas: Sender<Entrada>,
-    fila: Arc<Fila>,
-    lector: Lector,
+    pendiente: Arc<Pendiente>,
+    quien_lee: QuienLee,
 }
 
 /// Quién lee lo que sale del programa.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lector {
+pub(crate) enum QuienLee {
     /// Una persona, que ve los colores.
     Terminal,
     /// El diario de systemd, que lo guarda.
@@ -53,7 +53,7 @@ pub(crate) enum Lector {
     Otro,
 }
 
-impl Lector {
+impl QuienLee {
     /// Unas líneas como quiere verlas.
     fn escribir(self, lineas: &[Linea]) -> String {
         let en_consola = || {
@@ -61,21 +61,21 @@ impl Lector {
             seguidas(lineas.iter().map(|linea| linea.en_consola(columnas)))
         };
         match self {
-            Lector::Journal => seguidas(lineas.iter().map(Linea::en_journal)),
-            Lector::Terminal => en_consola(),
-            Lector::Otro => sin_color(&en_consola()),
+            QuienLee::Journal => seguidas(lineas.iter().map(Linea::en_journal)),
+            QuienLee::Terminal => en_consola(),
+            QuienLee::Otro => sin_color(&en_consola()),
         }
     }
 
     /// Quien lee la salida de este proceso; hay colores si nadie pidió lo contrario (`NO_COLOR`).
-    fn de_la_salida() -> Lector {
+    fn de_la_salida() -> QuienLee {
         let sin_color = std::env::var_os("NO_COLOR").is_some_and(|valor| !valor.is_empty());
         if es_el_journal(io::stdout()) {
-            Lector::Journal
+            QuienLee::Journal
         } else if ventana::admite_secuencias() && !sin_color {
-            Lector::Terminal
+            QuienLee::Terminal
         } else {
-            Lector::Otro
+            QuienLee::Otro
         }
     }
 }
@@ -113,34 +113,37 @@ pub fn decir_fallo(error: impl fmt::Display) {
 impl Consola {
     /// La salida del programa.
     pub(crate) fn abrir() -> io::Result<Consola> {
-        Consola::en(io::stdout(), Lector::de_la_salida())
+        Consola::en(io::stdout(), QuienLee::de_la_salida())
     }
 
-    /// Escribe en esa salida, para ese lector.
-    pub(crate) fn en(salida: impl Write + Send + 'static, lector: Lector) -> io::Result<Consola> {
+    /// Escribe en esa salida, para quien la lee.
+    pub(crate) fn en(
+        salida: impl Write + Send + 'static,
+        quien_lee: QuienLee,
+    ) -> io::Result<Consola> {
         let (entradas, recibidas) = channel();
-        let fila = Arc::new(Fila::default());
-        let del_hilo = Arc::clone(&fila);
+        let pendiente = Arc::new(Pendiente::default());
+        let del_hilo = Arc::clone(&pendiente);
         thread::Builder::new()
             .name("consola".to_owned())
-            .spawn(move || escribir(&recibidas, &del_hilo, salida, lector))?;
+            .spawn(move || escribir(&recibidas, &del_hilo, salida, quien_lee))?;
         Ok(Consola {
             entradas,
-            fila,
-            lector,
+            pendiente,
+            quien_lee,
         })
     }
 
     /// Si lo que se dice queda guardado aunque nadie mire.
     pub(crate) fn deja_constancia(&self) -> bool {
-        self.lector == Lector::Journal
+        self.quien_lee == QuienLee::Journal
     }
 
     /// Escribe líneas. Nunca espera.
     pub(crate) fn decir(&self, lineas: &[Linea]) {
-        let texto = self.lector.escribir(lineas);
-        if self.fila.bytes.load(Ordering::Relaxed) + texto.len() > FILA_BYTES {
-            self.fila
+        let texto = self.quien_lee.escribir(lineas);
+        if self.pendiente.bytes.load(Ordering::Relaxed) + texto.len() > FILA_BYTES {
+            self.pendiente
                 .perdidas
                 .fetch_add(lineas.len(), Ordering::Relaxed);
         } else {
@@ -164,30 +167,37 @@ impl Consola {
     }
 
     fn enviar(&self, texto: Vec<u8>) {
-        self.fila.bytes.fetch_add(texto.len(), Ordering::Relaxed);
+        self.pendiente
+            .bytes
+            .fetch_add(texto.len(), Ordering::Relaxed);
         // El hilo de la consola solo acaba con el proceso.
         let _ = self.entradas.send(Entrada::Texto(texto));
     }
 }
 
 /// El hilo de la consola. Lo que no se pueda escribir se olvida: no hay otro sitio donde decirlo.
-fn escribir(entradas: &Receiver<Entrada>, fila: &Fila, mut salida: impl Write, lector: Lector) {
+fn escribir(
+    entradas: &Receiver<Entrada>,
+    pendiente: &Pendiente,
+    mut salida: impl Write,
+    quien_lee: QuienLee,
+) {
     for entrada in entradas {
         let vaciado = match entrada {
             Entrada::Texto(texto) => {
                 let _ = salida.write_all(&texto);
-                fila.bytes.fetch_sub(texto.len(), Ordering::Relaxed);
+                pendiente.bytes.fetch_sub(texto.len(), Ordering::Relaxed);
                 None
             }
             Entrada::Vaciar(hecho) => Some(hecho),
         };
-        let perdidas = fila.perdidas.swap(0, Ordering::Relaxed);
+        let perdidas = pendiente.perdidas.swap(0, Ordering::Relaxed);
         if perdidas > 0 {
             let aviso = Linea::ahora(
                 Level::Warn,
                 format!("la consola no leía: se omitieron {perdidas} líneas (la recepción siguió)"),
             );
-            let _ = salida.write_all(lector.escribir(&[aviso]).as_bytes());
+            let _ = salida.write_all(quien_lee.escribir(&[aviso]).as_bytes());
         }
         let _ = salida.flush();
         if let Some(hecho) = vaciado {

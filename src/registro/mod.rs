@@ -319,7 +319,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::registro::consola::Lector;
+    use crate::registro::consola::QuienLee;
 
     /// Una consola que recuerda lo que se escribió en ella.
     #[derive(Clone, Default)]
@@ -353,7 +353,7 @@ mod tests {
     /// Unas salidas sin diario cuya consola es `escrito`.
     fn salidas_en(escrito: &Escrito) -> Salidas {
         Salidas {
-            consola: Consola::en(escrito.clone(), Lector::Otro).unwrap(),
+            consola: Consola::en(escrito.clone(), QuienLee::Otro).unwrap(),
             diario: None,
             avisos: Avisos::default(),
         }

@@ -40,7 +40,7 @@ enum Bytes<'a> {
 
 /// Cómo se envían.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Forma {
+pub(super) enum Manera {
     /// Tal como están, en una trama.
     Entero,
     /// Cada mensaje aparte.
@@ -93,15 +93,15 @@ impl<'a> Contenido<'a> {
 
     /// Cómo se envía. Con trama, lo que llegaría igual en una sola va en una: un `.res` es lo que llegó
     /// en una, y puede llevar un lote o dos MSH.
-    pub(super) fn examinar(&self, con_trama: bool) -> Result<Forma, Box<dyn Error>> {
+    pub(super) fn examinar(&self, con_trama: bool) -> Result<Manera, Box<dyn Error>> {
         if con_trama {
             match ojear(self.abrir()?).map_err(|causa| self.ilegible(&causa))? {
                 Ojeada::Vacio => return Err(self.sin_mensaje().into()),
-                Ojeada::SinTramas => return Ok(Forma::Entero),
+                Ojeada::SinTramas => return Ok(Manera::Entero),
                 Ojeada::QuizaTramas => {}
             }
             if self.cabe_en_una_trama()? {
-                return Ok(Forma::Entero);
+                return Ok(Manera::Entero);
             }
         }
         let (mut mensajes, mut suyos) = (0, 0);
@@ -117,7 +117,7 @@ impl<'a> Contenido<'a> {
         por_bloques(self.abrir()?, |bloque| todos += contar_texto(bloque))
             .map_err(|causa| self.ilegible(&causa))?;
         let saltados = todos.saturating_sub(suyos);
-        Ok(Forma::Separados { mensajes, saltados })
+        Ok(Manera::Separados { mensajes, saltados })
     }
 
     /// Llama a `con_cada` con cada mensaje, sin su trama, mientras devuelva `true`; dice si fue con todos.
@@ -271,15 +271,17 @@ mod tests {
 
     const MSH: &str = "MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.5\rOBX|1\r";
 
-    fn forma(bytes: &str, con_trama: bool) -> String {
+    fn manera(bytes: &str, con_trama: bool) -> String {
         let contenido = Contenido::en_memoria("x".to_owned(), bytes.as_bytes());
         match contenido.examinar(con_trama) {
-            Ok(Forma::Entero) => "entero".to_owned(),
-            Ok(Forma::Separados {
+            Ok(Manera::Entero) => "entero".to_owned(),
+            Ok(Manera::Separados {
                 mensajes,
                 saltados: 0,
             }) => mensajes.to_string(),
-            Ok(Forma::Separados { mensajes, saltados }) => format!("{mensajes} y {saltados} bytes"),
+            Ok(Manera::Separados { mensajes, saltados }) => {
+                format!("{mensajes} y {saltados} bytes")
+            }
             Err(error) => {
                 let error = error.to_string();
                 let clases = ["vacío", "a mitad de un mensaje", "más de 64 MiB"];
@@ -331,7 +333,7 @@ mod tests {
             (" \r\n".to_owned(), "vacío", "vacío"),
             (String::new(), "vacío", "vacío"),
         ] {
-            let visto = [forma(&bytes, true), forma(&bytes, false)];
+            let visto = [manera(&bytes, true), manera(&bytes, false)];
             assert_eq!(visto, [con_trama, sin_trama], "{}", bytes.escape_debug());
         }
     }
@@ -340,7 +342,10 @@ mod tests {
     fn un_mensaje_enorme_va_entero_aunque_lleve_un_fs_y_con_su_trama_no_se_admite() {
         let relleno = "A".repeat((MAX_SEPARADO_MIB + 1) * MIB);
         let enorme = MSH.replace("OBX|1", &format!("OBX|\x1c|{relleno}"));
-        assert_eq!(forma(&enorme, true), "entero");
-        assert_eq!(forma(&format!("\x0b{enorme}\x1c\r"), true), "más de 64 MiB");
+        assert_eq!(manera(&enorme, true), "entero");
+        assert_eq!(
+            manera(&format!("\x0b{enorme}\x1c\r"), true),
+            "más de 64 MiB"
+        );
     }
 }

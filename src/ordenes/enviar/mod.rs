@@ -23,7 +23,7 @@ use crate::pedido::ErrorDePedido;
 use crate::texto::{milisegundos, ruta_visible};
 use avance::Pantalla;
 use canal::{Canal, FalloAlEscribir, es_cierre, por_que_no_acusa};
-use contenido::{Contenido, Forma};
+use contenido::{Contenido, Manera};
 use lista::{Origen, Pendiente};
 use respuesta::{Contestacion, Dicho};
 
@@ -186,10 +186,10 @@ impl<W: Write> Tanda<'_, W> {
             Origen::Muestra => Contenido::en_memoria(origen.to_string(), MUESTRA),
             Origen::Archivo(ruta) => Contenido::en_archivo(ruta)?,
         };
-        let forma = contenido.examinar(self.envio.con_trama)?;
-        let (cuantos, saltados) = match forma {
-            Forma::Entero => (1, 0),
-            Forma::Separados { mensajes, saltados } => (mensajes, saltados),
+        let manera = contenido.examinar(self.envio.con_trama)?;
+        let (cuantos, saltados) = match manera {
+            Manera::Entero => (1, 0),
+            Manera::Separados { mensajes, saltados } => (mensajes, saltados),
         };
         if saltados > 0 && self.por_donde.vueltas == 0 {
             let nombre = contenido.nombre();
@@ -199,7 +199,7 @@ impl<W: Write> Tanda<'_, W> {
         }
         self.por_donde.mensajes = cuantos;
         self.total += cuantos - 1;
-        if forma == Forma::Entero {
+        if manera == Manera::Entero {
             return self.enviar_mensaje(&contenido);
         }
         let mut cual = 0;
