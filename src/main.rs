@@ -122,13 +122,14 @@ fn recibir(
     recepcion.vigilar(configuracion.vigilancia)?;
     if let (Some(escucha), Some(puerto)) = (escucha, puerto) {
         let (recepcion, parada) = (Arc::clone(&recepcion), Arc::clone(&parada));
+        let config = configuracion.ruta;
         thread::Builder::new()
             .name("puerto".to_owned())
             .spawn(move || {
                 let atender = move |canal: &_, equipo: &_, actividad: &_| {
                     recepcion.atender(canal, equipo, actividad)
                 };
-                iniciar_servidor(&escucha, &acceso, &equipos, &parada, atender)
+                iniciar_servidor(&escucha, &acceso, &equipos, &parada, &config, atender)
             })?;
         info!("Servidor Escuchando el Puerto {puerto}");
     }

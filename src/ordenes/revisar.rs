@@ -15,7 +15,7 @@ use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::estado;
-use crate::recepcion::pregunta::preguntar;
+use crate::recepcion::pregunta::{preguntar, usa_otro};
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
 use crate::registro::diario::Diario;
@@ -142,7 +142,7 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Opt
     (Ok(bien), prueba.aviso())
 }
 
-/// El puerto está libre o lo tiene este mismo programa, en otro proceso; y si es así.
+/// El puerto está libre o lo tiene este mismo programa con el mismo Config.ini, en otro proceso; y si es así.
 fn probar_puerto(
     configuracion: &Configuracion,
     puerto: u16,
@@ -158,6 +158,11 @@ fn probar_puerto(
     let local = configuracion.direccion_local();
     let como_intermediario = configuracion.acceso.es_intermediario(local);
     match preguntar(SocketAddr::new(local, puerto), como_intermediario) {
+        Some(quien) if usa_otro(&quien, &configuracion.ruta) => {
+            let que_hacer = "que lee otro Config.ini; ciérrelo, o cambie Puerto en uno de los dos";
+            let error = format!("{direccion} lo atiende {quien}, {que_hacer}");
+            (Err(error), false)
+        }
         Some(quien) => (Ok(format!("{direccion} lo atiende {quien}")), true),
         None => (Err(error), false),
     }

@@ -4,6 +4,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -92,8 +93,9 @@ struct Puerta {
     plazas: Arc<Plazas>,
     /// Cuántas conexiones de intermediarios aún no han dicho por quién hablan.
     por_presentar: AtomicUsize,
-    /// Desde cuándo se escucha.
+    /// Desde cuándo se escucha, y con qué Config.ini.
     desde: NaiveDateTime,
+    config: PathBuf,
 }
 
 /// Abre el puerto. El error dice cuál, por qué y qué hacer.
@@ -144,12 +146,13 @@ fn conexiones_que_caben(_por_presentar: usize) -> usize {
 /// Acepta conexiones para siempre y atiende cada una en su hilo. No vuelve: acaba con el
 /// proceso. En el programa de Python, `iniciar_servidor`.
 ///
-/// Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
+/// `config` es el Config.ini que se lee, para quien pregunta quién atiende. Lo que falle o entre en pánico dentro de `atender` solo acaba con su conexión.
 pub fn iniciar_servidor(
     escucha: &TcpListener,
     acceso: &Acceso,
     equipos: &Equipos,
     parada: &Parada,
+    config: &Path,
     atender: impl Fn(&TcpStream, &Equipo, &Actividad) -> io::Result<()> + Send + Sync + 'static,
 ) -> ! {
     let puerta = Arc::new(Puerta {
@@ -159,6 +162,7 @@ pub fn iniciar_servidor(
         plazas: Plazas::new(acceso.max_conexiones),
         por_presentar: AtomicUsize::new(0),
         desde: Local::now().naive_local(),
+        config: config.to_path_buf(),
     });
     loop {
         match escucha.accept() {
@@ -221,10 +225,11 @@ fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
     let Some(por_presentar) = se_mira.flatten() else {
         return decirlo(equipo);
     };
-    let (desde, canal) = (puerta.desde, Arc::clone(canal));
+    let (puerta, canal) = (Arc::clone(puerta), Arc::clone(canal));
     abrir_hilo(equipo, move |equipo| {
-        let preguntaba = presencia::esperar(&canal)
-            .and_then(|nivel| Ok(nivel == Level::Debug && contestar(&canal, desde)?));
+        let preguntaba = presencia::esperar(&canal).and_then(|nivel| {
+            Ok(nivel == Level::Debug && contestar(&canal, puerta.desde, &puerta.config)?)
+        });
         drop(por_presentar);
         if !preguntaba.unwrap_or(false) {
             decirlo(equipo);
@@ -317,7 +322,7 @@ fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta)
     let conversado = presencia::esperar(canal).and_then(|hallado| {
         nivel = hallado;
         let se_puede = nivel == Level::Debug && es_de_este_pc(equipo.ip, canal);
-        if se_puede && contestar(canal, puerta.desde)? {
+        if se_puede && contestar(canal, puerta.desde, &puerta.config)? {
             return Ok(());
         }
         avisar!(nivel = nivel, equipo; "Conexión Establecida desde {quien}");

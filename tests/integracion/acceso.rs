@@ -155,11 +155,18 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
     thread::spawn(move || {
         static BANDERA: AtomicBool = AtomicBool::new(false);
         let parada = Parada::new(&BANDERA);
-        iniciar_servidor(&escucha, &acceso, &equipos, &parada, move |_, _, _| {
-            let numero = cuenta.fetch_add(1, Ordering::Relaxed);
-            assert!(numero > 0, "pánico a propósito");
-            Ok(())
-        })
+        iniciar_servidor(
+            &escucha,
+            &acceso,
+            &equipos,
+            &parada,
+            Path::new("Config.ini"),
+            move |_, _, _| {
+                let numero = cuenta.fetch_add(1, Ordering::Relaxed);
+                assert!(numero > 0, "pánico a propósito");
+                Ok(())
+            },
+        )
     });
     esperar("tres conexiones atendidas", || {
         assert_eq!(Analizador::conectar(puerto).esperar_cierre(), b"");

@@ -431,13 +431,44 @@ fn revisar_reconoce_al_programa_en_marcha_y_comprueba_lo_demas() {
             dicho.contains(&esperado),
             "«{esperado}» no está en «{dicho}»"
         );
-        assert!(dicho.contains(&format!(", proceso {}\n", servidor.pid())));
+        let config = fs::canonicalize(servidor.carpeta.join("Config.ini")).unwrap();
+        let con_cual = format!(
+            ", proceso {}, con «{}»\n",
+            servidor.pid(),
+            config.display().to_string().replace(r"\\?\", "")
+        );
+        assert!(dicho.contains(&con_cual), "{con_cual} {dicho}");
         assert!(dicho.contains("bien  carpeta    guardar y sincronizar en «"));
         assert!(!servidor.consola().contains("127.0.0.1:"), "{dicho}");
     }
     // A un equipo que solo admite una conexión no se le abre otra.
     equipo.set_nonblocking(true).unwrap();
     assert!(equipo.accept().is_err());
+}
+
+#[test]
+fn revisar_no_toma_por_suyo_al_programa_que_lee_otro_config_ini() {
+    let servidor = Servidor::con("");
+    let carpeta = carpeta_nueva();
+    let lineas = format!(
+        "Puerto = {}\n[Llamar]\nBC-20 = 127.0.0.1:9",
+        servidor.puerto
+    );
+    escribir_ini(&carpeta, &lineas);
+    let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
+    assert!(!bien, "{dicho}");
+    for esperado in [
+        "MAL   puerto ",
+        "que lee otro Config.ini; ciérrelo, o cambie Puerto en uno de los dos\n",
+        // A los suyos no les llama aquel.
+        "aviso llamada    BC-20 no contesta en 127.0.0.1:9: ",
+    ] {
+        assert!(
+            dicho.contains(esperado),
+            "«{esperado}» no está en «{dicho}»"
+        );
+    }
+    fs::remove_dir_all(carpeta).unwrap();
 }
 
 #[test]
