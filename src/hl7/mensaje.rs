@@ -19,12 +19,48 @@ const MAX_CAMPOS: usize = 30;
 /// Lo más que se copia de un segmento en lo que se contesta. El acuse no puede pedir tanta memoria como
 /// el mensaje, y nada de lo que se copia mide tanto.
 const MAX_COPIABLE_BYTES: usize = 2 * 1024 * 1024;
-/// Los segmentos que pueden seguir a un MSH. Si llegan pegados a él, su nombre acaba uno de sus campos.
-const SIGUIENTES: [&[u8]; 28] = [
-    b"ACC", b"DSC", b"DSP", b"EQU", b"ERR", b"EVN", b"INV", b"MSA", b"NK1", b"NTE", b"OBR", b"OBX",
-    b"ORC", b"PD1", b"PID", b"PV1", b"PV2", b"QAK", b"QID", b"QPD", b"QRD", b"QRF", b"RCP", b"SAC",
-    b"SFT", b"SPM", b"TQ1", b"UAC",
+/// Los segmentos que pueden seguir a un MSH, y lo que llevan en su primer campo. Si llegan pegados a él, su
+/// nombre acaba uno de sus campos, y lo que llevan es el siguiente: así no se toma por uno el nombre de un
+/// laboratorio o un identificador que acabe con las mismas letras.
+const SIGUIENTES: [(&[u8; 3], Primero); 14] = [
+    (b"MSA", Primero::Acuse),
+    (b"NTE", Primero::Numero),
+    (b"OBR", Primero::Numero),
+    (b"OBX", Primero::Numero),
+    (b"PID", Primero::Numero),
+    (b"PV1", Primero::Numero),
+    (b"SPM", Primero::Numero),
+    (b"EQU", Primero::Texto),
+    (b"EVN", Primero::Texto),
+    (b"ORC", Primero::Texto),
+    (b"QPD", Primero::Texto),
+    (b"QRD", Primero::Texto),
+    (b"SFT", Primero::Texto),
+    (b"UAC", Primero::Texto),
 ];
+
+/// Lo que lleva un segmento en su primer campo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Primero {
+    /// Un código de acuse (tabla HL7 0008).
+    Acuse,
+    /// Su número de orden, o nada.
+    Numero,
+    /// Un código o un nombre. Una sola letra es MSH-11.
+    Texto,
+}
+
+impl Primero {
+    fn puede_ser(self, campo: &[u8]) -> bool {
+        match self {
+            Primero::Acuse => [b"AA", b"AE", b"AR", b"CA", b"CE", b"CR"]
+                .iter()
+                .any(|codigo| campo.eq_ignore_ascii_case(*codigo)),
+            Primero::Numero => campo.iter().all(u8::is_ascii_digit),
+            Primero::Texto => campo.len() != 1,
+        }
+    }
+}
 
 /// Los campos de un MSH, sin decodificar.
 ///
@@ -52,7 +88,7 @@ impl<'a> Cabecera<'a> {
         let mut valores: Vec<&[u8]> = Vec::with_capacity(CAMPOS);
         let separados = msh[4..].split(|octeto| *octeto == msh[3]);
         valores.extend(separados.take(MAX_CAMPOS));
-        let otro = segmento_pegado(&valores);
+        let otro = segmento_pegado(&valores, msh[0].is_ascii_lowercase());
         let suyos = otro.map_or(valores.len(), |(posicion, _)| posicion + 1);
         let mut campos: [&[u8]; CAMPOS] = [&[]; CAMPOS];
         campos[0] = &msh[3..4];
@@ -69,7 +105,8 @@ impl<'a> Cabecera<'a> {
         }
         let cabecera = Cabecera {
             campos,
-            es_respuesta: otro.is_some_and(|(posicion, p)| &valores[posicion][p..] == b"MSA"),
+            es_respuesta: otro
+                .is_some_and(|(posicion, p)| se_llama(&valores[posicion][p..], b"MSA")),
             es_de_fiar: cabe && otro.is_none() && valores.len() < MAX_CAMPOS,
         };
         let version = cabecera.campo(12);
@@ -234,9 +271,13 @@ impl<'a> Segmento<'a> {
 
 /// Si todo el mensaje es un acuse y nada más: su MSH, su MSA y, a lo sumo, los ERR que lo explican.
 pub(crate) fn solo_acusa(mensaje: &[u8]) -> bool {
-    segmentos(mensaje).all(|segmento| {
-        let mut nombres = [b"MSH", b"MSA", b"ERR"].into_iter();
-        nombres.any(|nombre| se_llama(segmento, nombre))
+    let mut segmentos = segmentos(mensaje);
+    let Some(msh) = segmentos.next().filter(|msh| se_llama(msh, b"MSH")) else {
+        return false;
+    };
+    segmentos.all(|segmento| {
+        let es_uno = se_llama(segmento, b"MSA") || se_llama(segmento, b"ERR");
+        es_uno && segmento.get(3).is_none_or(|octeto| *octeto == msh[3])
     })
 }
 
@@ -270,8 +311,9 @@ const fn posicion_de(numero: usize) -> usize {
     numero - 2
 }
 
-/// El primer valor que acaba en el nombre de otro segmento, y dónde empieza el nombre en él.
-fn segmento_pegado(valores: &[&[u8]]) -> Option<(usize, usize)> {
+/// El primer valor que acaba en el nombre de otro segmento, y dónde empieza el nombre en él. Quien escribe
+/// su MSH `en_minusculas` escribe así los demás, y quien no, no.
+fn segmento_pegado(valores: &[&[u8]], en_minusculas: bool) -> Option<(usize, usize)> {
     let valor = |numero| {
         let valor = valores.get(posicion_de(numero)).copied();
         hasta_control(valor.unwrap_or_default())
@@ -281,45 +323,46 @@ fn segmento_pegado(valores: &[&[u8]]) -> Option<(usize, usize)> {
     let desde = if es_version(valor(12)) {
         12
     } else if es_tipo_con_suceso(valor(9)) {
-        10
+        9
     } else {
         3
     };
     // Al último no le sigue el separador que sigue a un nombre.
-    let (_, seguidos) = valores.split_last()?;
-    seguidos
-        .iter()
-        .enumerate()
+    let parejas = valores.iter().zip(valores.get(1..)?).enumerate();
+    parejas
         .skip(posicion_de(desde))
-        .find_map(|(posicion, valor)| {
-            let propio = || {
-                let cabe = (posicion_de(12)..=posicion_de(18)).contains(&posicion);
-                cabe.then(|| nombre_propio_final(valor, valores[0]))?
-            };
-            Some((posicion, nombre_final(valor).or_else(propio)?))
+        .find_map(|(posicion, (valor, siguiente))| {
+            let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
+            let cabe_propio = (posicion_de(12)..=posicion_de(18)).contains(&posicion);
+            let es_otro = parece_nombre(nombre, en_minusculas)
+                && (es_siguiente(nombre, siguiente)
+                    || antes.last().is_some_and(u8::is_ascii_control)
+                    || (cabe_propio && es_propio(antes, nombre, valores[0])));
+            es_otro.then_some((posicion, antes.len()))
         })
 }
 
-/// Lo mismo que [`nombre_final`] con un segmento propio del equipo, como ZPI. Solo del MSH-12 al MSH-18:
-/// antes puede acabar así un identificador; y tras un separador de componentes es un país (2.5^ZAF).
-fn nombre_propio_final(valor: &[u8], codificacion: &[u8]) -> Option<usize> {
-    let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
-    let es_propio = nombre[0] == b'Z'
-        && nombre
-            .iter()
-            .all(|octeto| octeto.is_ascii_uppercase() || octeto.is_ascii_digit());
-    let componente = codificacion.first().unwrap_or(&b'^');
-    (es_propio && !antes.is_empty() && !antes.contains(componente)).then_some(antes.len())
+/// Si puede ser el nombre de un segmento: una letra y dos letras o cifras.
+fn parece_nombre(nombre: &[u8], en_minusculas: bool) -> bool {
+    let suyas = |octeto: &u8| octeto.is_ascii_lowercase() == en_minusculas;
+    nombre[0].is_ascii_alphabetic()
+        && nombre.iter().all(|octeto| {
+            octeto.is_ascii_digit() || (octeto.is_ascii_alphabetic() && suyas(octeto))
+        })
 }
 
-/// Dónde empieza el nombre de otro segmento con el que acaba el valor, si acaba así: uno de los que
-/// pueden seguir a un MSH, o cualquiera detrás de un byte de control.
-fn nombre_final(valor: &[u8]) -> Option<usize> {
-    let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
-    let tras_control = antes.last().is_some_and(u8::is_ascii_control)
-        && nombre[0].is_ascii_uppercase()
-        && nombre.iter().all(u8::is_ascii_alphanumeric);
-    (tras_control || SIGUIENTES.contains(&nombre)).then_some(antes.len())
+/// Si un segmento con ese nombre y ese primer campo puede seguir a un MSH.
+fn es_siguiente(nombre: &[u8], primero: &[u8]) -> bool {
+    SIGUIENTES
+        .iter()
+        .any(|(otro, lleva)| nombre.eq_ignore_ascii_case(*otro) && lleva.puede_ser(primero))
+}
+
+/// Si es el nombre de un segmento propio del equipo, como ZPI. Solo del MSH-12 al MSH-18: antes puede
+/// acabar así un identificador; y tras un separador de componentes es un país (2.5^ZAF).
+fn es_propio(antes: &[u8], nombre: &[u8], codificacion: &[u8]) -> bool {
+    let componente = codificacion.first().unwrap_or(&b'^');
+    nombre[0].eq_ignore_ascii_case(&b'Z') && !antes.is_empty() && !antes.contains(componente)
 }
 
 /// Si es un código de tres letras y un suceso como R01, sea cual sea el signo que los separa.
@@ -355,7 +398,10 @@ fn es_version(valor: &[u8]) -> bool {
         .is_none_or(|octeto| !octeto.is_ascii_alphanumeric());
     (numero == b"2" || numero.starts_with(b"2."))
         && numero.len() <= 6
-        && (acaba || SIGUIENTES.contains(&resto))
+        && (acaba
+            || SIGUIENTES
+                .iter()
+                .any(|(nombre, _)| resto.eq_ignore_ascii_case(*nombre)))
 }
 
 fn hasta_control(valor: &[u8]) -> &[u8] {
@@ -426,6 +472,17 @@ mod tests {
             (b"MSH|^~\\&|||||||ACK\rSFT|x\rUAC|y\rMSA|AA|1\r", true),
             (b"MSH|^~\\&|||||||ACK\nSFT|x\nMSA|AA|1\n", true),
             (b"msh|^~\\&|||||||ack\rmsa|AA|1\r", true),
+            (b"MSH|^~\\&|||||||ACKMSA|AA|1\r", true),
+            (b"msh|^~\\&|||||||ack\x1Emsa|aa|1\r", true),
+            (b"MSH|^~\\&|BC|GEMSA|LIS|||||1\rPID|1\r", false),
+            (
+                b"MSH|^~\\&|||||||ORU^R01|1|P|2.5||PRISMSA||\rPID|1\r",
+                false,
+            ),
+            (
+                b"MSH|^~\\&|||||||ORU^R01|1|P|2.7||||||||GEMSA|H\rPID|1\r",
+                false,
+            ),
             (b"MSH|^~\\&|||||||ORU\rNTE|1||MSA|AA\r", false),
             (b"MSH|^~\\&|||||||ORU\rPID|1\rMSA|AA|1\r", false),
             (b"MSH|^~\\&|||||||ORU\rMSAX|1\r", false),
@@ -445,7 +502,7 @@ mod tests {
     type Fila = (&'static [u8], [&'static [u8]; 4], bool);
 
     #[rustfmt::skip]
-    const PEGADAS: [Fila; 16] = [
+    const PEGADAS: [Fila; 25] = [
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1", [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"], true),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1PID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\x1EPID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
@@ -464,6 +521,16 @@ mod tests {
         // Nombres y números que acaban como un segmento.
         (b"MSH|^~\\&|RAPID|SAC|OBX|NTE|2026||ORU^R01|AAPID|P|2.3", [b"ORU^R01", b"AAPID", b"2.3", b""], true),
         (b"MSH|^~\\&|RAPID|||||||1|P|2.3", [b"", b"1", b"2.3", b""], true),
+        (b"MSH|^~\\&|BC|MEDLAB SAC|LIS|H|2026||ORU|55|P", [b"ORU", b"55", b"", b""], true),
+        (b"MSH|^~\\&|RAPID|GEMSA|LIS|H|2026||ORU|FARMSA|P", [b"ORU", b"FARMSA", b"", b""], true),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|7F3EVN|P", [b"ORU^R01", b"7F3EVN", b"", b""], true),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.7||PRISMSA|||UTF-8|8859/1||LAB-29|GEMSA|HOSPITAL", [b"ORU^R01", b"77", b"2.7", b"8859/1"], true),
+        // Quien escribe msh escribe pid, y quien MSH, PID.
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01\x1EPID|12345||||GOMEZ", [b"ORU^R01", b"", b"", b""], false),
+        (b"msh|^~\\&|A|B|C|D|2026||ORU^R01\x1Epid|12345||||GOMEZ", [b"ORU^R01", b"", b"", b""], false),
+        (b"msh|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5pid|1||12345||GOMEZ|||F", [b"ORU^R01", b"77", b"2.5", b""], false),
+        (b"msh|^~\\&|LABPID|1|C|D|2026||ORU|77|P", [b"ORU", b"77", b"", b""], true),
+        (b"MSH|^~\\&|rapid|1|C|D|2026||ORU|77|P", [b"ORU", b"77", b"", b""], true),
     ];
 
     #[test]
@@ -475,6 +542,22 @@ mod tests {
             assert_eq!(hay, campos, "{texto}");
             let visible = if se_muestra { campos[1] } else { b"" };
             assert_eq!(cabecera.visible(10), visible, "{texto}");
+        }
+    }
+
+    #[test]
+    fn un_acuse_que_lleva_algo_mas_no_es_solo_un_acuse() {
+        for (mensaje, esperado) in [
+            (&b"MSH|^~\\&|A\rMSA|AA|1\r"[..], true),
+            (b"\r\nmsh|^~\\&|A\nmsa|AA|1\nERR|x\nERR|y\n", true),
+            (b"MSH|^~\\&|A\rMSA|AA|1\rMSH|^~\\&|B\r", false),
+            (b"MSH|^~\\&|A\rMSA|AA|1\rERRORES: 2\r", false),
+            (b"MSH|^~\\&|A\rMSA|AA|1\rMSH-2: conservada\r", false),
+            (b"MSH|^~\\&|A\rMSA|AA|1\rOBX|1\r", false),
+            (b"texto\rMSA|AA|1\r", false),
+        ] {
+            let texto = mensaje.escape_ascii();
+            assert_eq!(solo_acusa(mensaje), esperado, "{texto}");
         }
     }
 
