@@ -76,9 +76,9 @@ impl Indicio {
         let contiene = |firma: &[u8]| bytes.windows(firma.len()).any(|tramo| tramo == firma);
         if empieza_por(&[0x16, 0x03]) {
             Some(Indicio::Tls)
-        } else if METODOS.iter().any(|metodo| empieza_por(metodo)) {
+        } else if pide(bytes, &METODOS) {
             Some(Indicio::Http)
-        } else if es_peticion(bytes) {
+        } else if pide(bytes, &METODOS_CON_CONTENIDO) {
             Some(reconocer_contenido(largo))
         } else if empieza_por(b"\xFF\xFE") || empieza_por(b"\xFE\xFF") || contiene(b"M\0S\0H") {
             Some(Indicio::Utf16)
@@ -105,11 +105,21 @@ impl Indicio {
     }
 }
 
-/// Si es una petición HTTP con contenido.
-fn es_peticion(bytes: &[u8]) -> bool {
-    METODOS_CON_CONTENIDO
+/// Si es una petición HTTP con uno de esos métodos. Lo que se pide es una ruta, una dirección o, con
+/// CONNECT, un nombre y su puerto: «POST OK» es un equipo que arranca.
+fn pide(bytes: &[u8], metodos: &[&[u8]]) -> bool {
+    let es_destino = |tras_el_metodo: &[u8]| {
+        let palabra = tras_el_metodo.split(u8::is_ascii_whitespace).next();
+        match palabra.unwrap_or_default() {
+            [b'/' | b'*', ..] => true,
+            [letra, resto @ ..] => letra.is_ascii_alphabetic() && resto.contains(&b':'),
+            [] => false,
+        }
+    };
+    let mut pedidos = metodos
         .iter()
-        .any(|metodo| bytes.starts_with(metodo))
+        .filter_map(|metodo| bytes.strip_prefix(*metodo));
+    pedidos.any(es_destino)
 }
 
 fn reconocer_contenido(peticion: &[u8]) -> Indicio {
@@ -210,7 +220,7 @@ impl Muestra {
             return None;
         }
         self.bytes.push(octeto);
-        let es_larga = self.bytes.starts_with(b"<") || es_peticion(&self.bytes);
+        let es_larga = self.bytes.starts_with(b"<") || pide(&self.bytes, &METODOS_CON_CONTENIDO);
         let tope = if es_larga {
             MUESTRA_LARGA_BYTES
         } else {
@@ -258,7 +268,7 @@ impl Muestra {
 
     /// Si lo que llega es una petición HTTP: dentro de ella no hay mensajes.
     pub(crate) fn es_peticion(&self) -> bool {
-        es_peticion(&self.bytes)
+        pide(&self.bytes, &METODOS_CON_CONTENIDO)
     }
 
     fn resolver(&mut self, indicio: Indicio) -> Indicio {
@@ -303,6 +313,9 @@ mod tests {
             (b"\r\n\x05\x021H|\\^&|||XN", Indicio::Astm),
             (b"H|\\^&||PSWD|", Indicio::Astm),
             (b"\x02D1U2026", Indicio::Astm),
+            (b"OPTIONS * HTTP/1.1\r\n", Indicio::Http),
+            (b"CONNECT lis:2575 HTTP/1.1\r\n", Indicio::Http),
+            (b"POST http://lis/ HTTP/1.1\r\n", Indicio::Http),
             (b"GET / HTTP/1.1\r\n", Indicio::Http),
             (b"\x16\x03\x01\x00\xC8\x0B", Indicio::Tls),
             (b"M\0S\0H\0|\0", Indicio::Utf16),
@@ -311,6 +324,8 @@ mod tests {
             (b"<?xml version", Indicio::Poct1A),
             (b"<HEL.R01>", Indicio::Poct1A),
             (b"\x01ID", Indicio::Soh),
+            (b"POST OK\r\n", Indicio::Desconocido(None)),
+            (b"HEAD UNIT READY", Indicio::Desconocido(None)),
             (b"<TRANSMIT>", Indicio::Desconocido(None)),
             (b"\xFF\xFD\x03", Indicio::Desconocido(Some(0xFF))),
             (b"MSH|\\^&|", Indicio::Desconocido(None)),
