@@ -21,7 +21,8 @@ pub(super) fn remedio(valor: &str) -> Option<&'static str> {
         Some("si la línea siguiente es otra clave, quite los espacios de su comienzo")
     } else if lleva_comillas(valor) {
         Some("quite las comillas")
-    } else if comentario(valor).is_some() {
+    } else if comentario(valor).is_some_and(|comentario| comentario != ",") {
+        // Una coma al final de una lista no estorba: será otra cosa.
         Some("un comentario va en su propia línea")
     } else {
         None
@@ -33,14 +34,12 @@ pub(super) fn ruta_imposible(valor: &str, en_windows: bool) -> Option<&'static s
     let valor = valor.strip_prefix("\\\\?\\").unwrap_or(valor);
     let (unidad, resto) = separar_unidad(valor);
     if en_windows && resto.contains(IMPOSIBLES_EN_WINDOWS) {
-        Some(
-            "la ruta de una carpeta, p. ej. D:\\resultados, sin <, >, \", ?, * ni : en los nombres",
-        )
+        Some("una ruta, p. ej. D:\\resultados, sin <, >, \", ?, * ni : en los nombres")
     } else if !en_windows
         && (valor.starts_with("\\\\") || unidad && (resto.is_empty() || !sin_barra(resto)))
     {
         Some(
-            "la ruta de una carpeta de este sistema, p. ej. /srv/resultados; las unidades (C:) y \\\\ son de Windows",
+            "una ruta de este sistema, p. ej. /srv/resultados; las unidades (C:) y \\\\ son de Windows",
         )
     } else {
         None
@@ -233,6 +232,7 @@ mod tests {
             Some("un comentario va en su propia línea")
         );
         assert_eq!(remedio("dos"), None);
+        assert_eq!(remedio("192.168.001.020, 127.0.0.1,"), None);
     }
 
     #[test]

@@ -46,7 +46,8 @@ impl Secciones {
         formato.enable_inline_comments = false;
         formato.case_sensitive = true;
         let mut ini = Ini::new_from_defaults(formato);
-        let texto = decodificar(bytes);
+        // En Python un CR suelto también acaba una línea.
+        let texto = decodificar(bytes).replace("\r\n", "\n").replace('\r', "\n");
         ini.read(texto.clone())
             .map_err(|detalle| ErrorDeIni::Malformado(en_espanol(&detalle)))?;
         revisar_lineas(&texto)?;
@@ -271,6 +272,17 @@ mod tests {
                 Ok(Some(esperado.to_owned())),
                 "{texto}"
             );
+        }
+    }
+
+    #[test]
+    fn un_cr_suelto_tambien_acaba_una_linea() {
+        for fin in ["\n", "\r\n", "\r"] {
+            let texto = format!("[Servidor]{fin}Puerto = 2575{fin}Directorio = m{fin}");
+            let secciones = Secciones::leer(texto.as_bytes()).unwrap();
+            let valor = |clave| secciones.valor("Servidor", clave).unwrap();
+            assert_eq!(valor("Puerto").as_deref(), Some("2575"));
+            assert_eq!(valor("Directorio").as_deref(), Some("m"));
         }
     }
 

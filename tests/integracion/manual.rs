@@ -54,6 +54,8 @@ const NO_SON_AVISOS: &[&str] = &[
     // Lo que se esperaba en una clave: la tabla de Config.ini lo dice de todas.
     "una dirección IP",
     "la ruta de una carpeta",
+    "una ruta, p. ej.",
+    "una ruta de este sistema",
     "un número",
     "uno de estos",
     "direcciones IP o rangos",
