@@ -167,7 +167,12 @@ pub(super) fn redactar(
         tiempo,
         id: &id,
         archivo: lugar.breve(),
-        repetido_de: recibido.repetido_de.as_deref().map(sin_carpeta),
+        // De lo que no se pudo guardar importa eso, y no que lo de antes sí.
+        repetido_de: recibido
+            .repetido_de
+            .as_deref()
+            .filter(|_| *lugar != Lugar::Ninguno)
+            .map(sin_carpeta),
     };
     (entera, fila.redactar())
 }

@@ -60,6 +60,20 @@ fn lo_que_no_es_lo_ultimo_de_ese_equipo_no_es_un_reenvio() {
 }
 
 #[test]
+fn de_un_reenvio_que_no_se_pudo_guardar_se_ve_eso_y_no_de_que_archivo_lo_es() {
+    let servidor = Servidor::con("AcuseDeFallo = AE");
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    let mensajes = servidor.mensajes();
+    std::fs::remove_dir_all(&mensajes).unwrap();
+    std::fs::write(&mensajes, "un archivo").unwrap();
+    equipo.enviar_mensaje(&mensaje("1"));
+    assert_eq!(equipo.acuse().codigo, "AE");
+    servidor.esperar_linea("(sin archivo)");
+    assert_eq!(marcas(&servidor), 0, "{}", servidor.consola());
+}
+
+#[test]
 fn con_repetidos_apartar_queda_un_solo_res_y_la_copia_en_apartados() {
     let servidor = Servidor::con("Repetidos = apartar");
     let mut equipo = servidor.conectar();
