@@ -651,6 +651,40 @@ fn un_archivo_con_varias_tramas_se_separa_y_cada_mensaje_espera_su_acuse() {
 }
 
 #[test]
+fn si_se_detiene_a_mitad_de_lo_unico_que_se_envia_tambien_dice_lo_que_ira_otra_vez() {
+    let carpeta = carpeta_nueva();
+    let tramas = ["A", "B", "C"].map(|id| enmarcar(&mensaje(id))).concat();
+    fs::write(carpeta.join("tres.hl7"), tramas).unwrap();
+    fs::write(carpeta.join("uno.hl7"), mensaje("A")).unwrap();
+    let receptor = Receptor::nuevo(|cuantos, mensaje| {
+        let codigo = if cuantos % 2 == 0 { "AE" } else { "AA" };
+        vec![Escribe(enmarcar(&acuse(codigo, &id(mensaje))))]
+    });
+    let a = receptor.destino.as_str();
+    let otra_vez = "los mensajes de ese archivo que ya se aceptaron, 1, se enviarán otra vez\n";
+    let dicho = dice(&carpeta, &["tres.hl7", "--a", a], otra_vez, 1);
+    assert_eq!(para_seguir(&dicho), ["tres.hl7", "--a", a]);
+    let sin_seguir = "con --repetir no se puede seguir: la misma orden envía todo otra vez\n";
+    dice(
+        &carpeta,
+        &["uno.hl7", "--repetir", "2", "--a", a],
+        sin_seguir,
+        1,
+    );
+    // De un solo mensaje que no se acepta no hay nada que seguir.
+    let repetidor =
+        Receptor::nuevo(|_, mensaje| vec![Escribe(enmarcar(&acuse("AE", &id(mensaje))))]);
+    let dicho = dice(
+        &carpeta,
+        &["uno.hl7", "--a", &repetidor.destino],
+        "AE (ACK)",
+        1,
+    );
+    assert!(!dicho.contains("seguir"), "{dicho}");
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn lo_que_hay_entre_tramas_y_no_es_un_mensaje_se_dice_una_vez() {
     let carpeta = carpeta_nueva();
     let tramas = ["A", "B"].map(|id| enmarcar(&mensaje(id))).concat();
@@ -739,6 +773,9 @@ fn el_codigo_de_salida_dice_si_repetirlo_servira() {
         (&["a.hl7", "--a", destino][..], 0),
         (&["a.hl7", "--a", "127.0.0.1:1"], 1),
         (&["a.hl7", "--a", "aqui"], 2),
+        (&["a.hl7", "--a", ":2575"], 2),
+        (&["a.hl7", "--a", "http://lis:2575"], 2),
+        (&["a.hl7", "--a", "127.0.0.1:0"], 2),
         (&["no.hl7", "--a", destino], 2),
         (&["vacio.hl7", "--a", destino], 2),
         (&["*.res", "--a", destino], 2),

@@ -49,6 +49,16 @@ pub(super) struct Canal {
     bloque: Vec<u8>,
 }
 
+/// Si es un nombre o una dirección, dos puntos y un puerto al que se puede llamar.
+fn es_destino(destino: &str) -> bool {
+    let Some((nombre, puerto)) = destino.rsplit_once(':') else {
+        return false;
+    };
+    !nombre.is_empty()
+        && !nombre.contains(['/', '@'])
+        && puerto.parse::<u16>().is_ok_and(|puerto| puerto != 0)
+}
+
 /// Por qué un mensaje no se pudo enviar entero.
 pub(super) enum FalloAlEscribir {
     /// No se pudo leer lo que se enviaba.
@@ -58,21 +68,17 @@ pub(super) enum FalloAlEscribir {
 
 impl Canal {
     pub(super) fn abrir(destino: &str, espera: Duration) -> Result<Canal, Box<dyn Error>> {
-        let direcciones = match destino.to_socket_addrs() {
-            Ok(direcciones) => direcciones,
-            Err(causa) if causa.kind() == ErrorKind::InvalidInput => {
-                return Err(ErrorDePedido(format!(
-                    "«{destino}» no es un destino; escriba HOST:PUERTO, p. ej. 127.0.0.1:2575"
-                ))
-                .into());
-            }
-            Err(_) => {
-                return Err(format!(
-                    "no se pudo conectar con «{destino}»: no se conoce ese nombre; escriba la dirección IP del servidor"
-                )
-                .into());
-            }
-        };
+        if !es_destino(destino) {
+            return Err(ErrorDePedido(format!(
+                "«{destino}» no es un destino; escriba HOST:PUERTO, p. ej. 127.0.0.1:2575"
+            ))
+            .into());
+        }
+        let direcciones = destino.to_socket_addrs().map_err(|_| {
+            format!(
+                "no se pudo conectar con «{destino}»: no se conoce ese nombre; escriba la dirección IP del servidor"
+            )
+        })?;
         let mut ultimo = io::Error::from(ErrorKind::NotFound);
         for direccion in direcciones {
             match conectar(&direccion, espera) {

@@ -140,7 +140,7 @@ impl<'a> Contenido<'a> {
 
     fn sin_mensaje(&self) -> ErrorDePedido {
         ErrorDePedido(format!(
-            "«{}» está vacío o no tiene ningún mensaje HL7; elija otro archivo",
+            "«{}» está vacío o no tiene ningún mensaje HL7; elija otro archivo, o quítelo de la carpeta",
             self.nombre
         ))
     }

@@ -390,9 +390,15 @@ impl<W: Write> Tanda<'_, W> {
     }
 
     fn decir_como_seguir(&mut self, lista: &[Pendiente]) {
-        // Repetido, el mismo archivo está en varios sitios; y con uno solo, no hay nada que seguir.
+        if self.envio.veces > 1 {
+            // El mismo archivo está en varios sitios.
+            self.pantalla
+                .decir("con --repetir no se puede seguir: la misma orden envía todo otra vez");
+            return;
+        }
         let desde = self.por_donde.elemento + usize::from(self.por_donde.esta_acabado());
-        if self.envio.veces > 1 || lista.len() == 1 || desde == lista.len() {
+        // De un solo mensaje no hay nada que seguir.
+        if desde == lista.len() || (lista.len() == 1 && self.por_donde.mensajes <= 1) {
             return;
         }
         let nombre = &lista[desde].origen;
