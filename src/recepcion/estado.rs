@@ -51,6 +51,9 @@ pub(super) struct Pagina {
     puerto: Option<u16>,
     avisos: Avisos,
     escrita: Option<(Instant, Estado)>,
+    /// La última que se escribió, entera: si la que hay es otra, la escribió otro.
+    puesta: Option<String>,
+    es_de_dos: bool,
     fallos: u32,
 }
 
@@ -62,6 +65,8 @@ impl Pagina {
             puerto,
             avisos,
             escrita: None,
+            puesta: None,
+            es_de_dos: false,
             fallos: 0,
         }
     }
@@ -84,8 +89,11 @@ impl Pagina {
         if reciente {
             return;
         }
-        match escribir(&self.ruta, &redactar(&estado, hora, epoca)) {
+        self.avisar_si_es_de_dos();
+        let html = redactar(&estado, hora, epoca);
+        match escribir(&self.ruta, &html) {
             Ok(()) => {
+                self.puesta = Some(html);
                 if self.fallos >= FALLOS_PARA_AVISAR {
                     info!(
                         "la página de estado vuelve a escribirse en «{}»",
@@ -106,6 +114,22 @@ impl Pagina {
                 }
             }
         }
+    }
+
+    /// Dos programas que escriben la misma página la hacen inútil: uno puede morir sin que se vea.
+    fn avisar_si_es_de_dos(&mut self) {
+        let (Some(puesta), false) = (&self.puesta, self.es_de_dos) else {
+            return;
+        };
+        // De la que no está, o no se deja leer, no se sabe nada.
+        self.es_de_dos = fs::read_to_string(&self.ruta).is_ok_and(|actual| actual != *puesta);
+        if !self.es_de_dos {
+            return;
+        }
+        warn!(
+            "otro programa escribe también la página de estado «{}»: no se puede confiar en ella; dé otra a cada uno con Estado en su Config.ini",
+            ruta_visible(&self.ruta)
+        );
     }
 }
 

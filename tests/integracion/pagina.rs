@@ -114,6 +114,21 @@ fn si_la_pagina_no_se_puede_escribir_se_avisa_una_vez_y_se_recibe_igual() {
 }
 
 #[test]
+fn si_otro_programa_escribe_la_misma_pagina_se_avisa_una_vez() {
+    let servidor = Servidor::con(ESTADO);
+    for numero in ["1", "2", "3"] {
+        let guardados = format!("data-que=\"Guardados\"><span class=\"\">{numero}</span>");
+        servidor.conectar().entregar(numero);
+        esperar_pagina(&servidor, &[&guardados]);
+        fs::write(ruta(&servidor), "la de otro").unwrap();
+    }
+    servidor.esperar_linea("AVISO otro programa escribe también la página de estado «");
+    servidor.conectar().entregar("4");
+    servidor.esperar_linea(" «4» ");
+    assert_eq!(servidor.consola().matches("otro programa").count(), 1);
+}
+
+#[test]
 fn sin_la_clave_no_hay_pagina_y_no_puede_ser_cualquier_archivo() {
     let servidor = Servidor::con("[Registro]\nCarpeta = registro\n");
     servidor.conectar().entregar("1");
