@@ -41,6 +41,8 @@ const BLOQUE_LINEAS: usize = 128;
 /// Cuánto se espera tras escribir lo que había: nadie lo nota al mirarlo, y despertar a este hilo y al de
 /// la consola por cada línea le cuesta a quien recibe mensajes. Con un bloque entero no se espera.
 const PAUSA_DE_BLOQUE: Duration = Duration::from_millis(50);
+/// Cuánto pueden esperar las líneas del arranque a saber si el programa arranca: lo que abre puede tardar.
+const PLAZO_DEL_ARRANQUE: Duration = Duration::from_secs(1);
 /// Cuánto espera el final a que salgan las últimas líneas; la consola tiene un plazo menor.
 const PLAZO_DEL_FINAL: Duration = Duration::from_millis(700);
 
@@ -95,6 +97,7 @@ pub fn iniciar(
     let avisos = Avisos::default();
     let mut salidas = Salidas {
         consola: Consola::abrir()?,
+        retenidas: diario.is_some().then(Vec::new),
         diario: diario.map(Diario::new),
         avisos: avisos.clone(),
     };
@@ -121,7 +124,8 @@ pub fn iniciar(
 }
 
 impl Registro {
-    /// Pone título a la ventana en la que se ve la consola, si la hay. Tampoco espera.
+    /// El programa ha arrancado: pone título a la ventana en la que se ve la consola, si la hay. Tampoco
+    /// espera.
     pub fn titular(&self, titulo: &str) {
         let _ = self.fila.try_send(Entrada::Titulo(titulo.to_owned()));
     }
@@ -180,36 +184,48 @@ struct Salidas {
     consola: Consola,
     diario: Option<Diario>,
     avisos: Avisos,
+    /// Lo que aún no está en el archivo, mientras no se sabe si el programa arranca.
+    retenidas: Option<Vec<Linea>>,
 }
 
 impl Salidas {
-    /// Primero al archivo: lo que se ve en la consola ya está en él. Un aviso sobre el archivo va antes
-    /// que las líneas, entre las que puede estar la despedida.
+    /// Primero al archivo: salvo en el arranque, lo que se ve en la consola ya está en él. Un aviso sobre el
+    /// archivo va antes que las líneas, entre las que puede estar la despedida.
     fn decir(&mut self, lineas: &[Linea]) {
-        if let Some(aviso) = self.archivar(lineas) {
-            let aviso = [Linea::ahora(Level::Warn, aviso)];
-            self.avisos.recordar(&aviso);
-            self.consola.decir(&aviso);
+        match &mut self.retenidas {
+            Some(retenidas) => retenidas.extend_from_slice(lineas),
+            None => self.archivar_y_avisar(lineas),
         }
         self.avisos.recordar(lineas);
         self.consola.decir(lineas);
     }
 
-    /// Deja un error en el archivo, detrás de esas líneas. Si el archivo ya acaba así, no se repiten:
-    /// una tarea que arranca otra vez cada minuto lo llenaría de lo mismo.
+    fn archivar_y_avisar(&mut self, lineas: &[Linea]) {
+        if let Some(aviso) = self.archivar(lineas) {
+            let aviso = [Linea::ahora(Level::Warn, aviso)];
+            self.avisos.recordar(&aviso);
+            self.consola.decir(&aviso);
+        }
+    }
+
+    /// El programa arranca, o tarda en saberse: lo dicho hasta ahora va al archivo.
+    fn soltar_retenidas(&mut self) {
+        if let Some(lineas) = self.retenidas.take() {
+            self.archivar_y_avisar(&lineas);
+        }
+    }
+
+    /// Deja un error en el archivo, detrás de esas líneas y de las retenidas. Si el archivo ya acaba así, no
+    /// se repiten: una tarea que arranca otra vez cada minuto lo llenaría de lo mismo.
     fn constar(&mut self, lineas: &[Linea], error: Linea) {
+        self.decir(lineas);
         let hoy = error.hora.date();
-        let todas: Vec<_> = lineas
-            .iter()
-            .chain([&error])
-            .map(|linea| linea.en_archivo().to_string())
-            .collect();
-        let ya_consta = |diario: &Diario| diario.acaba_en(&todas, hoy);
-        if self.diario.as_ref().is_some_and(ya_consta) {
-            self.consola.decir(lineas);
-        } else {
-            self.decir(lineas);
-            drop(self.archivar(&[error]));
+        let mut todas = self.retenidas.take().unwrap_or_default();
+        todas.push(error);
+        let escritas: Vec<_> = todas.iter().map(|l| l.en_archivo().to_string()).collect();
+        let ya_consta = |diario: &Diario| diario.acaba_en(&escritas, hoy);
+        if !self.diario.as_ref().is_some_and(ya_consta) {
+            self.archivar_y_avisar(&todas);
         }
     }
 
@@ -250,6 +266,8 @@ impl Log for Buzon {
 #[derive(Default)]
 struct Bloque {
     lineas: Vec<Linea>,
+    /// Si el programa ha arrancado.
+    arrancado: bool,
     vaciados: Vec<Sender<()>>,
 }
 
@@ -266,7 +284,10 @@ fn recoger(entradas: &Receiver<Entrada>, limite: Instant, salidas: &mut Salidas)
     while let Some(entrada) = proxima {
         match entrada {
             Entrada::Linea(linea) => bloque.lineas.push(linea),
-            Entrada::Titulo(titulo) => salidas.consola.titular(&titulo),
+            Entrada::Titulo(titulo) => {
+                salidas.consola.titular(&titulo);
+                bloque.arrancado = true;
+            }
             Entrada::Constancia(linea) => {
                 salidas.constar(&std::mem::take(&mut bloque.lineas), linea);
             }
@@ -286,8 +307,16 @@ fn escribir(
     periodo: Duration,
     salidas: &mut Salidas,
 ) {
+    let fin_del_arranque = Instant::now() + PLAZO_DEL_ARRANQUE;
     let mut fin_del_periodo = Instant::now() + periodo;
-    while let Some(mut bloque) = recoger(entradas, fin_del_periodo, salidas) {
+    loop {
+        let limite = match salidas.retenidas {
+            Some(_) => fin_del_arranque.min(fin_del_periodo),
+            None => fin_del_periodo,
+        };
+        let Some(mut bloque) = recoger(entradas, limite, salidas) else {
+            return;
+        };
         let hay_mas = bloque.lineas.len() >= BLOQUE_LINEAS;
         if !bloque.vaciados.is_empty() || Instant::now() >= fin_del_periodo {
             bloque.lineas.extend(repetidas.resumir());
@@ -302,6 +331,9 @@ fn escribir(
         }
         if !bloque.lineas.is_empty() {
             salidas.decir(&bloque.lineas);
+        }
+        if bloque.arrancado || !bloque.vaciados.is_empty() || Instant::now() >= fin_del_arranque {
+            salidas.soltar_retenidas();
         }
         for hecho in bloque.vaciados {
             salidas.consola.vaciar();
@@ -356,6 +388,7 @@ mod tests {
             consola: Consola::en(escrito.clone(), QuienLee::Otro).unwrap(),
             diario: None,
             avisos: Avisos::default(),
+            retenidas: None,
         }
     }
 
@@ -378,6 +411,53 @@ mod tests {
             drop(fila);
         });
         escrito.esperar("(10 líneas como esta");
+    }
+
+    #[test]
+    fn lo_mismo_de_un_arranque_que_falla_no_se_repite_en_el_archivo_aunque_tarde_en_fallar() {
+        let nombre = format!("servidor-hl7-arranques-{}", std::process::id());
+        let carpeta = std::env::temp_dir().join(nombre);
+        for _ in 0..2 {
+            let (fila, entradas) = sync_channel(2);
+            let escrito = Escrito::default();
+            let ajustes = Ajustes {
+                carpeta: carpeta.clone(),
+                dias: 1,
+            };
+            let mut salidas = Salidas {
+                diario: Some(Diario::new(ajustes)),
+                retenidas: Some(Vec::new()),
+                ..salidas_en(&escrito)
+            };
+            let linea = |nivel, texto: &str| Linea::ahora(nivel, texto.to_owned());
+            thread::scope(|hilos| {
+                let salidas = &mut salidas;
+                hilos.spawn(move || {
+                    let repetidas = Repetidas::default();
+                    escribir(
+                        &entradas,
+                        &AtomicUsize::new(0),
+                        &repetidas,
+                        PERIODO,
+                        salidas,
+                    );
+                });
+                let presentacion = linea(Level::Info, "se presenta");
+                fila.send(Entrada::Linea(presentacion)).unwrap();
+                escrito.esperar("se presenta");
+                let error = linea(Level::Error, "no arranca");
+                fila.send(Entrada::Constancia(error)).unwrap();
+                drop(fila);
+            });
+        }
+        let archivo = std::fs::read_dir(&carpeta)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        let texto = std::fs::read_to_string(archivo.path()).unwrap();
+        assert_eq!(texto.lines().count(), 2, "{texto}");
+        std::fs::remove_dir_all(carpeta).unwrap();
     }
 
     #[test]
