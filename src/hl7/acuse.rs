@@ -7,7 +7,7 @@ use std::fmt::Display;
 
 use chrono::NaiveDateTime;
 
-use crate::hl7::mensaje::Cabecera;
+use crate::hl7::mensaje::{Cabecera, separar_version};
 use crate::texto::{cifras, componer};
 
 /// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
@@ -281,7 +281,8 @@ fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
 
 /// Si la versión de HL7 es la 2.6 o una anterior.
 fn es_hasta_2_6(version: &[u8]) -> bool {
-    let menor = version.strip_prefix(b"2.").unwrap_or_default();
+    let (numero, _) = separar_version(version);
+    let menor = numero.strip_prefix(b"2.").unwrap_or_default();
     let cifras = menor.iter().take_while(|octeto| octeto.is_ascii_digit());
     matches!(cifras.copied().collect::<Vec<_>>()[..], [] | [b'0'..=b'6'])
 }

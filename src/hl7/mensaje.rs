@@ -381,8 +381,8 @@ fn es_tipo_con_suceso(valor: &[u8]) -> bool {
             .is_none_or(|octeto| !octeto.is_ascii_alphanumeric())
 }
 
-/// Si es una versión de HL7 v2, aunque lleve pegado el nombre de otro segmento.
-fn es_version(valor: &[u8]) -> bool {
+/// El número de una versión de HL7, que hay quien escribe «v2.5» o «HL7 2.5», y lo que le sigue.
+pub(crate) fn separar_version(valor: &[u8]) -> (&[u8], &[u8]) {
     let valor = valor.trim_ascii();
     let valor = valor.strip_prefix(b"HL7").unwrap_or(valor).trim_ascii();
     let valor = valor.strip_prefix(b"v").unwrap_or(valor);
@@ -392,7 +392,12 @@ fn es_version(valor: &[u8]) -> bool {
         .iter()
         .take_while(|octeto| es_de_numero(octeto))
         .count();
-    let (numero, resto) = valor.split_at(cifras);
+    valor.split_at(cifras)
+}
+
+/// Si es una versión de HL7 v2, aunque lleve pegado el nombre de otro segmento.
+fn es_version(valor: &[u8]) -> bool {
+    let (numero, resto) = separar_version(valor);
     let acaba = resto
         .first()
         .is_none_or(|octeto| !octeto.is_ascii_alphanumeric());
