@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bufer::Bufer;
 use super::indicio::Muestra;
 use super::intercalado::Intercalados;
-use super::trama::{Envoltura, VT};
+use super::trama::{Envoltura, FS, VT};
 use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
@@ -274,9 +274,10 @@ impl Lector {
         // VT VT es un solo comienzo.
         let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
         let bytes = &bytes[repetidos.take(EXTRANOS_TRAS_VT_BYTES).count()..];
-        match abre_tras_extranos(bytes, EXTRANOS_TRAS_VT_BYTES).0 {
-            Comienzo::No => self.abre_otro(bytes),
-            abre => abre,
+        match abre_tras_extranos(bytes, EXTRANOS_TRAS_VT_BYTES) {
+            // Dentro de algo, un FS tras un VT acaba lo que había.
+            (abre, p) if abre == Comienzo::No || bytes[..p].contains(&FS) => self.abre_otro(bytes),
+            (abre, _) => abre,
         }
     }
 

@@ -11,7 +11,7 @@ use super::intercalado::TEXTO_BYTES;
 use super::trama::{
     EOT, ETX, Envoltura, FS, STX, VACIO_BYTES, VT, es_fin_de_segmento, es_trama_vacia,
 };
-use crate::hl7::comienzo::{CR, Comienzo, LF, abre_creible, es_relleno};
+use crate::hl7::comienzo::{CR, Comienzo, LF, abre_creible, es_relleno, tras_extranos};
 use crate::hl7::mensaje::se_llama;
 
 /// Cuánto relleno tras un FS o un ETX, o cuántos latidos seguidos, bastan sin que llegue un silencio.
@@ -216,6 +216,10 @@ impl Lector {
                 _ => {
                     return match self.abre_otro(&pendiente[p..]) {
                         Comienzo::Faltan => TrasCierre::Faltan,
+                        Comienzo::Si if self.es_su_cabecera(p) => {
+                            self.cierre = None;
+                            TrasCierre::Dato
+                        }
                         Comienzo::Si if pendiente[p - 1] == STX => TrasCierre::Acaba(p - 1),
                         Comienzo::Si => TrasCierre::Acaba(p),
                         Comienzo::No => {
@@ -227,6 +231,13 @@ impl Lector {
             }
         }
         TrasCierre::Faltan
+    }
+
+    /// Si la trama no tiene más cabecera que la de ahí: lo que hay antes son bytes extraños, y el FS, uno.
+    fn es_su_cabecera(&self, p: usize) -> bool {
+        matches!(self.estado, Estado::Trama(_))
+            && self.esta_entero()
+            && tras_extranos(self.bufer.pendiente()) == Some(p)
     }
 
     fn final_sin_trama(&mut self, mut mensaje: SinTrama) -> Option<Final> {

@@ -73,15 +73,16 @@ pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
 }
 
 /// Lo mismo detrás de unos pocos bytes extraños, a lo sumo `max`: la longitud que un equipo pone
-/// delante, o un blanco. Devuelve también dónde empieza la cabecera. Entre ellos no hay un fin de
-/// línea, salvo que no haya otra cosa: lo que sigue a una línea de texto no está «detrás».
+/// delante, que puede valer lo que un FS, o un blanco. Devuelve también dónde empieza la cabecera. Entre
+/// ellos no hay un fin de línea, salvo que no haya otra cosa: lo que sigue a una línea de texto no está
+/// «detrás».
 pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) {
     let relleno = bytes.iter().take_while(|octeto| es_relleno(**octeto));
     let desde = relleno.take(max).count();
     for i in desde..=max {
         match bytes.get(i) {
             None => return (Comienzo::Faltan, i),
-            Some(0x0B | 0x1C | &CR | &LF) => break,
+            Some(0x0B | &CR | &LF) => break,
             Some(_) => {}
         }
         match abre_creible(&bytes[i..]) {
@@ -90,6 +91,14 @@ pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) 
         }
     }
     (Comienzo::No, 0)
+}
+
+/// Dónde está la cabecera de una trama, si la preceden unos bytes extraños.
+pub(crate) fn tras_extranos(trama: &[u8]) -> Option<usize> {
+    match abre_tras_extranos(trama, EXTRANOS_BYTES) {
+        (Comienzo::Si, p) if abre(sin_relleno(trama)) != Comienzo::Si => Some(p),
+        _ => None,
+    }
 }
 
 /// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si se parece al de
@@ -114,6 +123,12 @@ pub(crate) fn es_relleno(octeto: u8) -> bool {
         octeto,
         0 | 0x02 | 0x05 | 0x06 | b'\t' | LF | CR | 0x15 | b' ' | 0xBB | 0xBF | 0xEF
     )
+}
+
+/// Los bytes desde el primero que no es relleno.
+pub(crate) fn sin_relleno(bytes: &[u8]) -> &[u8] {
+    let primero = bytes.iter().position(|octeto| !es_relleno(*octeto));
+    &bytes[primero.unwrap_or(bytes.len())..]
 }
 
 fn vale_de_separador(octeto: u8) -> bool {
@@ -209,7 +224,9 @@ mod tests {
             (b"012345678MSH|^~\\&|", (No, 0)),
             (b"texto\rMSH|^~\\&|", (No, 0)),
             (b"a\x0BMSH|^~\\&|", (No, 0)),
-            (b"a\x1CMSH|^~\\&|", (No, 0)),
+            (b"\x1CMSH|^~\\&|", (Si, 1)),
+            (b"a\x1CMSH|^~\\&|", (Si, 2)),
+            (b"a\x1C\rMSH|^~\\&|", (No, 0)),
             (b"abc", (Faltan, 3)),
             (b"abMS", (Faltan, 2)),
             (b"abMSH|t", (Faltan, 7)),

@@ -8,9 +8,7 @@ use std::iter;
 
 use memchr::{memchr2, memchr2_iter, memrchr};
 
-use super::comienzo::{
-    CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, apertura, es_relleno,
-};
+use super::comienzo::{CR, Comienzo, LF, abre, abre_creible, apertura, sin_relleno, tras_extranos};
 
 /// Último campo del MSH que interesa al acuse: MSH-21, perfil del mensaje.
 const CAMPOS: usize = 21;
@@ -217,12 +215,7 @@ pub fn leer_cabecera(mensaje: &[u8]) -> Option<Cabecera<'_>> {
 /// descuidos de los equipos, y las que siguen a la de un lote, con casi todos; en las demás, solo lo es
 /// una creíble.
 fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
-    let mut linea = sin_relleno(mensaje);
-    if abre(linea) != Comienzo::Si
-        && let (Comienzo::Si, p) = abre_tras_extranos(mensaje, EXTRANOS_BYTES)
-    {
-        linea = &mensaje[p..];
-    }
+    let mut linea = tras_extranos(mensaje).map_or(sin_relleno(mensaje), |p| &mensaje[p..]);
     if abre(linea) == Comienzo::Si && se_llama(linea, b"MSH") {
         return Some(linea);
     }
@@ -299,11 +292,6 @@ fn segmentos(mensaje: &[u8]) -> impl Iterator<Item = &[u8]> {
         Some(sin_relleno(segmento))
     })
     .filter(|segmento| !segmento.is_empty())
-}
-
-fn sin_relleno(segmento: &[u8]) -> &[u8] {
-    let primero = segmento.iter().position(|&octeto| !es_relleno(octeto));
-    &segmento[primero.unwrap_or(segmento.len())..]
 }
 
 /// Dónde está MSH-`numero` entre los valores que siguen al primer separador.

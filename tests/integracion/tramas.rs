@@ -1044,6 +1044,9 @@ fn entre_un_vt_y_la_cabecera_se_pasan_por_alto_unos_bytes_y_se_guardan() {
     use Paso::{Llega, Silencio};
     for extranos in [
         &b"N"[..],
+        b"\x1C",
+        b"\0\x1C",
+        b"A\x1C\x1D",
         b"\x01\x02",
         b"0001",
         b"M",
@@ -1057,7 +1060,7 @@ fn entre_un_vt_y_la_cabecera_se_pasan_por_alto_unos_bytes_y_se_guardan() {
             &[Llega(&tramar(&suyo)), Llega(&tramar(&suyo))],
             &[con_trama(&suyo), con_trama(&suyo)],
         );
-        if extranos.len() <= 8 {
+        if extranos.len() <= 8 && !extranos.contains(&0x1C) {
             comprobar(
                 "al volver a empezar",
                 &[Llega(b"\x0BMSH|^~\\&|1\rOB"), Llega(&tramar(&suyo))],
