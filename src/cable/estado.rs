@@ -139,6 +139,8 @@ pub(super) enum Linea {
         tras_pausa: bool,
         /// Si es un texto ya conocido en la conexión, una o varias veces.
         conocida: bool,
+        /// Si está pegado a una línea del mensaje que no había acabado.
+        pegada: bool,
     },
 }
 

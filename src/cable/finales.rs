@@ -116,8 +116,13 @@ impl Lector {
             }
             Estado::SinTrama(mensaje) => Some(match (mensaje.linea, acaba) {
                 (_, Some(cierre)) => Final::entero(cierre, fin, self.envoltura_de(cierre)),
-                (Linea::Dudosa { desde, .. }, _) if self.es_intercalada(mensaje.linea) => {
-                    Final::sin_trama(desde, desde)
+                (Linea::Dudosa { desde, pegada, .. }, _) if self.es_intercalada(mensaje.linea) => {
+                    let suyo = Final::sin_trama(desde, desde);
+                    if pegada && pausa == Pausa::Corte {
+                        suyo.por(Motivo::Cortado)
+                    } else {
+                        suyo
+                    }
                 }
                 (linea, _) if pausa == Pausa::Corte && !matches!(linea, Linea::Vacia { .. }) => {
                     Final::sin_trama(fin, fin).por(Motivo::Cortado)
@@ -268,6 +273,10 @@ impl Lector {
                 TrasCierre::Dato => {}
             }
         }
+        if self.revisado == self.rafaga && self.puede_ser_conocido(mensaje, self.rafaga) {
+            mensaje.linea = self.pegada(self.rafaga);
+            return Visto::Sigue;
+        }
         self.contado = self.ahora;
         let con_etx = mensaje.puede_acabar_en_etx;
         let importa = |octeto: &u8| match *octeto {
@@ -299,6 +308,24 @@ impl Lector {
         Visto::Sigue
     }
 
+    /// Si desde ahí, en mitad de un mensaje, hay un texto conocido en la conexión o su comienzo.
+    fn puede_ser_conocido(&self, mensaje: &SinTrama, desde: usize) -> bool {
+        let texto = &self.bufer.pendiente()[desde..];
+        desde > 0
+            && !texto.is_empty()
+            && self.intercalados.en_mensaje(texto, mensaje.separador).0 != Comienzo::No
+    }
+
+    fn pegada(&self, desde: usize) -> Linea {
+        Linea::Dudosa {
+            desde,
+            cuando: self.ahora,
+            tras_pausa: false,
+            conocida: false,
+            pegada: true,
+        }
+    }
+
     /// Mira con qué empieza una línea.
     fn mirar_comienzo(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
         let comienzo =
@@ -323,6 +350,7 @@ impl Lector {
             cuando: self.ahora,
             tras_pausa: self.rafaga > 0 && (desde..=p).contains(&self.rafaga),
             conocida: false,
+            pegada: false,
         };
         Visto::Sigue
     }
@@ -358,13 +386,12 @@ impl Lector {
 
     /// Mira si una línea dudosa es del mensaje o de un convertidor.
     fn mirar_dudosa(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
-        let tras_pausa = matches!(
-            mensaje.linea,
+        let (tras_pausa, pegada) = match mensaje.linea {
             Linea::Dudosa {
-                tras_pausa: true,
-                ..
-            }
-        );
+                tras_pausa, pegada, ..
+            } => (tras_pausa, pegada),
+            Linea::Suya | Linea::Vacia { .. } => (false, false),
+        };
         let pendiente = self.bufer.pendiente();
         let mut conocida = self.revisado > desde;
         loop {
@@ -396,6 +423,8 @@ impl Lector {
             Comienzo::Faltan
         } else if conocida {
             self.empieza_otro(mensaje, resto)
+        } else if pegada {
+            Comienzo::No
         } else {
             return self.mirar_desconocida(mensaje, desde);
         };
@@ -413,7 +442,12 @@ impl Lector {
     fn mirar_desconocida(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
         let texto = &self.bufer.pendiente()[desde..];
         let intercalada = self.es_intercalada(mensaje.linea);
+        let conocido = |resto| self.intercalados.en_mensaje(resto, mensaje.separador).0;
         for (i, octeto) in texto.iter().enumerate() {
+            let tras_pausa = i > 0 && desde + i == self.rafaga;
+            if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
+                return self.es_suya_hasta(mensaje, self.rafaga);
+            }
             let abre = if i > 0 && intercalada {
                 self.abre_otro(&texto[i..])
             } else {
@@ -439,9 +473,23 @@ impl Lector {
         }
     }
 
+    /// Lo que va de una línea dudosa es del mensaje, y lo que llegó tras la pausa, quizá no.
+    fn es_suya_hasta(&mut self, mensaje: &mut SinTrama, rafaga: usize) -> Visto {
+        if let Linea::Dudosa { cuando, .. } = mensaje.linea {
+            self.contado = cuando;
+        }
+        self.revisado = rafaga;
+        mensaje.linea = self.pegada(rafaga);
+        Visto::Sigue
+    }
+
     fn es_suya(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
         mensaje.linea = Linea::Suya;
         self.revisado = desde;
+        if self.rafaga == desde {
+            // Lo que llegó tras esa pausa ya está mirado.
+            self.rafaga = 0;
+        }
         Visto::Sigue
     }
 

@@ -175,11 +175,15 @@ impl Lector {
                 Linea::Vacia { .. } if self.revisado == self.bufer.pendiente().len() => {
                     (self.contado, sin_trama)
                 }
-                Linea::Dudosa { .. } if self.es_intercalada(mensaje.linea) => {
+                Linea::Dudosa { pegada: false, .. } if self.es_intercalada(mensaje.linea) => {
                     (self.contado, sin_trama)
                 }
-                Linea::Dudosa { cuando, .. } => (cuando, sin_trama * 4),
-                Linea::Vacia { .. } | Linea::Suya => (self.contado, sin_trama * 4),
+                Linea::Dudosa {
+                    conocida: false,
+                    cuando,
+                    ..
+                } => (cuando, sin_trama * 4),
+                _ => (self.contado, sin_trama * 4),
             }),
         }
     }

@@ -1293,6 +1293,106 @@ fn un_latido_no_alarga_el_silencio_de_un_mensaje_ni_acaba_en_su_archivo() {
 }
 
 #[test]
+fn un_latido_conocido_pegado_a_una_linea_sin_acabar_no_es_suyo_si_nada_lo_sigue() {
+    use Paso::{Calma, Cierre, Corte, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rOBX|92";
+    let con_cr = b"MSH|^~\\&|1\rOBX|92\r";
+    let con_nota = b"MSH|^~\\&|1\rOBX|92\rNota";
+    let latido = Llega(b"www.usr.cn");
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 10] = [
+        (
+            "y calla",
+            &[
+                Llega(m),
+                Pausa(900),
+                latido,
+                Pausa(900),
+                latido,
+                Pausa(199),
+                Calma,
+            ],
+            &[sin_trama(m)],
+        ),
+        (
+            "y le sigue otro mensaje",
+            &[
+                Llega(m),
+                Pausa(900),
+                latido,
+                Llega(b" "),
+                Llega(con_cr),
+                Calma,
+            ],
+            &[sin_trama(m), sin_trama(con_cr)],
+        ),
+        (
+            "y se cierra",
+            &[Llega(m), Pausa(900), latido, Cierre],
+            &[sin_trama(m)],
+        ),
+        (
+            "y se corta",
+            &[Llega(m), Pausa(900), latido, Corte],
+            &[apartado(m, Motivo::Cortado)],
+        ),
+        (
+            "tras una línea que aún no es de HL7",
+            &[
+                Llega(con_nota),
+                Pausa(900),
+                latido,
+                Pausa(300),
+                Llega(con_cr),
+                Calma,
+            ],
+            &[sin_trama(con_nota), sin_trama(con_cr)],
+        ),
+        (
+            "sin pausa es suyo",
+            &[Llega(m), latido, Llega(con_cr), Calma],
+            &[sin_trama(&[m, &b"www.usr.cn"[..], con_cr].concat())],
+        ),
+        (
+            "y si la línea sigue",
+            &[
+                Llega(m),
+                Pausa(900),
+                latido,
+                Pausa(900),
+                Llega(b"|F"),
+                Pausa(1999),
+                Calma,
+            ],
+            &[sin_trama(&[m, &b"www.usr.cn|F"[..]].concat())],
+        ),
+        (
+            "y si acaba",
+            &[Llega(m), Pausa(900), latido, Llega(b"\rOBX|2\r"), Calma],
+            &[sin_trama(&[m, &b"www.usr.cn\rOBX|2\r"[..]].concat())],
+        ),
+        (
+            "y si es más largo",
+            &[Llega(m), Pausa(900), latido, Llega(b".es"), Calma],
+            &[sin_trama(&[m, &b"www.usr.cn.es"[..]].concat())],
+        ),
+        (
+            "y si no llega entero",
+            &[Llega(m), Pausa(900), Llega(b"www.us"), Pausa(1999), Calma],
+            &[sin_trama(&[m, &b"www.us"[..]].concat())],
+        ),
+    ];
+    for (nombre, pasos, esperado) in filas {
+        let antes = [latido, Calma, latido, Calma];
+        let convertidor = Leido::Indicio(Indicio::Convertidor);
+        comprobar(
+            nombre,
+            &[&antes, pasos].concat(),
+            &[&[convertidor], esperado].concat(),
+        );
+    }
+}
+
+#[test]
 fn el_texto_que_sigue_a_una_trama_acabada_por_un_silencio_es_su_cola() {
     use Paso::{Calma, Cierre, Llega};
     let m = b"\x0BMSH|^~\\&|1\rOBX|1|ED|a\x1C";
