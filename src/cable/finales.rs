@@ -448,7 +448,8 @@ impl Lector {
             if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
                 return self.es_suya_hasta(mensaje, self.rafaga);
             }
-            let abre = if i > 0 && intercalada {
+            let puede_abrir = i > 0 && (intercalada || self.intercalados.mide_un_prefijo(i));
+            let abre = if puede_abrir {
                 self.abre_otro(&texto[i..])
             } else {
                 Comienzo::No

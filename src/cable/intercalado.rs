@@ -21,6 +21,8 @@ pub(super) struct Intercalados {
     recordados: Vec<Recordado>,
     /// La última cola apartada desde que empezó el último mensaje.
     cola: Vec<u8>,
+    /// Cuánto medía el último prefijo; cero si no hubo ninguno. El de cada bloque puede ser otro.
+    prefijo: usize,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,16 @@ impl Intercalados {
     /// Si el ruido que está llegando acaba en un texto, sin blancos ni fin de línea.
     pub(super) fn acaba_en_texto(&self) -> bool {
         self.actual.last().is_some_and(|octeto| es_texto(*octeto))
+    }
+
+    /// El ruido que está llegando es el prefijo de un mensaje.
+    pub(super) fn recordar_prefijo(&mut self) {
+        self.prefijo = self.actual.len();
+    }
+
+    /// Si un texto que mide eso puede ser un prefijo, como los que ya hubo.
+    pub(super) fn mide_un_prefijo(&self, cuantos: usize) -> bool {
+        cuantos > 0 && cuantos == self.prefijo
     }
 
     /// Si en esta conexión ya ha llegado alguno.

@@ -203,7 +203,10 @@ impl Lector {
             // Quien envía sin trama y un STX de vez en cuando, late.
             self.stx = Stx::Latido;
         }
-        let es_prefijo = self.intercalados.acaba_en_texto();
+        let es_prefijo = es_mensaje && self.intercalados.acaba_en_texto();
+        if es_prefijo {
+            self.intercalados.recordar_prefijo();
+        }
         self.bufer.soltar(trama);
         self.rafaga = self.rafaga.saturating_sub(trama);
         self.estado = estado;
@@ -214,7 +217,7 @@ impl Lector {
         }
         self.intercalados.olvidar_cola();
         // Un texto pegado a un mensaje es un prefijo; a un VT, solo si se repite.
-        let de_convertidor = conocido || (es_prefijo && es_mensaje);
+        let de_convertidor = conocido || es_prefijo;
         let convertidor = de_convertidor.then(|| self.muestra.convertidor()).flatten();
         convertidor.or_else(|| self.muestra.concluir())
     }

@@ -1198,6 +1198,49 @@ fn los_textos_de_un_convertidor_no_son_colas_ni_alargan_ningun_silencio() {
 }
 
 #[test]
+fn un_prefijo_desconocido_que_mide_lo_que_otro_separa_dos_mensajes() {
+    use Paso::{Calma, Llega};
+    let m = b"MSH|^~\\&|1\rPID|1\r";
+    let convertidor = Leido::Indicio(Indicio::Convertidor);
+    for prefijos in [
+        [&b"0001"[..], b"0002", b"0003"],
+        [b"D8B0", b"D8B1", b"D8B2"],
+        [b"1", b"2", b"3"],
+        [b"10.0.0.9", b"10.0.0.7", b"10.0.0.8"],
+    ] {
+        let [primero, segundo, tercero] = prefijos.map(|prefijo| [prefijo, m].concat());
+        let tres = [sin_trama(m), sin_trama(m), sin_trama(m)];
+        for pasos in [
+            &[Llega(&primero), Llega(&segundo), Llega(&tercero), Calma][..],
+            &[
+                Llega(&primero),
+                Calma,
+                Llega(&segundo),
+                Llega(&tercero),
+                Calma,
+            ],
+        ] {
+            let esperado = [std::slice::from_ref(&convertidor), &tres].concat();
+            comprobar("de otro bloque", pasos, &esperado);
+        }
+    }
+    // Lo que no puede ser un prefijo como los de antes, o no lo sigue una cabecera, es texto.
+    for texto in [
+        &b"veanMSH-2: conservada\r"[..],
+        b"vean MSH|^~\\&|2\r",
+        b"OBX|MSH|^~\\&|2\r",
+        b"vea\nMSH|texto|2\r",
+    ] {
+        let con_texto = [m, texto].concat();
+        let pasos = [Llega(b"0001"), Llega(&con_texto), Calma];
+        let esperado = [convertidor.clone(), sin_trama(&con_texto)];
+        comprobar("texto", &pasos, &esperado);
+        let pasos = [Llega(&con_texto), Calma];
+        comprobar("sin convertidor", &pasos, &[sin_trama(&con_texto)]);
+    }
+}
+
+#[test]
 fn un_texto_de_convertidor_que_es_una_linea_del_informe_es_del_mensaje() {
     use Paso::{Calma, Llega};
     let en_medio = b"MSH|^~\\&|1\rOBX|a\n0001\nb|\r";
