@@ -6,7 +6,7 @@
 use memchr::memchr2;
 
 use super::estado::{Estado, Lector, Linea, Motivo, Pausa, SinTrama, Stx};
-use super::indicio::Indicio;
+use super::indicio::es_utf16;
 use super::intercalado::TEXTO_BYTES;
 use super::trama::{
     EOT, ETX, Envoltura, FS, STX, VACIO_BYTES, VT, es_fin_de_segmento, es_trama_vacia,
@@ -204,6 +204,7 @@ impl Lector {
         self.contado = self.ahora;
         let pendiente = self.bufer.pendiente();
         let es_etx = pendiente[cierre] == ETX;
+        let es_utf16 = es_utf16(self.primeros());
         while let Some(octeto) = pendiente.get(self.revisado) {
             let p = self.revisado;
             match *octeto {
@@ -213,7 +214,7 @@ impl Lector {
                 STX if es_etx => return TrasCierre::Acaba(p),
                 _ if p > cierre + DE_SOBRA_BYTES => return TrasCierre::Acaba(p),
                 // Un carácter UTF-16 no es un byte y su relleno.
-                0 if Indicio::reconocer(self.primeros()) == Some(Indicio::Utf16) => {
+                0 if es_utf16 => {
                     self.cierre = None;
                     return TrasCierre::Dato;
                 }

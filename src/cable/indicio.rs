@@ -80,7 +80,7 @@ impl Indicio {
             Some(Indicio::Http)
         } else if pide(bytes, &METODOS_CON_CONTENIDO) {
             Some(reconocer_contenido(largo))
-        } else if empieza_por(b"\xFF\xFE") || empieza_por(b"\xFE\xFF") || contiene(b"M\0S\0H") {
+        } else if es_utf16(bytes) {
             Some(Indicio::Utf16)
         } else if VT_CON_LETRAS.iter().any(|letras| empieza_por(letras)) {
             Some(Indicio::VtConLetras)
@@ -103,6 +103,15 @@ impl Indicio {
             None
         }
     }
+}
+
+/// Si lo que empieza así está en UTF-16: lo dice su BOM, o su cabecera.
+pub(super) fn es_utf16(bytes: &[u8]) -> bool {
+    let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
+    let mut letras = bytes.windows(5);
+    bytes.starts_with(b"\xFF\xFE")
+        || bytes.starts_with(b"\xFE\xFF")
+        || letras.any(|tramo| tramo == b"M\0S\0H")
 }
 
 /// Si es una petición HTTP con uno de esos métodos. Lo que se pide es una ruta, una dirección o, con

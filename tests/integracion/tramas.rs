@@ -1603,6 +1603,29 @@ fn el_tiempo_es_lineal_en_la_longitud_a_cada_tamano_de_trozo() {
     }
 }
 
+/// Si la trama está en UTF-16 se mira en sus primeros bytes, y no en todos los que se miran de un XML a cada
+/// NUL. Basta con que un intento lo muestre.
+#[cfg(unix)]
+#[test]
+fn los_nul_tras_un_fs_cuestan_lo_mismo_empiece_como_empiece_la_trama() {
+    const RAZON_MAXIMA: f64 = 3.0;
+    const INTENTOS: usize = 8;
+    let dudas = [b"\x1C", &[0; 1000][..], b"x"].concat().repeat(100);
+    let trabajo = |comienzo: &[u8]| {
+        let trama = tramar(&[comienzo, &dudas, b"\r"].concat());
+        let limites = Limites {
+            mensaje_bytes: 1 << 20,
+            ..LIMITES
+        };
+        let mut lector = Lector::new(limites, Instant::now());
+        let antes = trabajado();
+        assert_eq!(contar(&mut lector, &trama, 65_536), 1);
+        trabajado().saturating_sub(antes).as_secs_f64()
+    };
+    let cuesta_lo_mismo = |_| trabajo(b"<a") < RAZON_MAXIMA * trabajo(b"MSH|");
+    assert!((0..INTENTOS).any(cuesta_lo_mismo));
+}
+
 /// Lo que ha trabajado este hilo.
 #[cfg(unix)]
 fn trabajado() -> Duration {
