@@ -11,7 +11,9 @@ use super::intercalado::TEXTO_BYTES;
 use super::trama::{
     EOT, ETX, Envoltura, FS, STX, VACIO_BYTES, VT, es_fin_de_segmento, es_trama_vacia,
 };
-use crate::hl7::comienzo::{CR, Comienzo, LF, abre_creible, es_relleno, tras_extranos};
+use crate::hl7::comienzo::{
+    CR, Comienzo, LF, abre_creible, abre_parecida, es_relleno, tras_extranos,
+};
 use crate::hl7::mensaje::se_llama;
 
 /// Cuánto relleno tras un FS o un ETX, o cuántos latidos seguidos, bastan sin que llegue un silencio.
@@ -169,7 +171,11 @@ impl Lector {
                     self.revisado = 0;
                     continue;
                 }
-                _ => self.abre_tras_vt(resto),
+                _ => match self.abre_tras_vt(resto) {
+                    // Lo primero que llega tras callar: más que un texto, es otra trama.
+                    Comienzo::No if self.esta_vacia_hasta(p) => abre_parecida(resto),
+                    abre => abre,
+                },
             };
             match empieza_otra {
                 Comienzo::Faltan => return None,

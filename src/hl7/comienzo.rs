@@ -111,9 +111,27 @@ pub(crate) fn apertura(mensaje: &[u8]) -> Option<&[u8]> {
     let mut cerca = mensaje[4..].iter().take(2 * MAX_CODIFICACION);
     let codificacion = cerca.position(|octeto| octeto == separador)?;
     let abierto = &mensaje[..4 + codificacion];
-    let sin_letras = |octeto: &u8| octeto.is_ascii_punctuation() || *octeto == b' ';
-    let vale = abierto[4..].iter().all(sin_letras) && abre(abierto) == Comienzo::Si;
+    let vale = es_codificacion(&abierto[4..]) && abre(abierto) == Comienzo::Si;
     vale.then(|| &mensaje[..=abierto.len()])
+}
+
+/// Si `bytes` comienza por una [`apertura`].
+pub(crate) fn abre_parecida(bytes: &[u8]) -> Comienzo {
+    let codificacion = bytes.get(4..).unwrap_or_default();
+    let sigue = codificacion.len() < 2 * MAX_CODIFICACION;
+    match abre(bytes) {
+        Comienzo::Si if apertura(bytes).is_some() => Comienzo::Si,
+        Comienzo::Si if sigue && es_codificacion(codificacion) => Comienzo::Faltan,
+        Comienzo::Si => Comienzo::No,
+        abre => abre,
+    }
+}
+
+/// Si los bytes pueden ser un MSH-2, también uno descuidado.
+fn es_codificacion(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|octeto| octeto.is_ascii_punctuation() || *octeto == b' ')
 }
 
 /// Si el byte no significa nada delante de un segmento: blancos, fines de línea, NUL, BOM, y lo
@@ -198,7 +216,7 @@ mod tests {
     #[test]
     fn lo_dicho_con_pocos_bytes_no_cambia_con_mas() {
         for (bytes, ..) in REGLA {
-            for regla in [abre, abre_creible] {
+            for regla in [abre, abre_creible, abre_parecida] {
                 let al_final = regla(bytes);
                 for hasta in 0..bytes.len() {
                     let antes = regla(&bytes[..hasta]);

@@ -236,8 +236,9 @@ impl Conversacion {
     fn abandonada(&mut self, azar: &mut Azar, mensaje: &[u8]) {
         let hasta = loop {
             let hasta = 1 + azar.numero(mensaje.len() - 1);
-            // Un FS y un silencio son un fin.
-            if hasta > 12 && !b"\x1C\x00 ".contains(&mensaje[hasta - 1]) {
+            // Un FS y un silencio son un fin; un VT en cuanto vuelve, otra trama.
+            let vuelve_con_vt = mensaje[hasta..].trim_ascii_start().starts_with(b"\x0B");
+            if hasta > 12 && !b"\x1C\x00 ".contains(&mensaje[hasta - 1]) && !vuelve_con_vt {
                 break hasta;
             }
         };

@@ -1020,6 +1020,28 @@ fn lo_que_sigue_a_una_trama_abandonada_no_abre_nada_hasta_su_fin() {
         let pasos = [Llega(b"\x0BMSH|^~\\&|1\rO"), Silencio, Llega(resto), Cierre];
         comprobar(nombre, &pasos, &todo[..todo.len() - 1]);
     }
+    for descuidada in [&b"msh|^~\\&|2\r"[..], b"MSH||2\r", b"MSH|^^^|2\r"] {
+        for antes in [&b""[..], b"\r\n\x02"] {
+            let trama = [antes, &tramar(descuidada)].concat();
+            comprobar(
+                "que no viene: llega otra trama",
+                &[Llega(b"\x0BMSH"), Silencio, Llega(&trama), Llega(otra)],
+                &[abandonado(b"MSH"), con_trama(descuidada), nueve.clone()],
+            );
+        }
+    }
+    for texto in [
+        &b"\x0BMSH-2: conservada\r"[..],
+        b"\x0BBHS: no\r",
+        b"\x0BM\r",
+    ] {
+        let resto = [texto, b"\x1C\r"].concat();
+        comprobar(
+            "que empieza por un VT",
+            &[Llega(b"\x0BMSH"), Silencio, Llega(&resto), Llega(otra)],
+            &[abandonado(b"MSH"), abandonado(texto), nueve.clone()],
+        );
+    }
     comprobar(
         "que vuelve a callar",
         &[
