@@ -178,6 +178,10 @@ impl Lector {
                 Linea::Dudosa { pegada: false, .. } if self.es_intercalada(mensaje.linea) => {
                     (self.contado, sin_trama)
                 }
+                // Donde nunca hubo un convertidor, lo que continúa la línea es del mensaje.
+                Linea::Dudosa {
+                    conocida: false, ..
+                } if !self.intercalados.hay() => (self.ahora, sin_trama * 4),
                 Linea::Dudosa {
                     conocida: false,
                     cuando,

@@ -1358,6 +1358,41 @@ fn un_latido_no_alarga_el_silencio_de_un_mensaje_ni_acaba_en_su_archivo() {
 }
 
 #[test]
+fn una_linea_de_texto_a_trozos_alarga_el_silencio_si_no_hay_un_convertidor() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rOBX|1\rComenta";
+    let entero = b"MSH|^~\\&|1\rOBX|1\rComentario del jefe\rOBX|2\r";
+    let pasos = [
+        Llega(m),
+        Pausa(1900),
+        Llega(b"rio del "),
+        Pausa(1900),
+        Llega(b"jefe"),
+        Pausa(1900),
+        Llega(b"\rOBX|2\r"),
+        Calma,
+    ];
+    comprobar("sin convertidor", &pasos, &[sin_trama(entero)]);
+    let con_registro = [
+        Llega(b"USR-REG"),
+        Calma,
+        Llega(m),
+        Pausa(1900),
+        Llega(b"alive!"),
+        Pausa(99),
+        Calma,
+    ];
+    comprobar(
+        "con convertidor",
+        &con_registro,
+        &[
+            Leido::Indicio(Indicio::Convertidor),
+            sin_trama(b"MSH|^~\\&|1\rOBX|1\rComentaalive!"),
+        ],
+    );
+}
+
+#[test]
 fn un_latido_conocido_pegado_a_una_linea_sin_acabar_no_es_suyo_si_nada_lo_sigue() {
     use Paso::{Calma, Cierre, Corte, Llega, Pausa};
     let m = b"MSH|^~\\&|1\rOBX|92";
