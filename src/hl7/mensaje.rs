@@ -321,11 +321,12 @@ fn segmento_pegado(valores: &[&[u8]], en_minusculas: bool) -> Option<(usize, usi
         .skip(posicion_de(desde))
         .find_map(|(posicion, (valor, siguiente))| {
             let (antes, nombre) = valor.split_at_checked(valor.len().checked_sub(3)?)?;
-            let cabe_propio = (posicion_de(12)..=posicion_de(18)).contains(&posicion);
+            // Del MSH-12 al MSH-18 van códigos, que no acaban como un segmento.
+            let es_un_codigo = (posicion_de(12)..=posicion_de(18)).contains(&posicion);
             let es_otro = parece_nombre(nombre, en_minusculas)
-                && (es_siguiente(nombre, siguiente)
+                && (es_siguiente(nombre, siguiente, es_un_codigo)
                     || antes.last().is_some_and(u8::is_ascii_control)
-                    || (cabe_propio && es_propio(antes, nombre, valores[0])));
+                    || (es_un_codigo && es_propio(antes, nombre, valores[0])));
             es_otro.then_some((posicion, antes.len()))
         })
 }
@@ -339,15 +340,17 @@ fn parece_nombre(nombre: &[u8], en_minusculas: bool) -> bool {
         })
 }
 
-/// Si un segmento con ese nombre y ese primer campo puede seguir a un MSH.
-fn es_siguiente(nombre: &[u8], primero: &[u8]) -> bool {
-    SIGUIENTES
-        .iter()
-        .any(|(otro, lleva)| nombre.eq_ignore_ascii_case(*otro) && lleva.puede_ser(primero))
+/// Si un segmento con ese nombre y ese primer campo puede seguir a un MSH. Tras un código basta el nombre,
+/// salvo el de un acuse, que no se contesta.
+fn es_siguiente(nombre: &[u8], primero: &[u8], tras_un_codigo: bool) -> bool {
+    SIGUIENTES.iter().any(|(otro, lleva)| {
+        let basta = tras_un_codigo && *lleva != Primero::Acuse;
+        nombre.eq_ignore_ascii_case(*otro) && (basta || lleva.puede_ser(primero))
+    })
 }
 
-/// Si es el nombre de un segmento propio del equipo, como ZPI. Solo del MSH-12 al MSH-18: antes puede
-/// acabar así un identificador; y tras un separador de componentes es un país (2.5^ZAF).
+/// Si es el nombre de un segmento propio del equipo, como ZPI. Solo tras un código: de otro modo puede
+/// acabar un identificador; y tras un separador de componentes es un país (2.5^ZAF).
 fn es_propio(antes: &[u8], nombre: &[u8], codificacion: &[u8]) -> bool {
     let componente = codificacion.first().unwrap_or(&b'^');
     nombre[0].eq_ignore_ascii_case(&b'Z') && !antes.is_empty() && !antes.contains(componente)
@@ -495,7 +498,7 @@ mod tests {
     type Fila = (&'static [u8], [&'static [u8]; 4], bool);
 
     #[rustfmt::skip]
-    const PEGADAS: [Fila; 25] = [
+    const PEGADAS: [Fila; 26] = [
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1", [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"], true),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1PID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\x1EPID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
@@ -518,6 +521,7 @@ mod tests {
         (b"MSH|^~\\&|RAPID|GEMSA|LIS|H|2026||ORU|FARMSA|P", [b"ORU", b"FARMSA", b"", b""], true),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|7F3EVN|P", [b"ORU^R01", b"7F3EVN", b"", b""], true),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.7||PRISMSA|||UTF-8|8859/1||LAB-29|GEMSA|HOSPITAL", [b"ORU^R01", b"77", b"2.7", b"8859/1"], true),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.5||||||UTF-8PID|A-1||9||NOMBRE", [b"ORU^R01", b"77", b"2.5", b"UTF-8"], false),
         // Quien escribe msh escribe pid, y quien MSH, PID.
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01\x1EPID|12345||||GOMEZ", [b"ORU^R01", b"", b"", b""], false),
         (b"msh|^~\\&|A|B|C|D|2026||ORU^R01\x1Epid|12345||||GOMEZ", [b"ORU^R01", b"", b"", b""], false),
