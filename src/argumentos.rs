@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::{Long, Short, Value};
 use servidor_hl7::configuracion::{claves_conocidas, parecido};
-use servidor_hl7::ordenes::enviar::Envio;
+use servidor_hl7::ordenes::enviar::{Envio, separar_destino};
 use servidor_hl7::pedido::ErrorDePedido;
 
 pub(crate) const AYUDA: &str = "\
@@ -292,10 +292,8 @@ fn interpretar(argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> 
 /// Si parece un `HOST:PUERTO` y no hay ningún archivo que se llame así. `C:\a` no lo es.
 fn es_un_destino(escrito: &Path) -> bool {
     let texto = escrito.to_string_lossy();
-    let partes = texto.rsplit_once(':').filter(|_| !escrito.exists());
-    partes.is_some_and(|(host, puerto)| {
-        host.len() > 1 && !host.contains(['/', '\\']) && puerto.parse::<u16>().is_ok()
-    })
+    separar_destino(&texto)
+        .is_some_and(|(host, _)| host.len() > 1 && !host.contains('\\') && !escrito.exists())
 }
 
 fn leer_veces(valor: &OsStr) -> Result<usize, String> {

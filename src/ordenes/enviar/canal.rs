@@ -49,14 +49,17 @@ pub(super) struct Canal {
     bloque: Vec<u8>,
 }
 
-/// Si es un nombre o una dirección, dos puntos y un puerto al que se puede llamar.
+/// El nombre o la dirección, y el puerto, de lo que tiene la forma `HOST:PUERTO`.
+#[must_use]
+pub fn separar_destino(destino: &str) -> Option<(&str, u16)> {
+    let (host, puerto) = destino.rsplit_once(':')?;
+    let puerto = puerto.parse().ok()?;
+    (!host.is_empty() && !host.contains('/')).then_some((host, puerto))
+}
+
+/// Si es un destino al que se puede llamar.
 fn es_destino(destino: &str) -> bool {
-    let Some((nombre, puerto)) = destino.rsplit_once(':') else {
-        return false;
-    };
-    !nombre.is_empty()
-        && !nombre.contains(['/', '@'])
-        && puerto.parse::<u16>().is_ok_and(|puerto| puerto != 0)
+    separar_destino(destino).is_some_and(|(host, puerto)| !host.contains('@') && puerto != 0)
 }
 
 /// Por qué un mensaje no se pudo enviar entero.

@@ -94,30 +94,44 @@ impl<'a> Contenido<'a> {
     /// Cómo se envía. Con trama, lo que llegaría igual en una sola va en una: un `.res` es lo que llegó
     /// en una, y puede llevar un lote o dos MSH.
     pub(super) fn examinar(&self, con_trama: bool) -> Result<Manera, Box<dyn Error>> {
-        if con_trama {
-            match ojear(self.abrir()?).map_err(|causa| self.ilegible(&causa))? {
-                Ojeada::Vacio => return Err(self.sin_mensaje().into()),
-                Ojeada::SinTramas => return Ok(Manera::Entero),
-                Ojeada::QuizaTramas => {}
-            }
-            if self.cabe_en_una_trama()? {
-                return Ok(Manera::Entero);
-            }
+        let (hay_trama, texto) = self.ojear()?;
+        if !hay_trama && texto == 0 {
+            return Err(self.sin_mensaje().into());
         }
-        let (mut mensajes, mut suyos) = (0, 0);
+        if con_trama && (!hay_trama || self.cabe_en_una_trama()?) {
+            return Ok(Manera::Entero);
+        }
+        let (mut mensajes, mut suyo) = (0, 0);
         self.separar(|mensaje| {
             mensajes += 1;
-            suyos += contar_texto(mensaje);
+            suyo += contar_texto(mensaje);
             Ok(true)
         })?;
         if mensajes == 0 {
             return Err(self.sin_mensaje().into());
         }
-        let mut todos = 0;
-        por_bloques(self.abrir()?, |bloque| todos += contar_texto(bloque))
-            .map_err(|causa| self.ilegible(&causa))?;
-        let saltados = todos.saturating_sub(suyos);
+        let saltados = texto.saturating_sub(suyo);
         Ok(Manera::Separados { mensajes, saltados })
+    }
+
+    /// La primera mirada, que casi siempre basta: si hay algo que pueda empezar o acabar una trama, y cuánto
+    /// texto.
+    fn ojear(&self) -> Result<(bool, usize), ErrorDePedido> {
+        let mut fuente = self.abrir()?;
+        let mut bloque = vec![0; BLOQUE_BYTES];
+        let (mut hay_trama, mut texto) = (false, 0);
+        loop {
+            match fuente.read(&mut bloque) {
+                Ok(0) => return Ok((hay_trama, texto)),
+                Ok(cuantos) => {
+                    let leido = &bloque[..cuantos];
+                    hay_trama = hay_trama || memchr::memchr2(VT, FS, leido).is_some();
+                    texto += contar_texto(leido);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.ilegible(&error)),
+            }
+        }
     }
 
     /// Llama a `con_cada` con cada mensaje, sin su trama, mientras devuelva `true`; dice si fue con todos.
@@ -225,44 +239,10 @@ fn leer_con_tope(entrada: impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok((bytes.len() <= tope).then_some(bytes))
 }
 
-enum Ojeada {
-    Vacio,
-    /// Nada que pueda empezar o acabar una trama.
-    SinTramas,
-    QuizaTramas,
-}
-
-/// La primera mirada, que casi siempre basta.
-fn ojear(fuente: impl Read) -> io::Result<Ojeada> {
-    let (mut vacio, mut hay_trama) = (true, false);
-    por_bloques(fuente, |bloque| {
-        hay_trama = hay_trama || memchr::memchr2(VT, FS, bloque).is_some();
-        vacio = vacio && bloque.iter().all(|octeto| es_relleno(*octeto));
-    })?;
-    Ok(match (hay_trama, vacio) {
-        (true, _) => Ojeada::QuizaTramas,
-        (false, true) => Ojeada::Vacio,
-        (false, false) => Ojeada::SinTramas,
-    })
-}
-
 /// Los bytes que no son de una trama ni relleno.
 fn contar_texto(bytes: &[u8]) -> usize {
     let texto = |octeto: &&u8| !es_relleno(**octeto) && ![VT, FS].contains(*octeto);
     bytes.iter().filter(texto).count()
-}
-
-/// Lee la fuente entera sin tenerla entera en la memoria.
-fn por_bloques(mut fuente: impl Read, mut con_cada: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut bloque = vec![0; BLOQUE_BYTES];
-    loop {
-        match fuente.read(&mut bloque) {
-            Ok(0) => return Ok(()),
-            Ok(cuantos) => con_cada(&bloque[..cuantos]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

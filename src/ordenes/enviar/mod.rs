@@ -22,6 +22,7 @@ use crate::causa;
 use crate::pedido::ErrorDePedido;
 use crate::texto::{milisegundos, ruta_visible};
 use avance::Pantalla;
+pub use canal::separar_destino;
 use canal::{Canal, FalloAlEscribir, es_cierre, por_que_no_acusa};
 use contenido::{Contenido, Manera};
 use lista::{Origen, Pendiente};
