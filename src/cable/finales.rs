@@ -210,9 +210,13 @@ impl Lector {
         self.contado = self.ahora;
         let pendiente = self.bufer.pendiente();
         let es_etx = pendiente[cierre] == ETX;
-        let es_utf16 = es_utf16(self.primeros());
-        while let Some(octeto) = pendiente.get(self.revisado) {
+        // Casi nunca hace falta saberlo; si la hace, basta con mirarlo una vez.
+        let mut en_utf16 = None;
+        loop {
             let p = self.revisado;
+            let Some(octeto) = pendiente.get(p) else {
+                return TrasCierre::Faltan;
+            };
             match *octeto {
                 CR | LF => return TrasCierre::Acaba(p + 1),
                 EOT if es_etx => return TrasCierre::Acaba(p + 1),
@@ -220,29 +224,20 @@ impl Lector {
                 STX if es_etx => return TrasCierre::Acaba(p),
                 _ if p > cierre + DE_SOBRA_BYTES => return TrasCierre::Acaba(p),
                 // Un carácter UTF-16 no es un byte y su relleno.
-                0 if es_utf16 => {
-                    self.cierre = None;
-                    return TrasCierre::Dato;
-                }
+                0 if *en_utf16.get_or_insert_with(|| es_utf16(self.primeros())) => break,
                 octeto if octeto.is_ascii_control() || es_relleno(octeto) => self.revisado += 1,
-                _ => {
-                    return match self.abre_otro(&pendiente[p..]) {
-                        Comienzo::Faltan => TrasCierre::Faltan,
-                        Comienzo::Si if self.es_su_cabecera(p) => {
-                            self.cierre = None;
-                            TrasCierre::Dato
-                        }
-                        Comienzo::Si if pendiente[p - 1] == STX => TrasCierre::Acaba(p - 1),
-                        Comienzo::Si => TrasCierre::Acaba(p),
-                        Comienzo::No => {
-                            self.cierre = None;
-                            TrasCierre::Dato
-                        }
-                    };
-                }
+                _ => match self.abre_otro(&pendiente[p..]) {
+                    Comienzo::Faltan => return TrasCierre::Faltan,
+                    Comienzo::Si if !self.es_su_cabecera(p) => {
+                        let trae_stx = pendiente[p - 1] == STX;
+                        return TrasCierre::Acaba(p - usize::from(trae_stx));
+                    }
+                    Comienzo::Si | Comienzo::No => break,
+                },
             }
         }
-        TrasCierre::Faltan
+        self.cierre = None;
+        TrasCierre::Dato
     }
 
     /// Si la trama no tiene más cabecera que la de ahí: lo que hay antes son bytes extraños, y el FS, uno.

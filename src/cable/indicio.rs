@@ -229,7 +229,7 @@ impl Muestra {
             return None;
         }
         self.bytes.push(octeto);
-        let es_larga = self.bytes.starts_with(b"<") || pide(&self.bytes, &METODOS_CON_CONTENIDO);
+        let es_larga = self.bytes.starts_with(b"<") || self.es_peticion();
         let tope = if es_larga {
             MUESTRA_LARGA_BYTES
         } else {

@@ -343,10 +343,16 @@ fn parece_nombre(nombre: &[u8], en_minusculas: bool) -> bool {
 /// Si un segmento con ese nombre y ese primer campo puede seguir a un MSH. Tras un código basta el nombre,
 /// salvo el de un acuse, que no se contesta.
 fn es_siguiente(nombre: &[u8], primero: &[u8], tras_un_codigo: bool) -> bool {
-    SIGUIENTES.iter().any(|(otro, lleva)| {
-        let basta = tras_un_codigo && *lleva != Primero::Acuse;
-        nombre.eq_ignore_ascii_case(*otro) && (basta || lleva.puede_ser(primero))
+    lo_que_lleva(nombre).is_some_and(|lleva| {
+        (tras_un_codigo && lleva != Primero::Acuse) || lleva.puede_ser(primero)
     })
+}
+
+/// El primer campo de los segmentos con ese nombre, si pueden seguir a un MSH.
+fn lo_que_lleva(nombre: &[u8]) -> Option<Primero> {
+    let mut siguientes = SIGUIENTES.iter();
+    let hallado = siguientes.find(|(otro, _)| nombre.eq_ignore_ascii_case(*otro));
+    hallado.map(|(_, lleva)| *lleva)
 }
 
 /// Si es el nombre de un segmento propio del equipo, como ZPI. Solo tras un código: de otro modo puede
@@ -394,10 +400,7 @@ fn es_version(valor: &[u8]) -> bool {
         .is_none_or(|octeto| !octeto.is_ascii_alphanumeric());
     (numero == b"2" || numero.starts_with(b"2."))
         && numero.len() <= 6
-        && (acaba
-            || SIGUIENTES
-                .iter()
-                .any(|(nombre, _)| resto.eq_ignore_ascii_case(*nombre)))
+        && (acaba || lo_que_lleva(resto).is_some())
 }
 
 fn hasta_control(valor: &[u8]) -> &[u8] {
