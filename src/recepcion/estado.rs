@@ -50,9 +50,9 @@ pub(super) struct Pagina {
     ruta: PathBuf,
     puerto: Option<u16>,
     avisos: Avisos,
-    escrita: Option<(Instant, Estado)>,
-    /// La última que se escribió, entera: si la que hay es otra, la escribió otro.
-    puesta: Option<String>,
+    /// La última que se escribió: cuándo, lo que decía y el archivo entero.
+    escrita: Option<(Instant, Estado, String)>,
+    /// Si se ha visto que la escribe también otro.
     es_de_dos: bool,
     fallos: u32,
 }
@@ -65,7 +65,6 @@ impl Pagina {
             puerto,
             avisos,
             escrita: None,
-            puesta: None,
             es_de_dos: false,
             fallos: 0,
         }
@@ -85,7 +84,7 @@ impl Pagina {
         let reciente = self
             .escrita
             .as_ref()
-            .is_some_and(|(cuando, antes)| cuando.elapsed() < CADA && *antes == estado);
+            .is_some_and(|(cuando, antes, _)| cuando.elapsed() < CADA && *antes == estado);
         if reciente {
             return;
         }
@@ -93,7 +92,6 @@ impl Pagina {
         let html = redactar(&estado, hora, epoca);
         match escribir(&self.ruta, &html) {
             Ok(()) => {
-                self.puesta = Some(html);
                 if self.fallos >= FALLOS_PARA_AVISAR {
                     info!(
                         "la página de estado vuelve a escribirse en «{}»",
@@ -101,7 +99,7 @@ impl Pagina {
                     );
                 }
                 self.fallos = 0;
-                self.escrita = Some((Instant::now(), estado));
+                self.escrita = Some((Instant::now(), estado, html));
             }
             Err(error) => {
                 self.fallos = self.fallos.saturating_add(1);
@@ -118,18 +116,17 @@ impl Pagina {
 
     /// Dos programas que escriben la misma página la hacen inútil: uno puede morir sin que se vea.
     fn avisar_si_es_de_dos(&mut self) {
-        let (Some(puesta), false) = (&self.puesta, self.es_de_dos) else {
+        let (Some((_, _, suya)), false) = (&self.escrita, self.es_de_dos) else {
             return;
         };
         // De la que no está, o no se deja leer, no se sabe nada.
-        self.es_de_dos = fs::read_to_string(&self.ruta).is_ok_and(|actual| actual != *puesta);
-        if !self.es_de_dos {
-            return;
+        self.es_de_dos = fs::read_to_string(&self.ruta).is_ok_and(|actual| actual != *suya);
+        if self.es_de_dos {
+            warn!(
+                "otro programa escribe también la página de estado «{}»: no se puede confiar en ella; dé otra a cada uno con Estado en su Config.ini",
+                ruta_visible(&self.ruta)
+            );
         }
-        warn!(
-            "otro programa escribe también la página de estado «{}»: no se puede confiar en ella; dé otra a cada uno con Estado en su Config.ini",
-            ruta_visible(&self.ruta)
-        );
     }
 }
 
