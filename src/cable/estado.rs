@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bufer::Bufer;
 use super::indicio::Muestra;
-use super::intercalado::Intercalados;
+use super::intercalado::{Intercalados, es_texto};
 use super::trama::{Envoltura, FS, VT};
 use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
 
@@ -76,10 +76,37 @@ pub struct Lector {
     pub(super) callado: Duration,
     /// Desde cuándo el búfer ocupa bastante más que lo pendiente.
     pub(super) holgado: Option<Instant>,
-    /// Dónde empieza lo pendiente que llegó tras la última pausa.
-    pub(super) rafaga: usize,
+    pub(super) rafagas: Rafagas,
     /// Desde cuándo se cuenta el silencio: los últimos bytes que no son un latido.
     pub(super) contado: Instant,
+}
+
+/// Dónde empieza, en lo pendiente, lo que llegó tras cada pausa.
+#[derive(Debug, Default)]
+pub(super) struct Rafagas {
+    anterior: usize,
+    /// Cero si no hay ninguna, o ya se miró.
+    pub(super) ultima: usize,
+}
+
+impl Rafagas {
+    /// Tras una pausa llega algo ahí.
+    pub(super) fn empezar(&mut self, desde: usize) {
+        (self.anterior, self.ultima) = (self.ultima, desde);
+    }
+
+    /// Salen de lo pendiente sus primeros bytes.
+    pub(super) fn soltar(&mut self, cuantos: usize) {
+        self.anterior = self.anterior.saturating_sub(cuantos);
+        self.ultima = self.ultima.saturating_sub(cuantos);
+    }
+
+    /// Dónde empiezan las dos últimas, si son iguales, sin mirar antes de `desde`.
+    fn iguales(&self, pendiente: &[u8], desde: usize) -> Option<std::ops::Range<usize>> {
+        let anterior = self.anterior.max(desde)..self.ultima;
+        let repetido = pendiente.get(self.ultima..)?;
+        (pendiente.get(anterior.clone())? == repetido).then_some(anterior)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -211,7 +238,7 @@ impl Lector {
             ahora,
             callado: Duration::ZERO,
             holgado: None,
-            rafaga: 0,
+            rafagas: Rafagas::default(),
             contado: ahora,
         }
     }
@@ -232,6 +259,16 @@ impl Lector {
             } => conocida || (tras_pausa && self.intercalados.hay()),
             Linea::Suya | Linea::Vacia { .. } => false,
         }
+    }
+
+    /// El mismo texto otra vez, tras una pausa, es un latido: lo recuerda si era nuevo, y dice dónde empieza
+    /// el primero. No mira antes de `desde`.
+    pub(super) fn notar_latido(&mut self, desde: usize) -> Option<usize> {
+        let pendiente = self.bufer.pendiente();
+        let latido = self.rafagas.iguales(pendiente, desde)?;
+        let texto = &pendiente[latido.clone()];
+        let es_texto = es_texto(*texto.first()?);
+        (es_texto && self.intercalados.recordar(texto)).then_some(latido.start)
     }
 
     /// Los primeros bytes de lo que se lee.

@@ -167,7 +167,7 @@ impl Lector {
                 _ if !es_resto && self.esta_vacia_hasta(p) => {
                     // VT VT al comienzo es un solo comienzo.
                     self.bufer.soltar(p + 1);
-                    self.rafaga = self.rafaga.saturating_sub(p + 1);
+                    self.rafagas.soltar(p + 1);
                     self.revisado = 0;
                     continue;
                 }
@@ -275,9 +275,9 @@ impl Lector {
                 TrasCierre::Dato => {}
             }
         }
-        if self.revisado == self.rafaga && self.puede_ser_conocido(mensaje, self.rafaga) {
-            mensaje.linea = self.pegada(self.rafaga);
-            return Visto::Sigue;
+        let ultima = self.rafagas.ultima;
+        if self.revisado == ultima && self.puede_ser_conocido(mensaje, ultima) {
+            return self.pegar(mensaje, ultima);
         }
         self.contado = self.ahora;
         let con_etx = mensaje.puede_acabar_en_etx;
@@ -287,7 +287,10 @@ impl Lector {
             _ => false,
         };
         let Some(p) = self.buscar(|pendiente| pendiente.iter().position(importa)) else {
-            return Visto::Faltan;
+            return match self.notar_latido(0) {
+                Some(desde) => self.pegar(mensaje, desde),
+                None => Visto::Faltan,
+            };
         };
         match self.bufer.pendiente()[p] {
             FS | ETX => {
@@ -318,14 +321,17 @@ impl Lector {
             && self.intercalados.en_mensaje(texto, mensaje.separador).0 != Comienzo::No
     }
 
-    fn pegada(&self, desde: usize) -> Linea {
-        Linea::Dudosa {
+    /// Desde ahí, lo pegado a una línea sin acabar puede no ser suyo.
+    fn pegar(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+        self.revisado = desde;
+        mensaje.linea = Linea::Dudosa {
             desde,
             cuando: self.ahora,
             tras_pausa: false,
             conocida: false,
             pegada: true,
-        }
+        };
+        Visto::Sigue
     }
 
     /// Mira con qué empieza una línea.
@@ -350,7 +356,7 @@ impl Lector {
         mensaje.linea = Linea::Dudosa {
             desde: p,
             cuando: self.ahora,
-            tras_pausa: self.rafaga > 0 && (desde..=p).contains(&self.rafaga),
+            tras_pausa: self.rafagas.ultima > 0 && (desde..=p).contains(&self.rafagas.ultima),
             conocida: false,
             pegada: false,
         };
@@ -446,9 +452,9 @@ impl Lector {
         let intercalada = self.es_intercalada(mensaje.linea);
         let conocido = |resto| self.intercalados.en_mensaje(resto, mensaje.separador).0;
         for (i, octeto) in texto.iter().enumerate() {
-            let tras_pausa = i > 0 && desde + i == self.rafaga;
+            let tras_pausa = i > 0 && desde + i == self.rafagas.ultima;
             if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
-                return self.es_suya_hasta(mensaje, self.rafaga);
+                return self.es_suya_hasta(mensaje, desde + i);
             }
             let puede_abrir = i > 0 && (intercalada || self.intercalados.mide_un_prefijo(i));
             let abre = if puede_abrir {
@@ -467,31 +473,27 @@ impl Lector {
                 return self.es_suya(mensaje, desde);
             }
         }
-        // El mismo texto otra vez, tras una pausa, es un latido.
-        let (antes, ahora) = texto.split_at(self.rafaga.saturating_sub(desde).min(texto.len()));
-        if antes == ahora && self.intercalados.recordar(antes) {
-            Visto::Sigue
-        } else {
-            Visto::Faltan
+        match self.notar_latido(desde) {
+            None => Visto::Faltan,
+            Some(latido) if latido == desde => Visto::Sigue,
+            Some(latido) => self.es_suya_hasta(mensaje, latido),
         }
     }
 
     /// Lo que va de una línea dudosa es del mensaje, y lo que llegó tras la pausa, quizá no.
-    fn es_suya_hasta(&mut self, mensaje: &mut SinTrama, rafaga: usize) -> Visto {
+    fn es_suya_hasta(&mut self, mensaje: &mut SinTrama, hasta: usize) -> Visto {
         if let Linea::Dudosa { cuando, .. } = mensaje.linea {
             self.contado = cuando;
         }
-        self.revisado = rafaga;
-        mensaje.linea = self.pegada(rafaga);
-        Visto::Sigue
+        self.pegar(mensaje, hasta)
     }
 
     fn es_suya(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
         mensaje.linea = Linea::Suya;
         self.revisado = desde;
-        if self.rafaga == desde {
+        if self.rafagas.ultima == desde {
             // Lo que llegó tras esa pausa ya está mirado.
-            self.rafaga = 0;
+            self.rafagas.ultima = 0;
         }
         Visto::Sigue
     }

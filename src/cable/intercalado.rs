@@ -15,9 +15,13 @@ const RECORDADOS: usize = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Intercalados {
-    /// El que está llegando, desde su primer byte de texto; vacío si es demasiado largo.
+    /// El último, desde su primer byte de texto; vacío si es demasiado largo.
     actual: Vec<u8>,
     demasiado_largo: bool,
+    /// Si ya acabó, en una pausa: el que llegue será otro.
+    acabado: bool,
+    /// Si alguno de los que acabaron se conocía.
+    conocido: bool,
     recordados: Vec<Recordado>,
     /// La última cola apartada desde que empezó el último mensaje.
     cola: Vec<u8>,
@@ -35,6 +39,10 @@ struct Recordado {
 impl Intercalados {
     /// Llegó otro byte de ruido.
     pub(super) fn anotar(&mut self, octeto: u8) {
+        if self.acabado && es_texto(octeto) {
+            self.actual.clear();
+            self.acabado = false;
+        }
         if self.demasiado_largo || (self.actual.is_empty() && !es_texto(octeto)) {
             return;
         }
@@ -47,15 +55,24 @@ impl Intercalados {
 
     /// El ruido acabó en un silencio o en un mensaje. Dice si trajo un texto ya conocido.
     pub(super) fn concluir(&mut self) -> bool {
+        self.pausar();
+        self.actual.clear();
+        self.acabado = false;
+        std::mem::take(&mut self.conocido)
+    }
+
+    /// Hubo una pausa: lo que llegue no es del mismo texto, aunque aún puede ser de su línea.
+    pub(super) fn pausar(&mut self) {
         self.demasiado_largo = false;
+        if self.acabado || self.actual.is_empty() {
+            return;
+        }
         let actual = std::mem::take(&mut self.actual);
         let texto = sin_blancos_finales(&actual);
-        let conocido = self
-            .recordados
-            .iter()
-            .any(|recordado| recordado.texto == texto);
+        let mut recordados = self.recordados.iter();
+        self.conocido |= texto == self.cola || recordados.any(|recordado| recordado.texto == texto);
         self.recordar(texto);
-        conocido || (!texto.is_empty() && texto == self.cola)
+        (self.actual, self.acabado) = (actual, true);
     }
 
     /// Recuerda el texto; dice si lo hizo, porque era nuevo y de la longitud de uno de estos.

@@ -88,7 +88,8 @@ impl Lector {
     pub fn avanzar(&mut self, cuantos: usize, ahora: Instant) {
         let pausa = PAUSA_MINIMA.max(self.limites.sin_trama / PARTES_DE_PAUSA);
         if ahora.saturating_duration_since(self.ahora) >= pausa {
-            self.rafaga = self.bufer.pendiente().len();
+            self.rafagas.empezar(self.bufer.pendiente().len());
+            self.intercalados.pausar();
         }
         (self.ahora, self.callado) = (ahora, Duration::ZERO);
         self.bufer.avanzar(cuantos);
@@ -264,7 +265,7 @@ impl Lector {
             self.stx = Stx::Trama;
         }
         (self.revisado, self.cierre) = (0, None);
-        self.rafaga = self.rafaga.saturating_sub(fin.sigue);
+        self.rafagas.soltar(fin.sigue);
         std::mem::replace(&mut self.estado, siguiente)
     }
 
@@ -330,7 +331,7 @@ impl Lector {
         exceso.anotar(&self.bufer.pendiente()[..cuantos]);
         self.bufer.soltar(cuantos);
         self.revisado -= cuantos;
-        self.rafaga = self.rafaga.saturating_sub(cuantos);
+        self.rafagas.soltar(cuantos);
         self.cierre = self.cierre.map(|cierre| cierre - cuantos);
         if let Estado::SinTrama(SinTrama {
             linea: Linea::Vacia { desde } | Linea::Dudosa { desde, .. },

@@ -32,6 +32,7 @@ impl Lector {
         while let Estado::Ruido(antes) = self.estado
             && !self.bufer.pendiente().is_empty()
         {
+            self.notar_latido(0);
             let juicio = self.juzgar(antes);
             self.poner_en_duda(matches!(juicio, Juicio::Faltan(1..)));
             let indicio = match juicio {
@@ -192,7 +193,7 @@ impl Lector {
             indicio = indicio.or(self.muestra.anotar(octeto));
         }
         self.bufer.soltar(cuantos);
-        self.rafaga = self.rafaga.saturating_sub(cuantos);
+        self.rafagas.soltar(cuantos);
         self.poner_en_duda(false);
         indicio
     }
@@ -208,7 +209,7 @@ impl Lector {
             self.intercalados.recordar_prefijo();
         }
         self.bufer.soltar(trama);
-        self.rafaga = self.rafaga.saturating_sub(trama);
+        self.rafagas.soltar(trama);
         self.estado = estado;
         (self.revisado, self.cierre) = (0, None);
         let conocido = self.intercalados.concluir();

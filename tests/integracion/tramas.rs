@@ -1493,6 +1493,100 @@ fn un_latido_conocido_pegado_a_una_linea_sin_acabar_no_es_suyo_si_nada_lo_sigue(
 }
 
 #[test]
+fn un_latido_se_conoce_en_cuanto_se_repite_por_deprisa_que_venga() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rOBX|92";
+    let con_cr = b"MSH|^~\\&|1\rOBX|92\r";
+    let latido = Llega(b"www.usr.cn");
+    let convertidor = Leido::Indicio(Indicio::Convertidor);
+    let largo = [b'x'; 80];
+    let antes: [(&str, &[Paso<'_>], &[Leido]); 5] = [
+        ("al conectar", &[latido, Pausa(300), latido], &[]),
+        (
+            "tras otro texto",
+            &[Llega(b"USR-REG-01"), Pausa(300), latido],
+            &[],
+        ),
+        (
+            "tras más texto del que se recuerda",
+            &[Llega(&largo), Pausa(300), latido],
+            &[Leido::Indicio(Indicio::Desconocido(None))],
+        ),
+        (
+            "tras un mensaje sin trama",
+            &[Llega(con_cr), Calma, latido, Pausa(300), latido],
+            &[sin_trama(con_cr)],
+        ),
+        (
+            "con otro texto tras él",
+            &[latido, Pausa(300), Llega(b"dev7")],
+            &[],
+        ),
+    ];
+    for (nombre, pasos, esperado) in antes {
+        // Pegado a un mensaje sin acabar, no es suyo.
+        let despues = [Pausa(300), Llega(m), Pausa(900), latido, Calma];
+        comprobar(
+            nombre,
+            &[pasos, &despues].concat(),
+            &[esperado, &[convertidor.clone(), sin_trama(m)]].concat(),
+        );
+    }
+    let dos_veces = [Llega(m), Pausa(900), latido, Pausa(900), latido];
+    let con_dos = [&m[..], b"www.usr.cnwww.usr.cn"].concat();
+    let pegado: [(&str, &[Paso<'_>], &[Leido]); 4] = [
+        (
+            "dentro de un mensaje",
+            &[Pausa(900), latido, Pausa(1099), Calma],
+            &[sin_trama(m), convertidor.clone()],
+        ),
+        (
+            "antes de otro mensaje",
+            &[Llega(con_cr), Calma],
+            &[sin_trama(m), convertidor, sin_trama(con_cr)],
+        ),
+        (
+            "y el texto sigue",
+            &[Pausa(900), Llega(b"|F"), Calma],
+            &[sin_trama(&[&con_dos[..], b"|F"].concat())],
+        ),
+        (
+            "y la línea acaba",
+            &[Llega(b"\r"), Calma],
+            &[sin_trama(&[&con_dos[..], b"\r"].concat())],
+        ),
+    ];
+    for (nombre, pasos, esperado) in pegado {
+        comprobar(nombre, &[&dos_veces, pasos].concat(), esperado);
+    }
+    // Lo que se repite con un separador, o no es un texto, es del mensaje.
+    comprobar(
+        "dos trozos iguales de blancos",
+        &[
+            Llega(m),
+            Pausa(300),
+            Llega(b"     "),
+            Pausa(300),
+            Llega(b"     "),
+            Calma,
+        ],
+        &[sin_trama(&[&m[..], b"          "].concat())],
+    );
+    comprobar(
+        "dos trozos iguales de un segmento",
+        &[
+            Llega(m),
+            Pausa(300),
+            Llega(b"|9^ab"),
+            Pausa(300),
+            Llega(b"|9^ab"),
+            Calma,
+        ],
+        &[sin_trama(&[&m[..], b"|9^ab|9^ab"].concat())],
+    );
+}
+
+#[test]
 fn el_texto_que_sigue_a_una_trama_acabada_por_un_silencio_es_su_cola() {
     use Paso::{Calma, Cierre, Llega};
     let m = b"\x0BMSH|^~\\&|1\rOBX|1|ED|a\x1C";
