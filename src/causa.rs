@@ -7,6 +7,10 @@ use std::path::Path;
 
 /// Causa y remedio, p. ej. `el disco está lleno; libere espacio`.
 pub(crate) fn explicar(error: &io::Error) -> String {
+    if error.get_ref().is_some() {
+        // No es del sistema: lo escribió el programa, y ya es para una persona.
+        return error.to_string();
+    }
     let conocida = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "el disco está lleno; libere espacio",
         ErrorKind::PermissionDenied => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bufer::Bufer;
 use super::indicio::Muestra;
 use super::intercalado::{Intercalados, es_texto};
-use super::trama::{Envoltura, FS, VT};
+use super::trama::{Envoltura, FS, VACIO_BYTES, VT, es_trama_vacia};
 use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
@@ -269,6 +269,20 @@ impl Lector {
         let texto = &pendiente[latido.clone()];
         let es_texto = es_texto(*texto.first()?);
         (es_texto && self.intercalados.recordar(texto)).then_some(latido.start)
+    }
+
+    /// Si ha llegado parte de un mensaje, o de lo que lo parece, y falta el resto.
+    #[must_use]
+    pub fn hay_algo_a_medias(&self) -> bool {
+        match self.estado {
+            Estado::Ruido(_) => false,
+            Estado::Trama(_) | Estado::Resto(_) => {
+                let pendiente = self.bufer.pendiente();
+                let hay_algo = pendiente.len() > VACIO_BYTES || !es_trama_vacia(pendiente);
+                hay_algo || !self.esta_entero()
+            }
+            Estado::SinTrama(_) => true,
+        }
     }
 
     /// Los primeros bytes de lo que se lee.

@@ -16,7 +16,7 @@ use super::estado::{
 };
 use super::finales::{Despues, Final};
 use super::indicio::Indicio;
-use super::trama::{Envoltura, STX, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
+use super::trama::{Envoltura, STX, es_fin_de_segmento, es_trama_vacia};
 use crate::hl7::comienzo;
 
 /// Un equipo que envía FS sin CR espera ya su acuse: se le concede este silencio cuando el FS
@@ -165,11 +165,9 @@ impl Lector {
                 hay_duda.then_some((self.contado, ESPERA_CORTA))
             }
             // En lo que no ha empezado no hay nada que abandonar.
-            Estado::Trama(_) | Estado::Resto(_) => {
-                let pendiente = self.bufer.pendiente();
-                let hay_algo = pendiente.len() > VACIO_BYTES || !es_trama_vacia(pendiente);
-                (hay_algo || !self.esta_entero()).then_some((self.contado, self.limites.incompleta))
-            }
+            Estado::Trama(_) | Estado::Resto(_) => self
+                .hay_algo_a_medias()
+                .then_some((self.contado, self.limites.incompleta)),
             Estado::SinTrama(mensaje) => Some(match mensaje.linea {
                 // Si era una trama STX, su ETX puede tardar.
                 _ if mensaje.puede_acabar_en_etx => (self.contado, sin_trama * 4),
@@ -280,9 +278,12 @@ impl Lector {
             _ => None,
         });
         let longitud = contenido.len() + exceso.as_ref().map_or(0, |exceso| exceso.longitud);
+        // De lo que pasa del límite se dice eso, aunque la memoria se acabara antes: no cabrá nunca.
+        let pasa_del_limite = longitud > self.limites.mensaje_bytes;
         let tope = match &exceso {
+            _ if pasa_del_limite => Some(Tope::Limite),
             Some(exceso) => Some(exceso.tope),
-            None => (longitud > self.limites.mensaje_bytes).then_some(Tope::Limite),
+            None => None,
         };
         let bytes = match exceso {
             Some(mut exceso) => {

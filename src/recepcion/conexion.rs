@@ -17,6 +17,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::almacen::{Apartado, ErrorDeAlmacen};
 use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
+use crate::causa::se_agoto;
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
 use crate::recepcion::compartido::Recepcion;
@@ -95,12 +96,23 @@ fn rumbo_tras(contestado: Contestado) -> Rumbo {
     }
 }
 
-/// Lo que no cupo en el límite sobra siempre; lo que no cupo en la memoria puede caber más tarde.
-fn veredicto_de(tope: Tope) -> Veredicto {
-    match tope {
-        Tope::Limite => Veredicto::Excesivo,
-        Tope::Memoria => Veredicto::Fallido("No hay memoria para el mensaje"),
-    }
+/// Por qué un mensaje no se puede aceptar antes de pedir al almacén que lo guarde.
+#[derive(Clone, Copy)]
+enum Rechazo {
+    SinMsh,
+    NoCabe(Tope),
+}
+
+/// Por qué se corta una conexión que aún vive. Lo dice quien la abrió, como cualquier otro error suyo.
+fn se_corta(motivo: String) -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, motivo)
+}
+
+fn no_recoge() -> io::Error {
+    let segundos = ESPERA_DE_ESCRITURA.as_secs();
+    se_corta(format!(
+        "no recoge su acuse desde hace {segundos} s; revise el equipo"
+    ))
 }
 
 struct Conversacion<'a> {
@@ -133,7 +145,7 @@ impl Conversacion<'_> {
     fn conversar(&mut self) -> io::Result<()> {
         let mut lector = Lector::new(self.equipo.trato.limites, Instant::now());
         let mut plazo_puesto = None;
-        let mut paciencia = Paciencia::new(Instant::now());
+        let mut paciencia = Paciencia::default();
         let mut cerrada = false;
         loop {
             if self.atender_lo_llegado(&mut lector).is_break() {
@@ -150,13 +162,11 @@ impl Conversacion<'_> {
                 lector.vencer();
                 continue;
             }
-            if paciencia.se_agota(espera.is_some(), self.atendidos, Instant::now()) {
-                avisar!(
-                    warn,
-                    self.equipo,
-                    "lleva más de una hora enviando un mismo mensaje; se corta la conexión y debe enviarlo de nuevo"
-                );
-                self.fallo = Some(ErrorKind::TimedOut.into());
+            let a_medias = lector.hay_algo_a_medias();
+            if paciencia.se_agota(a_medias, self.atendidos, Instant::now()) {
+                self.fallo = Some(se_corta(
+                    "lleva más de una hora enviando un mismo mensaje; debe enviarlo de nuevo; revise el equipo y su red".to_owned(),
+                ));
                 lector.cortar();
                 continue;
             }
@@ -166,7 +176,7 @@ impl Conversacion<'_> {
                 self.canal.set_read_timeout(plazo)?;
                 plazo_puesto = plazo;
             }
-            if !self.actividad.leer(espera.is_some()) {
+            if !self.actividad.leer(a_medias) {
                 return Ok(());
             }
             let leido = self.leer(lector.hueco(), plazo);
@@ -234,11 +244,7 @@ impl Conversacion<'_> {
         match suceso {
             Suceso::Mensaje { bytes, envoltura } => {
                 let recibido = Recibido::new(bytes, bytes.len(), envoltura, ahora);
-                match recibido.cabecera {
-                    Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-                    Some(_) => self.recibir_archivo(recibido),
-                    None => self.rechazar(&recibido, Veredicto::SinMsh),
-                }
+                self.atender_mensaje(recibido, None)
             }
             Suceso::Excedido {
                 comienzo,
@@ -247,10 +253,7 @@ impl Conversacion<'_> {
                 tope,
             } => {
                 let recibido = Recibido::new(&comienzo, longitud, envoltura, ahora);
-                match recibido.cabecera {
-                    Some(cabecera) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-                    _ => self.rechazar(&recibido, veredicto_de(tope)),
-                }
+                self.atender_mensaje(recibido, Some(tope))
             }
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
             Suceso::Indicio(indicio) => {
@@ -261,6 +264,16 @@ impl Conversacion<'_> {
                     Rumbo::Continue(())
                 }
             }
+        }
+    }
+
+    /// Con un `tope`, el mensaje no cupo y solo se tiene su comienzo.
+    fn atender_mensaje(&mut self, recibido: Recibido<'_>, tope: Option<Tope>) -> Rumbo {
+        match (recibido.cabecera, tope) {
+            (Some(cabecera), _) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
+            (_, Some(tope)) => self.rechazar(&recibido, Rechazo::NoCabe(tope)),
+            (None, None) => self.rechazar(&recibido, Rechazo::SinMsh),
+            (Some(_), None) => self.recibir_archivo(recibido),
         }
     }
 
@@ -332,20 +345,24 @@ impl Conversacion<'_> {
         rumbo_tras(contestado)
     }
 
-    /// Aparta lo que no es un mensaje que se pueda aceptar, y lo dice con AR.
-    fn rechazar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Rumbo {
-        let (destino, apartado, motivo) = match veredicto {
-            Veredicto::Excesivo => (
+    /// Aparta lo que no es un mensaje que se pueda aceptar, y lo contesta: lo que no cupo en el límite
+    /// sobra siempre; lo que no cupo en la memoria puede caber más tarde.
+    fn rechazar(&mut self, recibido: &Recibido<'_>, rechazo: Rechazo) -> Rumbo {
+        let (veredicto, destino, apartado, motivo) = match rechazo {
+            Rechazo::NoCabe(Tope::Limite) => (
+                Veredicto::Excesivo,
                 Destino::Rechazado,
                 Apartado::Excesivo,
                 "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned(),
             ),
-            Veredicto::Fallido(_) => (
+            Rechazo::NoCabe(Tope::Memoria) => (
+                Veredicto::Fallido("No hay memoria para el mensaje"),
                 Destino::Fallido,
                 Apartado::Excesivo,
                 "no hay memoria para el mensaje; cierre programas; el mensaje no se perdió si el equipo lo repite".to_owned(),
             ),
-            Veredicto::Aceptado | Veredicto::SinMsh => (
+            Rechazo::SinMsh => (
+                Veredicto::SinMsh,
                 Destino::Rechazado,
                 Apartado::NoHl7,
                 format!(
@@ -573,6 +590,7 @@ impl Conversacion<'_> {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(cuantos) => pendientes = &pendientes[cuantos..],
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if se_agoto(&error) => return Err(no_recoge()),
                 Err(error) => return Err(error),
             }
             if pendientes.is_empty() {
@@ -580,7 +598,7 @@ impl Conversacion<'_> {
             }
             let resto = ESPERA_DE_ESCRITURA.saturating_sub(comienzo.elapsed());
             if resto.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
+                return Err(no_recoge());
             }
             canal.set_write_timeout(Some(resto))?;
             recortado = true;

@@ -7,28 +7,23 @@ use std::time::{Duration, Instant};
 /// más de 3 MiB.
 const PLAZO_DE_UN_MENSAJE: Duration = Duration::from_hours(1);
 
-/// Desde cuándo se espera lo que está a medias en una conexión.
-#[derive(Debug)]
+/// Desde cuándo se espera lo que está a medias en una conexión, si hay algo.
+#[derive(Debug, Default)]
 pub(super) struct Paciencia {
-    desde: Instant,
+    desde: Option<Instant>,
     atendidos: u64,
 }
 
 impl Paciencia {
-    pub(super) fn new(ahora: Instant) -> Paciencia {
-        Paciencia {
-            desde: ahora,
-            atendidos: 0,
-        }
-    }
-
     /// Si lo que está a medias ya ha tardado demasiado. `atendidos` son los mensajes que la conexión
     /// ha entregado: cada uno empieza la cuenta.
     pub(super) fn se_agota(&mut self, a_medias: bool, atendidos: u64, ahora: Instant) -> bool {
         if !a_medias || atendidos != self.atendidos {
-            (self.desde, self.atendidos) = (ahora, atendidos);
+            (self.desde, self.atendidos) = (None, atendidos);
         }
-        ahora.saturating_duration_since(self.desde) >= PLAZO_DE_UN_MENSAJE
+        a_medias
+            && ahora.saturating_duration_since(*self.desde.get_or_insert(ahora))
+                >= PLAZO_DE_UN_MENSAJE
     }
 }
 
@@ -39,15 +34,16 @@ mod tests {
     #[test]
     fn solo_se_agota_con_un_mismo_mensaje_a_medias_durante_una_hora() {
         let comienzo = Instant::now();
-        let mut paciencia = Paciencia::new(comienzo);
+        let mut paciencia = Paciencia::default();
         let mut se_agota = |a_medias, atendidos, minuto| {
             paciencia.se_agota(a_medias, atendidos, comienzo + Duration::from_mins(minuto))
         };
-        assert!(!se_agota(false, 0, 600), "calla entre mensajes");
-        assert!(!se_agota(true, 0, 601));
+        assert!(!se_agota(false, 0, 0));
+        assert!(!se_agota(true, 0, 600), "calló diez horas antes de empezar");
         assert!(!se_agota(true, 0, 659));
         assert!(!se_agota(true, 1, 670), "es ya otro mensaje");
         assert!(!se_agota(true, 1, 729));
         assert!(se_agota(true, 1, 730));
+        assert!(!se_agota(false, 1, 731));
     }
 }

@@ -22,7 +22,7 @@ fn quien_recoge_sus_acuses_a_cuentagotas_se_cierra() {
     let mut sordo = servidor.conectar();
     sordo.ensordecer();
     thread::scope(|hilos| {
-        let cerrado = hilos.spawn(|| servidor.esperar_linea("Error en la Conexion"));
+        let cerrado = hilos.spawn(|| servidor.esperar_linea("no recoge su acuse desde hace 10 s"));
         while !cerrado.is_finished() {
             let _ = sordo.canal.read(&mut [0; 4096]);
             thread::sleep(Duration::from_millis(200));

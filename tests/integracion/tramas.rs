@@ -726,6 +726,39 @@ fn el_silencio_que_se_espera_depende_de_lo_que_falta() {
     }
 }
 
+/// De eso depende a quién se le quita la plaza, y a quién se corta al cabo de una hora.
+#[test]
+fn a_medias_solo_esta_lo_que_parece_un_mensaje_y_no_ha_acabado() {
+    let filas: [(&[u8], bool); 11] = [
+        (b"", false),
+        (b"\x02", false),
+        (b"www.usr.cn", false),
+        (b"\x0B", false),
+        (b"\x0B\r\n", false),
+        (b"\x0BM", true),
+        (b"\x0BMSH|^~\\&|1\x1C", true),
+        (b"\x0BMSH|^~\\&|1\x1C\r", false),
+        (b"MSH|^~\\&|1", true),
+        (b"MSH|^~\\&|1\r", true),
+        (b"MSH|^~\\&|1\x1C\r\x02", false),
+    ];
+    for (bytes, esperado) in filas {
+        let mut mesa = Mesa::new(LIMITES);
+        mesa.recibir(bytes, 160);
+        let a_medias = mesa.lector.hay_algo_a_medias();
+        assert_eq!(a_medias, esperado, "«{}»", bytes.escape_ascii());
+    }
+    let mut mesa = Mesa::new(LIMITES);
+    for paso in [
+        Paso::Llega(b"MSH|^~\\&|1\r"),
+        Paso::Calma,
+        Paso::Llega(b"www.usr.cn"),
+    ] {
+        mesa.dar(paso, 160);
+    }
+    assert!(!mesa.lector.hay_algo_a_medias(), "un texto tras un mensaje");
+}
+
 #[test]
 fn la_memoria_de_un_mensaje_grande_se_devuelve_un_segundo_despues_y_no_cambia_otra_espera() {
     const SEGUNDO: Option<Duration> = Some(Duration::from_secs(1));
