@@ -287,10 +287,7 @@ impl Lector {
             _ => false,
         };
         let Some(p) = self.buscar(|pendiente| pendiente.iter().position(importa)) else {
-            return match self.notar_latido(0) {
-                Some(desde) => self.pegar(mensaje, desde),
-                None => Visto::Faltan,
-            };
+            return Visto::Faltan;
         };
         match self.bufer.pendiente()[p] {
             FS | ETX => {

@@ -79,11 +79,13 @@ impl Recepcion {
     }
 
     /// Pone al día la página, si la hay. Con menos de esos MiB libres, en ella es algo que mirar.
-    pub(super) fn escribir_pagina(&self, minimo_mib: u64, parado: Option<NaiveDateTime>) {
-        let mut pagina = tomar(&self.pagina);
-        let Some(pagina) = pagina.as_mut() else {
-            return;
-        };
+    pub(super) fn escribir_pagina(&self, minimo_mib: u64) {
+        if let Some(pagina) = tomar(&self.pagina).as_mut() {
+            self.poner_al_dia(pagina, minimo_mib, None);
+        }
+    }
+
+    fn poner_al_dia(&self, pagina: &mut Pagina, minimo_mib: u64, parado: Option<NaiveDateTime>) {
         let ahora = Local::now();
         let hora = ahora.naive_local();
         let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
@@ -101,8 +103,9 @@ impl Recepcion {
 
     /// Deja la página como la de un programa parado, y nadie vuelve a escribirla.
     pub(super) fn cerrar_pagina(&self) {
-        self.escribir_pagina(0, Some(Local::now().naive_local()));
-        *tomar(&self.pagina) = None;
+        if let Some(mut pagina) = tomar(&self.pagina).take() {
+            self.poner_al_dia(&mut pagina, 0, Some(Local::now().naive_local()));
+        }
     }
 }
 

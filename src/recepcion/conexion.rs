@@ -8,8 +8,8 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use chrono::{Local, NaiveDateTime};
 use log::{debug, info};
@@ -73,6 +73,7 @@ impl Recepcion {
             en_curso: None,
             fallo: None,
             ultimo: Lugar::Ninguno,
+            con_cola: false,
             sin_guardar: None,
             desmedido: false,
             atendidos: 0,
@@ -127,10 +128,11 @@ struct Conversacion<'a> {
     en_curso: Option<EnCurso<'a>>,
     /// Por qué ya no se puede contestar.
     fallo: Option<io::Error>,
-    /// Dónde está el último mensaje, por si llega una cola suya.
+    /// Dónde está el último mensaje, por si llega una cola suya, y si ya llegó alguna.
     ultimo: Lugar,
+    con_cola: bool,
     /// Lo último que se contó en lugar de apartarse.
-    sin_guardar: Option<(Vec<u8>, NaiveDateTime, Apartado)>,
+    sin_guardar: Option<(Vec<u8>, Apartado)>,
     /// Si lleva demasiado sin enviar más que basura.
     desmedido: bool,
     /// Cuántas cosas se han atendido.
@@ -394,9 +396,10 @@ impl Conversacion<'_> {
         avisar!(
             info,
             self.equipo,
-            "llegó un acuse ({}), que no se contesta; está en {}",
+            "llegó un acuse ({}), que no se contesta; {} bytes {}",
             recibido.visible(9),
-            lugar.nombre()
+            recibido.longitud,
+            lugar.donde()
         );
         self.ultimo = lugar;
         Rumbo::Continue(())
@@ -430,7 +433,13 @@ impl Conversacion<'_> {
                 "pida al equipo que lo envíe de nuevo",
             ),
         };
-        let lugar = self.apartar(bytes, Local::now().naive_local(), apartado);
+        let hora = Local::now().naive_local();
+        let lugar = if apartado == Apartado::Cola && self.es_primera_cola() {
+            self.conectado.apartado();
+            self.guardar_apartado(bytes, hora, apartado)
+        } else {
+            self.apartar(bytes, hora, apartado)
+        };
         let de = match (motivo, &self.ultimo) {
             (
                 Motivo::Cola | Motivo::ColaDeTrama,
@@ -443,12 +452,18 @@ impl Conversacion<'_> {
         avisar!(
             warn,
             self.equipo,
-            "{que_paso}{de}; {} bytes apartados en {}; {que_hacer}{}",
+            "{que_paso}{de}; {} bytes {}; {que_hacer}{}",
             bytes.len(),
-            lugar.nombre(),
+            lugar.donde(),
             consejo(bytes)
         );
         Rumbo::Continue(())
+    }
+
+    /// Si una cola que llega es la primera del último mensaje, que se guardó: es suya, y queda aunque el
+    /// equipo se haya pasado de la medida.
+    fn es_primera_cola(&mut self) -> bool {
+        !mem::replace(&mut self.con_cola, true) && matches!(self.ultimo, Lugar::Guardado(_))
     }
 
     /// Aparta los bytes, si el equipo no se ha pasado de la medida, y devuelve dónde quedaron.
@@ -458,7 +473,7 @@ impl Conversacion<'_> {
             return self.guardar_apartado(bytes, hora, apartado);
         }
         let comienzo = &bytes[..bytes.len().min(COMIENZO_BYTES)];
-        self.sin_guardar = Some((comienzo.to_vec(), hora, apartado));
+        self.sin_guardar = Some((comienzo.to_vec(), apartado));
         Lugar::Ninguno
     }
 
@@ -500,7 +515,7 @@ impl Conversacion<'_> {
 
     /// De lo que se contó en lugar de guardarse queda lo último, para que se pueda mirar.
     fn guardar_lo_ultimo(&mut self) {
-        let Some((bytes, hora, apartado)) = self.sin_guardar.take() else {
+        let Some((bytes, apartado)) = self.sin_guardar.take() else {
             return;
         };
         let quien = &self.equipo.quien;
@@ -509,7 +524,8 @@ impl Conversacion<'_> {
             .desechos
             .toca_la_ultima(quien, Instant::now())
         {
-            self.guardar_apartado(&bytes, hora, apartado);
+            // La hora de entonces pasaría por la de un reloj que se ha retrasado.
+            self.guardar_apartado(&bytes, Local::now().naive_local(), apartado);
         }
     }
 
@@ -628,6 +644,6 @@ impl Conversacion<'_> {
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
-        self.ultimo = lugar;
+        (self.ultimo, self.con_cola) = (lugar, false);
     }
 }

@@ -9,6 +9,9 @@ use chrono::NaiveDateTime;
 use crate::recepcion::ritmo::Ritmo;
 use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 
+/// Cuánto se recuerda a un equipo sin nombre que no hace nada.
+const OLVIDO: Duration = Duration::from_hours(30 * 24);
+
 /// Una hora, y el mismo instante en el reloj monótono.
 pub(super) type Cuando = (NaiveDateTime, Instant);
 
@@ -75,6 +78,15 @@ impl Cuenta {
     /// Un desconocido que aún no ha entregado nada no sale en ninguna tabla.
     pub(super) fn se_dice(&self) -> bool {
         self.con_nombre || self.ultimo.is_some() || self.suma.apartados > 0
+    }
+
+    /// Lo que se asigna por DHCP cambia de dirección, y a la red puede conectarse cualquiera.
+    pub(super) fn se_recuerda(&self, ahora: Instant) -> bool {
+        let es_reciente = |(_, ultimo): Cuando| ahora.saturating_duration_since(ultimo) < OLVIDO;
+        self.con_nombre
+            || self.conexiones > 0
+            || self.en_la_hora > 0
+            || self.ultimo.is_some_and(es_reciente)
     }
 
     /// Un mensaje más, de esa longitud en bytes, que se tuvo entero a esa hora.

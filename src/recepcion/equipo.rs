@@ -91,16 +91,16 @@ impl fmt::Display for Equipo {
 /// `warn` puede ir `nivel = …`, y tras el equipo, la fila que se ve en la consola: `fila = …`.
 macro_rules! avisar {
     (nivel = $nivel:expr, $equipo:expr; $($texto:tt)+) => {
-        log::log!($nivel, equipo:% = $equipo.ip; $($texto)+)
+        log::log!($nivel, equipo:% = $equipo.quien; $($texto)+)
     };
     ($nivel:ident, $equipo:expr, fila = $fila:expr; $($texto:tt)+) => {
-        log::$nivel!(equipo:% = $equipo.ip, fila:% = $fila; $($texto)+)
+        log::$nivel!(equipo:% = $equipo.quien, fila:% = $fila; $($texto)+)
     };
     ($nivel:ident, $equipo:expr, $($texto:tt)+) => {
-        log::$nivel!(equipo:% = $equipo.ip; "{}: {}", $equipo, format_args!($($texto)+))
+        log::$nivel!(equipo:% = $equipo.quien; "{}: {}", $equipo, format_args!($($texto)+))
     };
     ($nivel:ident, $equipo:expr; $($texto:tt)+) => {
-        log::$nivel!(equipo:% = $equipo.ip; $($texto)+)
+        log::$nivel!(equipo:% = $equipo.quien; $($texto)+)
     };
 }
 pub(crate) use avisar;

@@ -96,6 +96,14 @@ impl Lugar {
         }
     }
 
+    /// Cómo se dice de unos bytes que no son un mensaje.
+    pub(super) fn donde(&self) -> String {
+        match self {
+            Lugar::Guardado(nombre) | Lugar::Apartado(nombre) => format!("apartados en {nombre}"),
+            Lugar::Ninguno => "que no se guardaron".to_owned(),
+        }
+    }
+
     /// Sin la carpeta del equipo, que se llama como él.
     fn breve(&self) -> &str {
         match self {

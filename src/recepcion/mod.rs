@@ -25,8 +25,9 @@ mod totales;
 pub(crate) mod vigilancia;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use chrono::Local;
 use log::{info, warn};
@@ -35,6 +36,9 @@ use crate::recepcion::equipo::Equipo;
 use crate::recepcion::vigilancia::Vigilancia;
 
 pub use compartido::Recepcion;
+
+/// Cuánto espera la parada a que quede escrita la última página.
+const PLAZO_DE_LA_PAGINA: Duration = Duration::from_secs(2);
 
 impl Recepcion {
     /// Llama a esos equipos, cada uno en su hilo.
@@ -55,12 +59,20 @@ impl Recepcion {
     }
 
     /// La despedida: lo que quedó sin acusar, la tabla del día y los totales.
-    pub fn despedir(&self, sin_acusar: usize) {
+    pub fn despedir(self: &Arc<Recepcion>, sin_acusar: usize) {
         if sin_acusar > 0 {
             warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
         }
-        // Antes que la tabla, que pone las cuentas a cero.
-        self.cerrar_pagina();
+        // Antes que la tabla, que pone las cuentas a cero. Un disco que no responde no retiene la parada.
+        let (recepcion, (cerrada, espera)) = (Arc::clone(self), mpsc::channel());
+        let cerrar = move || {
+            recepcion.cerrar_pagina();
+            // Si ya nadie espera, da igual.
+            let _ = cerrada.send(());
+        };
+        if abrir_hilo("página", cerrar).is_ok() {
+            let _ = espera.recv_timeout(PLAZO_DE_LA_PAGINA);
+        }
         vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
     }

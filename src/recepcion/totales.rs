@@ -178,8 +178,9 @@ impl Totales {
     }
 
     /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado, entera y como cabe
-    /// en la consola; vacía si ninguno tiene nombre ni ha enviado nada desde el arranque.
-    pub(super) fn tabla(&self) -> Vec<(String, String)> {
+    /// en la consola; vacía si ninguno tiene nombre ni ha enviado nada que se recuerde. Se olvida a quien no
+    /// tiene nombre ni hace nada desde hace un mes.
+    pub(super) fn tabla(&self, ahora: Instant) -> Vec<(String, String)> {
         let mut cuentas = tomar(&self.cuentas);
         let Cuentas {
             equipos, anterior, ..
@@ -192,7 +193,9 @@ impl Totales {
                 (equipo.as_str(), suma, cuenta.ultimo.map(|(hora, _)| hora))
             })
             .collect();
-        tabla::redactar(&filas)
+        let tabla = tabla::redactar(&filas);
+        equipos.retain(|_, cuenta| cuenta.se_recuerda(ahora));
+        tabla
     }
 
     /// Cómo está cada equipo, los que tienen nombre primero.
@@ -271,7 +274,7 @@ impl Conectado<'_> {
         self.anotar(|cuenta| cuenta.recibir(longitud, destino, cuando));
     }
 
-    /// Unos bytes más en `apartados`.
+    /// Una cosa más que no es un mensaje, se guarde en `apartados` o solo se cuente.
     pub(super) fn apartado(&self) {
         self.anotar(|cuenta| {
             cuenta.suma.apartados += 1;
@@ -382,7 +385,7 @@ mod tests {
     #[test]
     fn cada_tabla_dice_lo_recibido_desde_la_anterior_y_el_total_lo_suma_todo() {
         let totales = sin_nombres();
-        assert!(totales.tabla().is_empty());
+        assert!(totales.tabla(Instant::now()).is_empty());
         // El más lento no es ni el primero ni el último.
         for (bytes, ms) in [(90, 3), (50, 12), (10, 5)] {
             totales.recibido("BC-20", bytes, guardado(ms), a_las(1));
@@ -391,7 +394,7 @@ mod tests {
         totales.recibido("BC-20", 7, Destino::Rechazado, a_las(2));
         totales.apartado("BC-20");
         totales.recibido("10.0.0.9", 1, Destino::Fallido, a_las(3));
-        let tabla = totales.tabla();
+        let tabla = totales.tabla(Instant::now());
         let anchos: Vec<_> = tabla
             .iter()
             .map(|(linea, _)| linea.chars().count())
@@ -407,7 +410,7 @@ mod tests {
         );
         totales.recibido("BC-20", 1, guardado(1), a_las(4));
         assert_eq!(
-            sin_columnas(&totales.tabla())[1..],
+            sin_columnas(&totales.tabla(Instant::now()))[1..],
             [
                 "10.0.0.9 0 0 0 0 0 0 12/09 09:03 —",
                 "BC-20 1 0 0 0 0 0 12/09 09:04 1 ms",
@@ -427,7 +430,7 @@ mod tests {
             AvisoDeSilencio::NUNCA,
         );
         drop(totales.conectar("un explorador"));
-        let tabla = totales.tabla();
+        let tabla = totales.tabla(Instant::now());
         assert_eq!(
             sin_columnas(&tabla)[1..],
             ["dieciséis letras 0 0 0 0 0 0 ninguno —"]
@@ -541,7 +544,7 @@ mod tests {
         assert_eq!(muchos(1), None, "cien no son muchos");
         apartar("C", 1);
         // La tabla del día no empieza la hora.
-        totales.tabla();
+        totales.tabla(Instant::now());
         let esperado = Muchos {
             todos: 101,
             equipo: "B".to_owned(),
@@ -564,11 +567,33 @@ mod tests {
         let totales = sin_nombres();
         let apartar = || (0..60).for_each(|_| totales.apartado("A"));
         apartar();
-        totales.tabla();
+        totales.tabla(Instant::now());
         drop(totales.conectar("A"));
         apartar();
         let muchos = totales.muchos_apartados(a_las(1).1).unwrap();
         assert_eq!((muchos.todos, muchos.suyos), (120, 120));
+    }
+
+    #[test]
+    fn a_quien_no_tiene_nombre_ni_hace_nada_en_un_mes_se_le_olvida_tras_la_tabla() {
+        let totales = totales_con(
+            &[("Nombrado", AvisoDeSilencio::NUNCA)],
+            AvisoDeSilencio::NUNCA,
+        );
+        totales.recibido("Antiguo", 1, guardado(1), a_las(0));
+        totales.apartado("Basura");
+        let conectado = totales.conectar("Conectado");
+        let quedan = |dia: u64| {
+            totales.muchos_apartados(a_las(dia * 24 * 60).1);
+            totales.tabla(a_las(dia * 24 * 60).1);
+            let mut quedan: Vec<_> = tomar(&totales.cuentas).equipos.keys().cloned().collect();
+            quedan.sort();
+            quedan
+        };
+        assert_eq!(quedan(29), ["Antiguo", "Conectado", "Nombrado"]);
+        assert_eq!(quedan(30), ["Conectado", "Nombrado"]);
+        drop(conectado);
+        assert_eq!(quedan(31), ["Nombrado"]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
         ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
-        recepcion.escribir_pagina(vigilancia.espacio_minimo_mib, None);
+        recepcion.escribir_pagina(vigilancia.espacio_minimo_mib);
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }
@@ -49,7 +49,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
 
 /// La tabla por equipo de lo recibido desde la anterior, si alguno tiene nombre o ha enviado algo.
 pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
-    let tabla = totales.tabla();
+    let tabla = totales.tabla(Instant::now());
     if !tabla.is_empty() {
         info!("Lo recibido el {}, por equipo:", dia.format("%d/%m/%Y"));
     }
@@ -153,9 +153,11 @@ impl Ronda {
         avisar
     }
 
-    /// El día que ha acabado, si hoy ya es otro; un reloj que va hacia atrás no acaba ninguno.
+    /// El día que ha acabado, si hoy ya es otro. Un reloj que se ajusta hacia atrás a medianoche no acaba
+    /// ninguno; uno que se adelantó y se corrige, sí, o las cuentas de hoy no acabarían hasta aquel día.
     fn acabar_dia(&mut self, hoy: NaiveDate) -> Option<NaiveDate> {
-        (hoy > self.dia).then(|| std::mem::replace(&mut self.dia, hoy))
+        let es_un_ajuste = self.dia.pred_opt() == Some(hoy);
+        (hoy != self.dia && !es_un_ajuste).then(|| std::mem::replace(&mut self.dia, hoy))
     }
 }
 
@@ -334,7 +336,7 @@ mod tests {
     fn cada_dia_acaba_una_vez_aunque_el_reloj_retroceda() {
         let mut ronda = ronda(0);
         let dia = |dia| NaiveDate::from_ymd_opt(2026, 9, dia);
-        let acaban = [12, 13, 13, 12, 13, 15].map(|hoy| ronda.acabar_dia(dia(hoy).unwrap()));
-        assert_eq!(acaban, [None, dia(12), None, None, None, dia(13)]);
+        let acaban = [12, 13, 13, 12, 13, 15, 13].map(|hoy| ronda.acabar_dia(dia(hoy).unwrap()));
+        assert_eq!(acaban, [None, dia(12), None, None, None, dia(13), dia(15)]);
     }
 }

@@ -99,6 +99,29 @@ fn quien_no_envia_mas_que_basura_no_llena_el_disco() {
     assert_eq!(servidor.apartados("no_hl7").len(), 61);
 }
 
+/// El final de un mensaje que se acusó no es basura.
+#[test]
+fn el_resto_de_un_mensaje_guardado_se_aparta_aunque_su_equipo_pase_de_la_medida() {
+    let servidor = Servidor::con("Sincronizar = no\nEsperaSinTramaMs = 10");
+    let mut equipo = servidor.conectar();
+    for numero in 0..61 {
+        equipo.enviar_mensaje(format!("basura {numero}").as_bytes());
+        assert_eq!(equipo.acuse().codigo, "AR");
+    }
+    servidor.esperar_linea("de las demás solo se guarda la última");
+    for id in ["1", "2"] {
+        equipo.enviar(&mensaje(id));
+        equipo.esperar_aa(id);
+        equipo.enviar(format!("NTE|1||resto de {id}\r").as_bytes());
+        servidor.esperar_apartados("cola", id.parse().unwrap());
+    }
+    // Lo que sigue a una cola ya no se sabe de qué es.
+    equipo.enviar(b"NTE|2||y otro\r");
+    servidor.esperar_linea("14 bytes que no se guardaron");
+    let colas = servidor.apartados("cola");
+    assert_eq!(colas, [b"NTE|1||resto de 1\r", b"NTE|1||resto de 2\r"]);
+}
+
 /// Hay clientes que acusan, por diseño, cada acuse que reciben.
 #[test]
 fn un_acuse_que_solo_acusa_se_cuenta_y_no_se_guarda() {

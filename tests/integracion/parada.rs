@@ -2,6 +2,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+#[cfg(unix)]
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -11,11 +13,13 @@ use std::time::{Duration, Instant};
 use servidor_hl7::recepcion::parada::Parada;
 
 use crate::analizador_simulado::{Analizador, mensaje};
+#[cfg(target_os = "linux")]
+use crate::servidor_de_prueba::rutas;
 use crate::servidor_de_prueba::{
     PLAZO, Servidor, Vigilado, carpeta_nueva, escribir_ini, interrumpible, interrumpir,
 };
-#[cfg(target_os = "linux")]
-use crate::servidor_de_prueba::{esperar, rutas};
+#[cfg(unix)]
+use crate::servidor_de_prueba::{con_exito, esperar};
 
 /// Cómo se le puede pedir desde fuera que pare.
 #[cfg(unix)]
@@ -202,4 +206,19 @@ fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
     servidor.esperar_linea("Servidor detenido: mensajes guardados: 3 ");
     assert_eq!(servidor.archivos(), ["1", "OTRO", "2"].map(mensaje));
     assert!(rutas(&servidor.mensajes(), "parcial").is_empty());
+}
+
+/// La página puede estar en un disco de red que ha dejado de responder: aquí, una tubería que nadie lee.
+#[cfg(unix)]
+#[test]
+fn la_parada_no_espera_a_un_disco_que_no_responde_para_dejar_escrita_la_pagina() {
+    let mut servidor = Servidor::con("Sincronizar = no\n[Registro]\nEstado = estado.html");
+    servidor.conectar().entregar("1");
+    esperar("la página", || {
+        servidor.carpeta.join("estado.html").exists().then_some(())
+    });
+    con_exito(Command::new("mkfifo").arg(servidor.carpeta.join(".estado.html.parcial")));
+    servidor.senal("TERM");
+    assert!(servidor.esperar_fin().success());
+    servidor.esperar_linea("Servidor detenido: mensajes guardados: 1 ");
 }
