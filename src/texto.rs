@@ -50,23 +50,25 @@ pub(crate) fn sin_color(texto: &str) -> String {
 }
 
 /// Los bytes como texto de una línea: lo que no sea ASCII visible va como `\xNN`, y a partir
-/// de `max_bytes` se abrevia.
-pub(crate) fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
+/// de `max_bytes` se abrevia. Casi siempre es lo mismo que había.
+pub(crate) fn escapar(bytes: &[u8], max_bytes: usize) -> Cow<'_, str> {
     let es_visible = |octeto: &u8| matches!(octeto, b' '..=b'~');
-    fmt::from_fn(move |f| {
-        let cabe = &bytes[..bytes.len().min(max_bytes)];
-        for trozo in cabe.chunk_by(|a, b| es_visible(a) == es_visible(b)) {
-            match str::from_utf8(trozo) {
-                Ok(texto) if es_visible(&trozo[0]) => f.write_str(texto)?,
-                _ => trozo.iter().try_for_each(|o| write!(f, "\\x{o:02X}"))?,
-            }
-        }
-        if bytes.len() > max_bytes {
-            f.write_char('…')
+    if bytes.len() <= max_bytes && bytes.iter().all(es_visible) {
+        return String::from_utf8_lossy(bytes);
+    }
+    let mut texto = String::new();
+    for octeto in bytes.iter().take(max_bytes) {
+        if es_visible(octeto) {
+            texto.push(char::from(*octeto));
         } else {
-            Ok(())
+            // Escribir en un String no falla.
+            let _ = write!(texto, "\\x{octeto:02X}");
         }
-    })
+    }
+    if bytes.len() > max_bytes {
+        texto.push('…');
+    }
+    Cow::from(texto)
 }
 
 /// Una ruta como texto de una línea: lo que no se ve, o desordena lo que se ve, va como `\u{N}`.
@@ -148,23 +150,26 @@ pub(crate) fn componer(bytes: usize, texto: fmt::Arguments<'_>) -> String {
     compuesto
 }
 
-/// AAAAMMDDhhmmss, la hora en HL7 (tipo TS). Se escribe varias veces por mensaje, y chrono interpretaría
-/// cada vez su formato, que cuesta más que escribirla.
-pub(crate) fn cifras(hora: NaiveDateTime) -> impl fmt::Display {
+/// AAAAMMDDhhmmss, la hora en HL7 (tipo TS), y sus milisegundos, mmm. Se escribe varias veces por mensaje,
+/// y es un solo número porque escribir cada cosa con sus ceros cuesta mucho más.
+pub(crate) fn cifras(hora: NaiveDateTime) -> String {
     let dia = hora.year() * 10_000 + (hora.month() * 100 + hora.day()).cast_signed();
     let segundo = hora.hour() * 10_000 + hora.minute() * 100 + hora.second();
-    fmt::from_fn(move |f| write!(f, "{dia:08}{segundo:06}"))
+    let ms = segundo * 1000 + milesimas(hora);
+    (i64::from(dia) * 1_000_000_000 + i64::from(ms)).to_string()
 }
 
-/// hh:mm:ss.mmm, el comienzo de cada línea del registro, sin formato de chrono por lo mismo que [`cifras`].
-pub(crate) fn reloj(hora: NaiveDateTime) -> impl fmt::Display {
-    let (horas, minutos, segundos) = (hora.hour(), hora.minute(), hora.second());
-    let ms = milesimas(hora);
-    fmt::from_fn(move |f| write!(f, "{horas:02}:{minutos:02}:{segundos:02}.{ms:03}"))
+/// hh:mm:ss.mmm, el comienzo de cada línea del registro.
+pub(crate) fn reloj(hora: NaiveDateTime) -> String {
+    let mut reloj = cifras(hora).split_off("AAAAMMDD".len());
+    for (posicion, signo) in [(6, '.'), (4, ':'), (2, ':')] {
+        reloj.insert(posicion, signo);
+    }
+    reloj
 }
 
 /// Los milisegundos de su segundo.
-pub(crate) fn milesimas(hora: NaiveDateTime) -> u32 {
+fn milesimas(hora: NaiveDateTime) -> u32 {
     hora.nanosecond() / 1_000_000 % 1000
 }
 

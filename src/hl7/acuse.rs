@@ -8,7 +8,7 @@ use std::fmt::Display;
 use chrono::NaiveDateTime;
 
 use crate::hl7::mensaje::{Cabecera, separar_version};
-use crate::texto::{cifras, componer};
+use crate::texto::cifras;
 
 /// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
 pub(crate) const ACEPTADO: &str = "Message accepted";
@@ -130,7 +130,9 @@ impl Reglas {
 
 /// MSH-7: hora local, 14 cifras.
 pub(crate) fn hora(ahora: NaiveDateTime) -> String {
-    componer("AAAAMMDDhhmmss".len(), format_args!("{}", cifras(ahora)))
+    let mut hora = cifras(ahora);
+    hora.truncate("AAAAMMDDhhmmss".len());
+    hora
 }
 
 /// El texto de `recibir_archivo` en el programa de Python, con MSH-10 donde aquel ponía MSH-7.

@@ -30,7 +30,7 @@ use crate::recepcion::paciencia::Paciencia;
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::totales::Conectado;
-use crate::texto::{Color, cifras, milesimas};
+use crate::texto::{Color, cifras};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
@@ -540,7 +540,7 @@ impl Conversacion<'_> {
         let (hora, totales) = (recibido.hora, &self.recepcion.totales);
         fmt::from_fn(move |f| {
             let numero = totales.numerar() % 1000;
-            write!(f, "{}{:03}{numero:03}", cifras(hora), milesimas(hora))
+            write!(f, "{}{numero:03}", cifras(hora))
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Del paciente no llega nada: solo campos del MSH, y escapados. No sabe de sockets ni de archivos.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 use std::time::Instant;
 
 use chrono::NaiveDateTime;
@@ -55,7 +55,7 @@ impl<'a> Recibido<'a> {
     }
 
     /// MSH-`numero`, para mostrarlo.
-    pub(super) fn visible(&self, numero: usize) -> impl Display {
+    pub(super) fn visible(&self, numero: usize) -> Cow<'a, str> {
         let campo = self
             .cabecera
             .as_ref()
@@ -129,7 +129,7 @@ pub(super) fn redactar(
     contestado: Contestado,
     lugar: &Lugar,
 ) -> (String, String) {
-    let visible = recibido.visible(9).to_string();
+    let visible = recibido.visible(9);
     let tipo = if visible.is_empty() {
         "(sin tipo)"
     } else {
@@ -142,7 +142,7 @@ pub(super) fn redactar(
         Contestado::Nada => "sin acuse",
     };
     let tiempo = recibido.instante.elapsed();
-    let id = recibido.visible(10).to_string();
+    let id = recibido.visible(10);
     let mut entera = componer(
         LINEA_BYTES,
         format_args!(
@@ -191,7 +191,7 @@ pub(super) fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
         .map(|numero| cabecera.visible(numero))
         .collect();
     let visibles = [b"MSH", separador, &campos.join(separador)].concat();
-    escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()
+    escapar(&visibles, CABECERA_VISIBLE_BYTES).into_owned()
 }
 
 /// Lo que se contestó, para mostrarlo: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al
@@ -211,7 +211,7 @@ pub(super) fn sin_paciente(recibido: &Recibido<'_>, acuse: &[u8]) -> String {
         })
         .map(|campos| campos.collect::<Vec<_>>().join(separador))
         .collect();
-    escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).to_string()
+    escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).into_owned()
 }
 
 #[cfg(test)]
