@@ -22,17 +22,21 @@ pub(crate) enum Color {
     Mal,
 }
 
-/// El texto con su color, que solo llega a verse en una terminal.
-pub(crate) fn colorear(texto: impl fmt::Display, color: Color) -> impl fmt::Display {
-    let codigo = match color {
-        Color::Bien => 32,
-        Color::Aviso => 33,
-        Color::Mal => 31,
-    };
-    fmt::from_fn(move |f| write!(f, "\x1b[{codigo}m{texto}\x1b[0m"))
+impl Color {
+    /// Lo que lo empieza en una terminal, donde acaba con [`FIN_DE_COLOR`].
+    pub(crate) fn comienzo(self) -> &'static str {
+        match self {
+            Color::Bien => "\x1b[32m",
+            Color::Aviso => "\x1b[33m",
+            Color::Mal => "\x1b[31m",
+        }
+    }
 }
 
-/// El texto sin los colores de [`colorear`].
+/// Lo que acaba un color.
+pub(crate) const FIN_DE_COLOR: &str = "\x1b[0m";
+
+/// El texto sin ningún [`Color`].
 pub(crate) fn sin_color(texto: &str) -> String {
     let mut limpio = String::with_capacity(texto.len());
     let mut resto = texto;
@@ -96,18 +100,15 @@ pub(crate) fn recortar(texto: &str, ancho: usize) -> Cow<'_, str> {
     cabe.chain(['…']).collect()
 }
 
-/// El texto y los blancos que le faltan hasta `ancho` letras. Hay muchos en cada fila, y `{:<ancho$}` los
+/// Los blancos que le faltan a un texto hasta `ancho` letras. Hay muchos en cada fila, y `{:<ancho$}` los
 /// escribe uno a uno, que cuesta más que todo lo demás.
-pub(crate) fn columna(texto: &str, ancho: usize) -> impl fmt::Display {
+pub(crate) fn blancos(texto: &str, ancho: usize) -> Cow<'static, str> {
     const BLANCOS: &str = "                                ";
     let faltan = ancho.saturating_sub(texto.chars().count());
-    fmt::from_fn(move |f| {
-        f.write_str(texto)?;
-        (0..faltan).step_by(BLANCOS.len()).try_for_each(|escritos| {
-            let blancos = BLANCOS.len().min(faltan - escritos);
-            f.write_str(&BLANCOS[..blancos])
-        })
-    })
+    match BLANCOS.get(..faltan) {
+        Some(blancos) => Cow::from(blancos),
+        None => Cow::from(" ".repeat(faltan)),
+    }
 }
 
 /// La línea, que puede tener color, partida por un blanco donde pasaría de `ancho` letras; lo que
@@ -142,14 +143,6 @@ pub(crate) fn longitud_mib(mib: u64) -> String {
     }
 }
 
-/// Un texto que se espera de tantos bytes: pedir su sitio de una vez cuesta menos que hacerlo crecer.
-pub(crate) fn componer(bytes: usize, texto: fmt::Arguments<'_>) -> String {
-    let mut compuesto = String::with_capacity(bytes);
-    // Escribir en un String no falla.
-    let _ = compuesto.write_fmt(texto);
-    compuesto
-}
-
 /// AAAAMMDDhhmmss, la hora en HL7 (tipo TS), y sus milisegundos, mmm. Se escribe varias veces por mensaje,
 /// y es un solo número porque escribir cada cosa con sus ceros cuesta mucho más.
 pub(crate) fn cifras(hora: NaiveDateTime) -> String {
@@ -161,11 +154,10 @@ pub(crate) fn cifras(hora: NaiveDateTime) -> String {
 
 /// hh:mm:ss.mmm, el comienzo de cada línea del registro.
 pub(crate) fn reloj(hora: NaiveDateTime) -> String {
-    let mut reloj = cifras(hora).split_off("AAAAMMDD".len());
-    for (posicion, signo) in [(6, '.'), (4, ':'), (2, ':')] {
-        reloj.insert(posicion, signo);
-    }
-    reloj
+    let hora = cifras(hora);
+    let (horas, minutos) = (&hora[8..10], &hora[10..12]);
+    let (segundos, ms) = (&hora[12..14], &hora[14..]);
+    [horas, ":", minutos, ":", segundos, ".", ms].concat()
 }
 
 /// Los milisegundos de su segundo.
@@ -216,7 +208,7 @@ mod tests {
         ] {
             for ancho in [0, 7, 8, 31, 32, 33, 100] {
                 assert_eq!(
-                    columna(texto, ancho).to_string(),
+                    [texto, &blancos(texto, ancho)].concat(),
                     format!("{texto:<ancho$}")
                 );
             }
@@ -250,11 +242,8 @@ mod tests {
 
     #[test]
     fn sin_color_quita_los_colores_y_nada_mas() {
-        let linea = format!(
-            "a {} m {} b\n",
-            colorear("AA", Color::Bien),
-            colorear("x", Color::Mal)
-        );
+        let (bien, mal) = (Color::Bien.comienzo(), Color::Mal.comienzo());
+        let linea = format!("a {bien}AA{FIN_DE_COLOR} m {mal}x{FIN_DE_COLOR} b\n");
         assert_eq!(sin_color(&linea), "a AA m x b\n");
         for igual in ["", "\n", "ninguno [32m\n", "otro \x1b[2Jm y \x1b"] {
             assert_eq!(sin_color(igual), igual);

@@ -605,7 +605,7 @@ impl Conversacion<'_> {
             // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
             avisar!(info, self.equipo, fila = fila; "{entera}");
         } else {
-            info!(fila:%; "{entera}");
+            info!(fila = fila.as_str(); "{entera}");
         }
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));

@@ -11,7 +11,7 @@ use crate::cable::{Envoltura, Indicio};
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::fila::Fila;
-use crate::texto::{Color, columna, componer, escapar};
+use crate::texto::{Color, blancos, escapar};
 
 /// Cuánto se muestra de un campo del MSH.
 const CAMPO_VISIBLE_BYTES: usize = 64;
@@ -19,8 +19,6 @@ const CAMPO_VISIBLE_BYTES: usize = 64;
 const CABECERA_VISIBLE_BYTES: usize = 1024;
 /// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
 const CAMPOS_VISIBLES: usize = 12;
-/// Lo que suele ocupar la línea de un mensaje.
-const LINEA_BYTES: usize = 192;
 const SIN_ARCHIVO: &str = "(sin archivo)";
 
 /// Un mensaje que ha llegado a su fin.
@@ -143,17 +141,32 @@ pub(super) fn redactar(
     };
     let tiempo = recibido.instante.elapsed();
     let id = recibido.visible(10);
-    let mut entera = componer(
-        LINEA_BYTES,
-        format_args!(
-            "{} {equipo:<ancho$} {} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»",
-            columna(dicho, 9),
-            columna(tipo, 15),
-            recibido.longitud,
-            tiempo.as_millis(),
-            lugar.nombre(),
-        ),
+    let (longitud, ms) = (
+        recibido.longitud.to_string(),
+        tiempo.as_millis().to_string(),
     );
+    let mut entera = [
+        dicho,
+        &blancos(dicho, 9),
+        " ",
+        &equipo.visible,
+        &blancos(&equipo.visible, ancho),
+        " ",
+        tipo,
+        &blancos(tipo, 15),
+        " ",
+        &blancos(&longitud, 9),
+        &longitud,
+        " bytes ",
+        &blancos(&ms, 5),
+        &ms,
+        " ms. Archivo en Transmision: ",
+        lugar.nombre(),
+        " MSH-10 «",
+        &id,
+        "»",
+    ]
+    .concat();
     if let Some(archivo) = &recibido.repetido_de {
         entera += " repetido de ";
         entera += archivo;

@@ -222,7 +222,7 @@ impl Salidas {
         let hoy = error.hora.date();
         let mut todas = self.retenidas.take().unwrap_or_default();
         todas.push(error);
-        let escritas: Vec<_> = todas.iter().map(|l| l.en_archivo().to_string()).collect();
+        let escritas: Vec<_> = todas.iter().map(Linea::en_archivo).collect();
         let ya_consta = |diario: &Diario| diario.acaba_en(&escritas, hoy);
         if !self.diario.as_ref().is_some_and(ya_consta) {
             self.archivar_y_avisar(&todas);
