@@ -26,7 +26,7 @@ pub fn generar_nombre_archivo(llegada: NaiveDateTime, contador: u16) -> String {
     let hora = cifras(llegada);
     match contador {
         0 => [COMIENZO, &hora].concat(),
-        _ => format!("{COMIENZO}{hora}_{contador:04}"),
+        _ => [COMIENZO, &hora, "_", &format!("{contador:04}")].concat(),
     }
 }
 
