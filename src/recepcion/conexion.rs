@@ -307,6 +307,7 @@ impl Conversacion<'_> {
         recibido: &Recibido<'_>,
         guardado: Result<String, ErrorDeAlmacen>,
     ) -> Rumbo {
+        let ahora = Local::now().naive_local();
         let (contestado, lugar) = match guardado {
             Ok(archivo) => {
                 debug!(
@@ -314,8 +315,8 @@ impl Conversacion<'_> {
                     self.recepcion.almacen.carpeta().join(&archivo).display()
                 );
                 let contestado = self
-                    .negar_consulta(recibido)
-                    .unwrap_or_else(|| self.acusar(recibido, Veredicto::Aceptado));
+                    .negar_consulta(recibido, ahora)
+                    .unwrap_or_else(|| self.acusar(recibido, Veredicto::Aceptado, ahora));
                 (contestado, Lugar::Guardado(archivo))
             }
             Err(error) => {
@@ -325,7 +326,7 @@ impl Conversacion<'_> {
                     "{error}; el mensaje no se perdió si el equipo lo repite"
                 );
                 let veredicto = Veredicto::Fallido(error.para_el_equipo());
-                (self.acusar(recibido, veredicto), Lugar::Ninguno)
+                (self.acusar(recibido, veredicto, ahora), Lugar::Ninguno)
             }
         };
         self.anotar(recibido, contestado, lugar);
@@ -357,7 +358,7 @@ impl Conversacion<'_> {
         self.contar(recibido, destino);
         avisar!(warn, self.equipo, "{motivo}");
         let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
-        let contestado = self.acusar(recibido, veredicto);
+        let contestado = self.acusar(recibido, veredicto, Local::now().naive_local());
         self.anotar(recibido, contestado, lugar);
         rumbo_tras(contestado)
     }
@@ -496,13 +497,18 @@ impl Conversacion<'_> {
         }
     }
 
-    fn acusar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Contestado {
+    fn acusar(
+        &mut self,
+        recibido: &Recibido<'_>,
+        veredicto: Veredicto,
+        ahora: NaiveDateTime,
+    ) -> Contestado {
         let reglas = &self.equipo.trato.reglas;
         let acuse = reglas.redactar(
             veredicto,
             recibido.cabecera.as_ref(),
             recibido.envoltura != Envoltura::Ninguna,
-            Local::now().naive_local(),
+            ahora,
             self.id_propio(recibido),
         );
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
@@ -517,12 +523,15 @@ impl Conversacion<'_> {
     }
 
     /// La respuesta negativa a una consulta ya guardada, si lo es.
-    fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<Contestado> {
+    fn negar_consulta(
+        &mut self,
+        recibido: &Recibido<'_>,
+        ahora: NaiveDateTime,
+    ) -> Option<Contestado> {
         let cabecera = recibido.cabecera.as_ref()?;
         if !self.equipo.trato.reglas.negar_consultas {
             return None;
         }
-        let ahora = Local::now().naive_local();
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, self.id_propio(recibido))?;
         self.contestar(recibido, &contestacion.bytes);

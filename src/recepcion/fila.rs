@@ -49,17 +49,8 @@ impl Fila<'_> {
             .map_or(tipo.len(), |(p, _)| p);
         let tipo = recortar(&tipo[..fin], TIPO);
         let (longitud, tiempo) = (longitud(self.longitud), tiempo(self.tiempo));
-        let medidas = [
-            " ",
-            &blancos(&longitud, MEDIDA),
-            &longitud,
-            " ",
-            &blancos(&tiempo, MEDIDA),
-            &tiempo,
-            " ",
-        ]
-        .concat();
-        let resto = ANCHO - HORA - CONTESTADO - 1 - EQUIPO - 1 - TIPO - medidas.len();
+        let medidas = longitud.len().max(MEDIDA) + 1 + tiempo.len().max(MEDIDA);
+        let resto = ANCHO - HORA - CONTESTADO - 1 - EQUIPO - 1 - TIPO - 1 - medidas - 1;
         let archivo = match self.repetido_de {
             Some(original) => Cow::from(format!("repetido de {original}")),
             None => Cow::from(self.archivo),
@@ -79,8 +70,13 @@ impl Fila<'_> {
             " ",
             &tipo,
             &blancos(&tipo, TIPO),
-            &medidas,
-            "«",
+            " ",
+            &blancos(&longitud, MEDIDA),
+            &longitud,
+            " ",
+            &blancos(&tiempo, MEDIDA),
+            &tiempo,
+            " «",
             &id,
             "»",
             &blancos(&id, para_el_id),
