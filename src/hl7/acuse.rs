@@ -228,10 +228,11 @@ pub(crate) fn msh(
         b"",
         campo(21, ""),
     ];
+    let separador = separador(cabecera);
     let mut msh = Vec::with_capacity(ACUSE_BYTES);
     for campo in campos {
         msh.extend_from_slice(campo);
-        msh.push(separador(cabecera));
+        msh.push(separador);
     }
     msh.pop();
     msh
