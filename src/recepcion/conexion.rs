@@ -600,15 +600,21 @@ impl Conversacion<'_> {
         Ok(())
     }
 
-    /// La línea que se ve por mensaje, con lo que se le contestó.
+    /// Dice lo que fue de un mensaje, y recuerda dónde está.
     fn anotar(&mut self, recibido: &Recibido<'_>, contestado: Contestado, lugar: Lugar) {
         let contestado = match self.fallo {
             Some(_) => Contestado::Nada,
             None => contestado,
         };
+        self.decir(recibido, contestado, &lugar);
+        self.ultimo = lugar;
+    }
+
+    /// La línea que se ve por mensaje, con lo que se le contestó.
+    fn decir(&self, recibido: &Recibido<'_>, contestado: Contestado, lugar: &Lugar) {
         let ancho = self.recepcion.ancho_de_equipo;
-        let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
-        if linea::color(contestado, &lugar) != Color::Bien {
+        let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, lugar);
+        if linea::color(contestado, lugar) != Color::Bien {
             avisar!(warn, self.equipo, fila = fila; "{entera}");
         } else if recibido.repetido_de.is_some() {
             // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
@@ -619,6 +625,5 @@ impl Conversacion<'_> {
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
-        self.ultimo = lugar;
     }
 }

@@ -3,7 +3,8 @@
 //! Del paciente no llega nada: solo campos del MSH, y escapados. No sabe de sockets ni de archivos.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::fmt::{self, Display};
+use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
@@ -126,13 +127,7 @@ pub(super) fn redactar(
     ancho: usize,
     contestado: Contestado,
     lugar: &Lugar,
-) -> (String, String) {
-    let visible = recibido.visible(9);
-    let tipo = if visible.is_empty() {
-        "(sin tipo)"
-    } else {
-        &visible
-    };
+) -> (impl Display, String) {
     let dicho = match contestado {
         Contestado::Aceptado(codigo) | Contestado::NoAceptado(codigo) => codigo,
         // De RSP^K11^RSP_K11, lo que cabe en su columna.
@@ -140,12 +135,51 @@ pub(super) fn redactar(
         Contestado::Nada => "sin acuse",
     };
     let tiempo = recibido.instante.elapsed();
-    let id = recibido.visible(10);
-    let (longitud, ms) = (
-        recibido.longitud.to_string(),
-        tiempo.as_millis().to_string(),
-    );
-    let mut entera = [
+    let fila = Fila {
+        contestado: dicho,
+        color: color(contestado, lugar),
+        equipo: &equipo.quien,
+        tipo: &recibido.visible(9),
+        longitud: recibido.longitud,
+        tiempo,
+        id: &recibido.visible(10),
+        archivo: lugar.breve(),
+        // De lo que no se pudo guardar importa eso, y no que lo de antes sí.
+        repetido_de: recibido
+            .repetido_de
+            .as_deref()
+            .filter(|_| *lugar != Lugar::Ninguno)
+            .map(sin_carpeta),
+    };
+    // Se escribe si alguien la va a leer.
+    let entera = fmt::from_fn(move |f| {
+        let entera = entera(recibido, equipo, ancho, dicho, tiempo, lugar);
+        f.write_str(&entera)
+    });
+    (entera, fila.redactar())
+}
+
+fn entera(
+    recibido: &Recibido<'_>,
+    equipo: &Equipo,
+    ancho: usize,
+    dicho: &str,
+    tiempo: Duration,
+    lugar: &Lugar,
+) -> String {
+    let visible = recibido.visible(9);
+    let tipo = if visible.is_empty() {
+        "(sin tipo)"
+    } else {
+        &visible
+    };
+    let longitud = recibido.longitud.to_string();
+    let ms = tiempo.as_millis().to_string();
+    let (repetido, original) = match &recibido.repetido_de {
+        Some(archivo) => (" repetido de ", archivo.as_str()),
+        None => ("", ""),
+    };
+    [
         dicho,
         &blancos(dicho, 9),
         " ",
@@ -163,31 +197,12 @@ pub(super) fn redactar(
         " ms. Archivo en Transmision: ",
         lugar.nombre(),
         " MSH-10 «",
-        &id,
+        &recibido.visible(10),
         "»",
+        repetido,
+        original,
     ]
-    .concat();
-    if let Some(archivo) = &recibido.repetido_de {
-        entera += " repetido de ";
-        entera += archivo;
-    }
-    let fila = Fila {
-        contestado: dicho,
-        color: color(contestado, lugar),
-        equipo: &equipo.quien,
-        tipo: &visible,
-        longitud: recibido.longitud,
-        tiempo,
-        id: &id,
-        archivo: lugar.breve(),
-        // De lo que no se pudo guardar importa eso, y no que lo de antes sí.
-        repetido_de: recibido
-            .repetido_de
-            .as_deref()
-            .filter(|_| *lugar != Lugar::Ninguno)
-            .map(sin_carpeta),
-    };
-    (entera, fila.redactar())
+    .concat()
 }
 
 /// Qué hacer, si los bytes delatan qué habla el equipo.

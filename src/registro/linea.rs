@@ -29,12 +29,16 @@ impl Linea {
         }
     }
 
-    /// Lo que el programa acaba de decir.
-    pub(super) fn de(dicha: &Record<'_>) -> Linea {
+    /// Lo que el programa acaba de decir. La que trae su fila no lleva además el texto si nadie lo leerá.
+    pub(super) fn de(dicha: &Record<'_>, se_lee_el_texto: bool) -> Linea {
         let fila = dicha.key_values().get("fila".into());
+        let texto = match fila {
+            Some(_) if !se_lee_el_texto => String::new(),
+            _ => dicha.args().to_string(),
+        };
         Linea {
             fila: fila.and_then(|fila| Some(fila.to_borrowed_str()?.to_owned())),
-            ..Linea::ahora(dicha.level(), dicha.args().to_string())
+            ..Linea::ahora(dicha.level(), texto)
         }
     }
 
@@ -147,5 +151,23 @@ mod tests {
             ..linea
         };
         assert_eq!(con_fin.en_journal(), "<4>09:45:01.123 AVISO uno\n");
+    }
+
+    #[test]
+    fn sin_quien_lea_el_texto_una_linea_con_fila_se_ve_igual_y_no_lo_lleva() {
+        let claves = [("fila", "AA  HL7_1.res")];
+        for (se_lee_el_texto, texto) in [(true, "AA entera"), (false, "")] {
+            let linea = Linea::de(
+                &Record::builder()
+                    .args(format_args!("AA entera"))
+                    .key_values(&claves)
+                    .build(),
+                se_lee_el_texto,
+            );
+            assert_eq!(linea.texto, texto);
+            assert_eq!(linea.fila.as_deref(), Some("AA  HL7_1.res"));
+            let sin_fila = Record::builder().args(format_args!("un aviso")).build();
+            assert_eq!(Linea::de(&sin_fila, se_lee_el_texto).texto, "un aviso");
+        }
     }
 }
