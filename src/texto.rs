@@ -22,17 +22,21 @@ pub(crate) enum Color {
     Mal,
 }
 
-/// El texto con su color, que solo llega a verse en una terminal.
-pub(crate) fn colorear(texto: impl fmt::Display, color: Color) -> impl fmt::Display {
-    let codigo = match color {
-        Color::Bien => 32,
-        Color::Aviso => 33,
-        Color::Mal => 31,
-    };
-    fmt::from_fn(move |f| write!(f, "\x1b[{codigo}m{texto}\x1b[0m"))
+impl Color {
+    /// Lo que lo empieza en una terminal, donde acaba con [`FIN_DE_COLOR`].
+    pub(crate) fn comienzo(self) -> &'static str {
+        match self {
+            Color::Bien => "\x1b[32m",
+            Color::Aviso => "\x1b[33m",
+            Color::Mal => "\x1b[31m",
+        }
+    }
 }
 
-/// El texto sin los colores de [`colorear`].
+/// Lo que acaba un color.
+pub(crate) const FIN_DE_COLOR: &str = "\x1b[0m";
+
+/// El texto sin ningún [`Color`].
 pub(crate) fn sin_color(texto: &str) -> String {
     let mut limpio = String::with_capacity(texto.len());
     let mut resto = texto;
@@ -50,23 +54,25 @@ pub(crate) fn sin_color(texto: &str) -> String {
 }
 
 /// Los bytes como texto de una línea: lo que no sea ASCII visible va como `\xNN`, y a partir
-/// de `max_bytes` se abrevia.
-pub(crate) fn escapar(bytes: &[u8], max_bytes: usize) -> impl fmt::Display {
+/// de `max_bytes` se abrevia. Casi siempre es lo mismo que había.
+pub(crate) fn escapar(bytes: &[u8], max_bytes: usize) -> Cow<'_, str> {
     let es_visible = |octeto: &u8| matches!(octeto, b' '..=b'~');
-    fmt::from_fn(move |f| {
-        let cabe = &bytes[..bytes.len().min(max_bytes)];
-        for trozo in cabe.chunk_by(|a, b| es_visible(a) == es_visible(b)) {
-            match str::from_utf8(trozo) {
-                Ok(texto) if es_visible(&trozo[0]) => f.write_str(texto)?,
-                _ => trozo.iter().try_for_each(|o| write!(f, "\\x{o:02X}"))?,
-            }
-        }
-        if bytes.len() > max_bytes {
-            f.write_char('…')
+    if bytes.len() <= max_bytes && bytes.iter().all(es_visible) {
+        return String::from_utf8_lossy(bytes);
+    }
+    let mut texto = String::new();
+    for octeto in bytes.iter().take(max_bytes) {
+        if es_visible(octeto) {
+            texto.push(char::from(*octeto));
         } else {
-            Ok(())
+            // Escribir en un String no falla.
+            let _ = write!(texto, "\\x{octeto:02X}");
         }
-    })
+    }
+    if bytes.len() > max_bytes {
+        texto.push('…');
+    }
+    Cow::from(texto)
 }
 
 /// Una ruta como texto de una línea: lo que no se ve, o desordena lo que se ve, va como `\u{N}`.
@@ -94,18 +100,15 @@ pub(crate) fn recortar(texto: &str, ancho: usize) -> Cow<'_, str> {
     cabe.chain(['…']).collect()
 }
 
-/// El texto y los blancos que le faltan hasta `ancho` letras. Hay muchos en cada fila, y `{:<ancho$}` los
+/// Los blancos que le faltan a un texto hasta `ancho` letras. Hay muchos en cada fila, y `{:<ancho$}` los
 /// escribe uno a uno, que cuesta más que todo lo demás.
-pub(crate) fn columna(texto: &str, ancho: usize) -> impl fmt::Display {
+pub(crate) fn blancos(texto: &str, ancho: usize) -> Cow<'static, str> {
     const BLANCOS: &str = "                                ";
     let faltan = ancho.saturating_sub(texto.chars().count());
-    fmt::from_fn(move |f| {
-        f.write_str(texto)?;
-        (0..faltan).step_by(BLANCOS.len()).try_for_each(|escritos| {
-            let blancos = BLANCOS.len().min(faltan - escritos);
-            f.write_str(&BLANCOS[..blancos])
-        })
-    })
+    match BLANCOS.get(..faltan) {
+        Some(blancos) => Cow::from(blancos),
+        None => Cow::from(" ".repeat(faltan)),
+    }
 }
 
 /// La línea, que puede tener color, partida por un blanco donde pasaría de `ancho` letras; lo que
@@ -140,31 +143,25 @@ pub(crate) fn longitud_mib(mib: u64) -> String {
     }
 }
 
-/// Un texto que se espera de tantos bytes: pedir su sitio de una vez cuesta menos que hacerlo crecer.
-pub(crate) fn componer(bytes: usize, texto: fmt::Arguments<'_>) -> String {
-    let mut compuesto = String::with_capacity(bytes);
-    // Escribir en un String no falla.
-    let _ = compuesto.write_fmt(texto);
-    compuesto
-}
-
-/// AAAAMMDDhhmmss, la hora en HL7 (tipo TS). Se escribe varias veces por mensaje, y chrono interpretaría
-/// cada vez su formato, que cuesta más que escribirla.
-pub(crate) fn cifras(hora: NaiveDateTime) -> impl fmt::Display {
+/// AAAAMMDDhhmmss, la hora en HL7 (tipo TS), y sus milisegundos, mmm. Se escribe varias veces por mensaje,
+/// y es un solo número porque escribir cada cosa con sus ceros cuesta mucho más.
+pub(crate) fn cifras(hora: NaiveDateTime) -> String {
     let dia = hora.year() * 10_000 + (hora.month() * 100 + hora.day()).cast_signed();
     let segundo = hora.hour() * 10_000 + hora.minute() * 100 + hora.second();
-    fmt::from_fn(move |f| write!(f, "{dia:08}{segundo:06}"))
+    let ms = segundo * 1000 + milesimas(hora);
+    (i64::from(dia) * 1_000_000_000 + i64::from(ms)).to_string()
 }
 
-/// hh:mm:ss.mmm, el comienzo de cada línea del registro, sin formato de chrono por lo mismo que [`cifras`].
-pub(crate) fn reloj(hora: NaiveDateTime) -> impl fmt::Display {
-    let (horas, minutos, segundos) = (hora.hour(), hora.minute(), hora.second());
-    let ms = milesimas(hora);
-    fmt::from_fn(move |f| write!(f, "{horas:02}:{minutos:02}:{segundos:02}.{ms:03}"))
+/// hh:mm:ss.mmm, el comienzo de cada línea del registro.
+pub(crate) fn reloj(hora: NaiveDateTime) -> String {
+    let hora = cifras(hora);
+    let (horas, minutos) = (&hora[8..10], &hora[10..12]);
+    let (segundos, ms) = (&hora[12..14], &hora[14..]);
+    [horas, ":", minutos, ":", segundos, ".", ms].concat()
 }
 
 /// Los milisegundos de su segundo.
-pub(crate) fn milesimas(hora: NaiveDateTime) -> u32 {
+fn milesimas(hora: NaiveDateTime) -> u32 {
     hora.nanosecond() / 1_000_000 % 1000
 }
 
@@ -211,7 +208,7 @@ mod tests {
         ] {
             for ancho in [0, 7, 8, 31, 32, 33, 100] {
                 assert_eq!(
-                    columna(texto, ancho).to_string(),
+                    [texto, &blancos(texto, ancho)].concat(),
                     format!("{texto:<ancho$}")
                 );
             }
@@ -245,11 +242,8 @@ mod tests {
 
     #[test]
     fn sin_color_quita_los_colores_y_nada_mas() {
-        let linea = format!(
-            "a {} m {} b\n",
-            colorear("AA", Color::Bien),
-            colorear("x", Color::Mal)
-        );
+        let (bien, mal) = (Color::Bien.comienzo(), Color::Mal.comienzo());
+        let linea = format!("a {bien}AA{FIN_DE_COLOR} m {mal}x{FIN_DE_COLOR} b\n");
         assert_eq!(sin_color(&linea), "a AA m x b\n");
         for igual in ["", "\n", "ninguno [32m\n", "otro \x1b[2Jm y \x1b"] {
             assert_eq!(sin_color(igual), igual);

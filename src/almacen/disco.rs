@@ -69,12 +69,11 @@ fn mirar_y_renombrar(actual: &Path, nuevo: &Path) -> io::Result<()> {
 
 /// En Windows, un antivirus o el LIS pueden retener un archivo un instante: se insiste.
 pub(super) fn con_paciencia<T>(mut operacion: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let comienzo = Instant::now();
+    let limite = cfg!(windows).then(|| Instant::now() + PACIENCIA);
     loop {
         match operacion() {
             Err(error)
-                if cfg!(windows)
-                    && comienzo.elapsed() < PACIENCIA
+                if limite.is_some_and(|limite| Instant::now() < limite)
                     && (error.kind() == ErrorKind::PermissionDenied
                         || causa::es_archivo_retenido(&error)) =>
             {

@@ -21,6 +21,7 @@ mod limpieza;
 mod nombre;
 mod parciales;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -287,7 +288,7 @@ impl Almacen {
         let mut nombre = siguiente();
         let mut repuesta = false;
         loop {
-            let ruta = carpeta.join(nombre::de_parcial(&nombre));
+            let ruta = ruta_en(carpeta, &nombre::de_parcial(&nombre));
             match disco::con_paciencia(|| {
                 OpenOptions::new().write(true).create_new(true).open(&ruta)
             }) {
@@ -362,10 +363,10 @@ impl Almacen {
         Ok(())
     }
 
-    fn carpeta_de(&self, subcarpeta: Option<&str>) -> PathBuf {
+    fn carpeta_de(&self, subcarpeta: Option<&str>) -> Cow<'_, Path> {
         match subcarpeta {
-            Some(subcarpeta) => self.carpeta.join(subcarpeta),
-            None => self.carpeta.clone(),
+            Some(subcarpeta) => Cow::from(self.carpeta.join(subcarpeta)),
+            None => Cow::from(&self.carpeta),
         }
     }
 
@@ -402,6 +403,14 @@ fn madre(carpeta: &Path) -> &Path {
     madre.unwrap_or(Path::new("."))
 }
 
+/// La ruta de un archivo en una carpeta. `join` pide memoria tres veces, y hacen falta dos por mensaje.
+fn ruta_en(carpeta: &Path, archivo: &str) -> PathBuf {
+    let mut ruta = PathBuf::with_capacity(carpeta.as_os_str().len() + 1 + archivo.len());
+    ruta.push(carpeta);
+    ruta.push(archivo);
+    ruta
+}
+
 /// Un archivo a salvo.
 struct Escrito {
     nombre: String,
@@ -419,7 +428,7 @@ struct Parcial {
 impl Parcial {
     /// Le da su nombre definitivo; `false` si ya es de un archivo.
     fn publicar(&mut self, carpeta: &Path) -> io::Result<bool> {
-        match disco::renombrar_sin_reemplazar(&self.ruta, &carpeta.join(&self.definitivo)) {
+        match disco::renombrar_sin_reemplazar(&self.ruta, &ruta_en(carpeta, &self.definitivo)) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
@@ -450,8 +459,11 @@ pub struct ErrorDeAlmacen {
 
 impl ErrorDeAlmacen {
     fn en(fallo: &'static str, ruta: &Path) -> impl FnOnce(io::Error) -> ErrorDeAlmacen {
-        let ruta = ruta.to_path_buf();
-        move |causa| ErrorDeAlmacen { fallo, ruta, causa }
+        move |causa| ErrorDeAlmacen {
+            fallo,
+            ruta: ruta.to_path_buf(),
+            causa,
+        }
     }
 
     /// La causa en letras y blancos ASCII, para el MSA-3 de un acuse.

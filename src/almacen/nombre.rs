@@ -6,15 +6,13 @@ use std::ffi::OsStr;
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 
-use crate::texto::{cifras, componer, milesimas};
+use crate::texto::cifras;
 
 /// El contador de un nombre tiene cuatro cifras.
 pub(super) const MAX_CONTADOR: u16 = 9999;
 const COMIENZO: &str = "HL7_ORU_";
 /// Las cifras de una hora con milisegundos.
 const CIFRAS_DE_LA_HORA: usize = 17;
-/// Lo que mide un nombre sin contador.
-const NOMBRE_BYTES: usize = COMIENZO.len() + CIFRAS_DE_LA_HORA;
 const FIN_DE_PARCIAL: &str = ".parcial";
 /// Con menos atraso, los nombres alcanzan al reloj antes de que a nadie le importe.
 const ATRASO_QUE_SE_DICE: TimeDelta = TimeDelta::minutes(1);
@@ -25,11 +23,13 @@ const ATRASO_QUE_SE_DICE: TimeDelta = TimeDelta::minutes(1);
 /// Los nombres se ordenan por llegada: `_` va detrás del punto de la extensión.
 #[must_use]
 pub fn generar_nombre_archivo(llegada: NaiveDateTime, contador: u16) -> String {
-    let (hora, ms) = (cifras(llegada), milesimas(llegada));
-    match contador {
-        0 => componer(NOMBRE_BYTES, format_args!("{COMIENZO}{hora}{ms:03}")),
-        _ => format!("{COMIENZO}{hora}{ms:03}_{contador:04}"),
+    let hora = cifras(llegada);
+    if contador == 0 {
+        return [COMIENZO, &hora].concat();
     }
+    let contador = contador.to_string();
+    let ceros = &"0000"[contador.len().min(4)..];
+    [COMIENZO, &hora, "_", ceros, &contador].concat()
 }
 
 /// El nombre de un archivo mientras no está entero. Empieza por punto para que nadie lo tome por uno.

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use chrono::NaiveDateTime;
 
 use crate::hl7::mensaje::{Cabecera, separar_version};
-use crate::texto::{cifras, componer};
+use crate::texto::cifras;
 
 /// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
 pub(crate) const ACEPTADO: &str = "Message accepted";
@@ -130,7 +130,9 @@ impl Reglas {
 
 /// MSH-7: hora local, 14 cifras.
 pub(crate) fn hora(ahora: NaiveDateTime) -> String {
-    componer("AAAAMMDDhhmmss".len(), format_args!("{}", cifras(ahora)))
+    let mut hora = cifras(ahora);
+    hora.truncate("AAAAMMDDhhmmss".len());
+    hora
 }
 
 /// El texto de `recibir_archivo` en el programa de Python, con MSH-10 donde aquel ponía MSH-7.
@@ -141,7 +143,7 @@ fn clasico(
     hora: &str,
 ) -> Vec<u8> {
     let id = cabecera.map_or(&b""[..], |cabecera| cabecera.campo(10));
-    let mut acuse = Vec::with_capacity(256);
+    let mut acuse = Vec::with_capacity(ACUSE_BYTES);
     for parte in [
         b"MSH|^~\\&|ReceivingApp|ReceivingFacility|SendingApp|SendingFacility|",
         hora.as_bytes(),
@@ -175,9 +177,11 @@ fn estandar(
     let (texto, condicion) = explicacion(veredicto);
     let tipo = tipo_de_acuse(cabecera);
     let resultado = cabecera.map_or(&b""[..], tipo_de_resultado);
-    let msh = msh(cabecera, &tipo, resultado, hora, id_propio);
-    let msa = msa(codigo, cabecera, texto, condicion);
-    [&msh[..], b"\r", &msa, b"\r"].concat()
+    let mut acuse = msh(cabecera, &tipo, resultado, hora, id_propio);
+    acuse.push(b'\r');
+    acuse.extend_from_slice(&msa(codigo, cabecera, texto, condicion));
+    acuse.push(b'\r');
+    acuse
 }
 
 /// El MSH de lo que se contesta, sin su CR: direcciones cruzadas y campos del equipo copiados.
@@ -224,7 +228,14 @@ pub(crate) fn msh(
         b"",
         campo(21, ""),
     ];
-    campos.join(&separador(cabecera))
+    let separador = separador(cabecera);
+    let mut msh = Vec::with_capacity(ACUSE_BYTES);
+    for campo in campos {
+        msh.extend_from_slice(campo);
+        msh.push(separador);
+    }
+    msh.pop();
+    msh
 }
 
 /// MSH-1 del equipo, que es el de su acuse.
@@ -241,6 +252,8 @@ pub(crate) fn tipo_de_resultado<'a>(cabecera: &Cabecera<'a>) -> &'a [u8] {
     }
 }
 
+/// Lo que suele ocupar un acuse entero: tras el MSH hay sitio para lo que lo sigue.
+const ACUSE_BYTES: usize = 256;
 /// El nombre del segmento y los campos del MSH-2 al MSH-21.
 const CAMPOS_DEL_MSH: usize = 21;
 
@@ -260,7 +273,7 @@ pub(crate) fn msa(
 /// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes. Los
 /// sucesos R30 y R31 se acusan con R33 hasta la versión 2.6 (HL7 v2.5, 7.3.4; IHE LAB-32).
 fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
-    let (Some(cabecera), mut tipo) = (cabecera, b"ACK".to_vec()) else {
+    let Some(cabecera) = cabecera else {
         return b"ACK".to_vec();
     };
     let separador = cabecera.separador_de_componentes();
@@ -268,15 +281,12 @@ fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
         b"R30" | b"R31" if es_hasta_2_6(cabecera.campo(12)) => b"R33",
         suceso => suceso,
     };
-    if !suceso.is_empty() {
-        tipo.push(separador);
-        tipo.extend_from_slice(suceso);
-        if !cabecera.componente_del_tipo(3).is_empty() {
-            tipo.push(separador);
-            tipo.extend_from_slice(b"ACK");
-        }
+    let separador = &[separador][..];
+    match (suceso, cabecera.componente_del_tipo(3)) {
+        (b"", _) => b"ACK".to_vec(),
+        (suceso, b"") => [b"ACK", separador, suceso].concat(),
+        (suceso, _) => [b"ACK", separador, suceso, separador, b"ACK"].concat(),
     }
-    tipo
 }
 
 /// Si la versión de HL7 es la 2.6 o una anterior.

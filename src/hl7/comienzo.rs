@@ -95,8 +95,11 @@ pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) 
 
 /// Dónde está la cabecera de una trama, si la preceden unos bytes extraños.
 pub(crate) fn tras_extranos(trama: &[u8]) -> Option<usize> {
+    if abre(sin_relleno(trama)) == Comienzo::Si {
+        return None;
+    }
     match abre_tras_extranos(trama, EXTRANOS_BYTES) {
-        (Comienzo::Si, p) if abre(sin_relleno(trama)) != Comienzo::Si => Some(p),
+        (Comienzo::Si, p) => Some(p),
         _ => None,
     }
 }

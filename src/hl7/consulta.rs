@@ -82,11 +82,11 @@ pub fn negar(
 ) -> Option<Contestacion> {
     let consulta = Consulta { mensaje, cabecera };
     // Algunos equipos rellenan con blancos.
-    let componente = |numero| cabecera.componente_del_tipo(numero).trim_ascii();
-    let suceso = componente(2);
+    let tipo = [1, 2, 3].map(|numero| cabecera.componente_del_tipo(numero).trim_ascii());
+    let suceso = tipo[1];
     let encaja = |negativa: &&Negativa| {
-        let mut pedidos = negativa.consulta.iter().zip(1..);
-        pedidos.all(|(pedido, numero)| pedido.is_empty() || *pedido == componente(numero))
+        let mut pedidos = negativa.consulta.iter().zip(tipo);
+        pedidos.all(|(pedido, componente)| pedido.is_empty() || *pedido == componente)
     };
     let negativa = NEGATIVAS.iter().find(encaja)?;
     // Lo que se copia en MSH-9 es un suceso, y no otra cosa que viniera en su lugar.

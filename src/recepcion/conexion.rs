@@ -31,7 +31,7 @@ use crate::recepcion::paciencia::Paciencia;
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::totales::Conectado;
-use crate::texto::{Color, cifras, milesimas};
+use crate::texto::{Color, cifras};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
@@ -322,6 +322,7 @@ impl Conversacion<'_> {
         recibido: &Recibido<'_>,
         guardado: Result<String, ErrorDeAlmacen>,
     ) -> Rumbo {
+        let ahora = Local::now().naive_local();
         let (contestado, lugar) = match guardado {
             Ok(archivo) => {
                 debug!(
@@ -329,8 +330,8 @@ impl Conversacion<'_> {
                     self.recepcion.almacen.carpeta().join(&archivo).display()
                 );
                 let contestado = self
-                    .negar_consulta(recibido)
-                    .unwrap_or_else(|| self.acusar(recibido, Veredicto::Aceptado));
+                    .negar_consulta(recibido, ahora)
+                    .unwrap_or_else(|| self.acusar(recibido, Veredicto::Aceptado, ahora));
                 (contestado, Lugar::Guardado(archivo))
             }
             Err(error) => {
@@ -340,7 +341,7 @@ impl Conversacion<'_> {
                     "{error}; el mensaje no se perdió si el equipo lo repite"
                 );
                 let veredicto = Veredicto::Fallido(error.para_el_equipo());
-                (self.acusar(recibido, veredicto), Lugar::Ninguno)
+                (self.acusar(recibido, veredicto, ahora), Lugar::Ninguno)
             }
         };
         self.anotar(recibido, contestado, lugar);
@@ -376,7 +377,7 @@ impl Conversacion<'_> {
         self.contar(recibido, destino);
         avisar!(warn, self.equipo, "{motivo}");
         let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
-        let contestado = self.acusar(recibido, veredicto);
+        let contestado = self.acusar(recibido, veredicto, Local::now().naive_local());
         self.anotar(recibido, contestado, lugar);
         rumbo_tras(contestado)
     }
@@ -529,13 +530,18 @@ impl Conversacion<'_> {
         }
     }
 
-    fn acusar(&mut self, recibido: &Recibido<'_>, veredicto: Veredicto) -> Contestado {
+    fn acusar(
+        &mut self,
+        recibido: &Recibido<'_>,
+        veredicto: Veredicto,
+        ahora: NaiveDateTime,
+    ) -> Contestado {
         let reglas = &self.equipo.trato.reglas;
         let acuse = reglas.redactar(
             veredicto,
             recibido.cabecera.as_ref(),
             recibido.envoltura != Envoltura::Ninguna,
-            Local::now().naive_local(),
+            ahora,
             self.id_propio(recibido),
         );
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
@@ -550,12 +556,15 @@ impl Conversacion<'_> {
     }
 
     /// La respuesta negativa a una consulta ya guardada, si lo es.
-    fn negar_consulta(&mut self, recibido: &Recibido<'_>) -> Option<Contestado> {
+    fn negar_consulta(
+        &mut self,
+        recibido: &Recibido<'_>,
+        ahora: NaiveDateTime,
+    ) -> Option<Contestado> {
         let cabecera = recibido.cabecera.as_ref()?;
         if !self.equipo.trato.reglas.negar_consultas {
             return None;
         }
-        let ahora = Local::now().naive_local();
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, self.id_propio(recibido))?;
         self.contestar(recibido, &contestacion.bytes);
@@ -573,7 +582,7 @@ impl Conversacion<'_> {
         let (hora, totales) = (recibido.hora, &self.recepcion.totales);
         fmt::from_fn(move |f| {
             let numero = totales.numerar() % 1000;
-            write!(f, "{}{:03}{numero:03}", cifras(hora), milesimas(hora))
+            write!(f, "{}{numero:03}", cifras(hora))
         })
     }
 
@@ -625,25 +634,30 @@ impl Conversacion<'_> {
         Ok(())
     }
 
-    /// La línea que se ve por mensaje, con lo que se le contestó.
+    /// Dice lo que fue de un mensaje, y recuerda dónde está.
     fn anotar(&mut self, recibido: &Recibido<'_>, contestado: Contestado, lugar: Lugar) {
         let contestado = match self.fallo {
             Some(_) => Contestado::Nada,
             None => contestado,
         };
+        self.decir(recibido, contestado, &lugar);
+        (self.ultimo, self.con_cola) = (lugar, false);
+    }
+
+    /// La línea que se ve por mensaje, con lo que se le contestó.
+    fn decir(&self, recibido: &Recibido<'_>, contestado: Contestado, lugar: &Lugar) {
         let ancho = self.recepcion.ancho_de_equipo;
-        let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, &lugar);
-        if linea::color(contestado, &lugar) != Color::Bien {
+        let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, lugar);
+        if linea::color(contestado, lugar) != Color::Bien {
             avisar!(warn, self.equipo, fila = fila; "{entera}");
         } else if recibido.repetido_de.is_some() {
             // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
             avisar!(info, self.equipo, fila = fila; "{entera}");
         } else {
-            info!(fila:%; "{entera}");
+            info!(fila = fila.as_str(); "{entera}");
         }
         if let Some(cabecera) = &recibido.cabecera {
             debug!("{}: cabecera: {}", self.equipo, hasta_msh_12(cabecera));
         }
-        (self.ultimo, self.con_cola) = (lugar, false);
     }
 }

@@ -42,7 +42,9 @@ pub struct Equipo {
     /// Su dirección IP: la misma aunque vuelva a conectarse desde otro puerto.
     pub(crate) ip: IpAddr,
     direccion: SocketAddr,
-    nombre: Option<String>,
+    tiene_nombre: bool,
+    /// Su nombre o, si no lo tiene, su dirección y su puerto.
+    pub(crate) visible: String,
     /// Quién es, aunque vuelva a conectarse: su nombre o, si no lo tiene, su dirección IP.
     pub(crate) quien: String,
     /// Lo que sigue su conversación.
@@ -54,10 +56,12 @@ impl Equipo {
     /// laboratorio le dio, si le dio alguno.
     fn new(direccion: SocketAddr, nombre: Option<&str>, trato: &Arc<Trato>) -> Equipo {
         let ip = direccion.ip().to_canonical();
+        let direccion = SocketAddr::new(ip, direccion.port());
         Equipo {
             ip,
-            direccion: SocketAddr::new(ip, direccion.port()),
-            nombre: nombre.map(str::to_owned),
+            direccion,
+            tiene_nombre: nombre.is_some(),
+            visible: nombre.map_or_else(|| direccion.to_string(), str::to_owned),
             quien: nombre.map_or_else(|| ip.to_string(), str::to_owned),
             trato: Arc::clone(trato),
         }
@@ -70,19 +74,19 @@ impl Equipo {
 
     /// Su nombre, si lo tiene, y su dirección, para las líneas que hablan de la conexión.
     pub(crate) fn con_direccion(&self) -> impl fmt::Display {
-        fmt::from_fn(|f| match &self.nombre {
-            Some(nombre) => write!(f, "{nombre} ({})", self.direccion),
-            None => write!(f, "{}", self.direccion),
+        fmt::from_fn(|f| {
+            f.write_str(&self.visible)?;
+            if self.tiene_nombre {
+                write!(f, " ({})", self.direccion)?;
+            }
+            Ok(())
         })
     }
 }
 
 impl fmt::Display for Equipo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.nombre {
-            Some(nombre) => f.pad(nombre),
-            None => f.pad(&self.direccion.to_string()),
-        }
+        f.pad(&self.visible)
     }
 }
 
@@ -94,7 +98,7 @@ macro_rules! avisar {
         log::log!($nivel, equipo:% = $equipo.quien; $($texto)+)
     };
     ($nivel:ident, $equipo:expr, fila = $fila:expr; $($texto:tt)+) => {
-        log::$nivel!(equipo:% = $equipo.quien, fila:% = $fila; $($texto)+)
+        log::$nivel!(equipo:% = $equipo.quien, fila = $fila.as_str(); $($texto)+)
     };
     ($nivel:ident, $equipo:expr, $($texto:tt)+) => {
         log::$nivel!(equipo:% = $equipo.quien; "{}: {}", $equipo, format_args!($($texto)+))

@@ -4,17 +4,19 @@
 //! que muestra.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::texto::{Color, colorear, columna, recortar};
+use crate::texto::{Color, FIN_DE_COLOR, blancos, recortar};
 
 /// Lo que ocupa una fila con su hora; en la última columna, una consola de Windows saltaría de línea.
 const ANCHO: usize = 119;
 /// La hora, con el blanco que la sigue.
 const HORA: usize = "09:45:01.123 ".len();
+const CONTESTADO: usize = "sin acuse".len();
 const EQUIPO: usize = 16;
 const TIPO: usize = "ORU^R01".len();
+/// Una longitud o un tiempo.
+const MEDIDA: usize = "999 KB".len();
 /// Un MSH-10 de veinte letras con sus comillas.
 const ID: usize = 22;
 
@@ -34,10 +36,7 @@ pub(super) struct Fila<'a> {
 
 impl Fila<'_> {
     pub(super) fn redactar(&self) -> String {
-        let mut fila = String::with_capacity(2 * ANCHO);
-        let contestado = columna(self.contestado, 9);
-        let _ = write!(fila, "{}", colorear(contestado, self.color));
-        let con_color = fila.len();
+        let equipo = recortar(self.equipo, EQUIPO);
         // De OUL^R22^OUL_R22, los dos primeros componentes.
         let tipo = if self.tipo.is_empty() {
             "—"
@@ -48,25 +47,43 @@ impl Fila<'_> {
             .match_indices('^')
             .nth(1)
             .map_or(tipo.len(), |(p, _)| p);
-        let _ = write!(
-            fila,
-            " {} {} {:>6} {:>6} ",
-            columna(&recortar(self.equipo, EQUIPO), EQUIPO),
-            columna(&recortar(&tipo[..fin], TIPO), TIPO),
-            longitud(self.longitud),
-            tiempo(self.tiempo),
-        );
-        let resto = ANCHO - HORA - 9 - fila[con_color..].chars().count();
+        let tipo = recortar(&tipo[..fin], TIPO);
+        let (longitud, tiempo) = (longitud(self.longitud), tiempo(self.tiempo));
+        let medidas = longitud.len().max(MEDIDA) + 1 + tiempo.len().max(MEDIDA);
+        let resto = ANCHO - HORA - CONTESTADO - 1 - EQUIPO - 1 - TIPO - 1 - medidas - 1;
         let archivo = match self.repetido_de {
             Some(original) => Cow::from(format!("repetido de {original}")),
             None => Cow::from(self.archivo),
         };
         // El archivo es lo que se busca después: antes que él se abrevia el MSH-10.
         let archivo = sin_comienzo(&archivo, resto - "«12…» ".chars().count());
-        let para_el_id = ID.min(resto - 1 - archivo.chars().count());
-        let id = format!("«{}»", recortar(self.id, para_el_id - 2));
-        let _ = write!(fila, "{} {archivo}", columna(&id, para_el_id));
-        fila
+        let para_el_id = ID.min(resto - 1 - archivo.chars().count()) - "«»".chars().count();
+        let id = recortar(self.id, para_el_id);
+        [
+            self.color.comienzo(),
+            self.contestado,
+            &blancos(self.contestado, CONTESTADO),
+            FIN_DE_COLOR,
+            " ",
+            &equipo,
+            &blancos(&equipo, EQUIPO),
+            " ",
+            &tipo,
+            &blancos(&tipo, TIPO),
+            " ",
+            &blancos(&longitud, MEDIDA),
+            &longitud,
+            " ",
+            &blancos(&tiempo, MEDIDA),
+            &tiempo,
+            " «",
+            &id,
+            "»",
+            &blancos(&id, para_el_id),
+            " ",
+            &archivo,
+        ]
+        .concat()
     }
 }
 
@@ -83,7 +100,7 @@ fn sin_comienzo(texto: &str, ancho: usize) -> Cow<'_, str> {
 /// Seis letras como mucho, si no pasa de 999 MB.
 fn longitud(bytes: usize) -> String {
     let (decimas, unidad) = match bytes {
-        0..1000 => return format!("{bytes} B"),
+        0..1000 => return bytes.to_string() + " B",
         1000..1_024_000 => (bytes * 10 / 1024, "KB"),
         _ => (bytes / 1024 * 10 / 1024, "MB"),
     };
@@ -97,7 +114,7 @@ fn longitud(bytes: usize) -> String {
 fn tiempo(tiempo: Duration) -> String {
     let ms = tiempo.as_millis();
     match ms {
-        0..1000 => format!("{ms} ms"),
+        0..1000 => ms.to_string() + " ms",
         1000..10_000 => format!("{:.1} s", tiempo.as_secs_f64()).replace('.', ","),
         _ => format!("{} s", tiempo.as_secs()),
     }

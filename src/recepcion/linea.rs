@@ -2,8 +2,9 @@
 //!
 //! Del paciente no llega nada: solo campos del MSH, y escapados. No sabe de sockets ni de archivos.
 
-use std::fmt::Display;
-use std::time::Instant;
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
@@ -11,7 +12,7 @@ use crate::cable::{Envoltura, Indicio};
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::fila::Fila;
-use crate::texto::{Color, columna, componer, escapar};
+use crate::texto::{Color, blancos, escapar};
 
 /// Cuánto se muestra de un campo del MSH.
 const CAMPO_VISIBLE_BYTES: usize = 64;
@@ -19,8 +20,6 @@ const CAMPO_VISIBLE_BYTES: usize = 64;
 const CABECERA_VISIBLE_BYTES: usize = 1024;
 /// …y hasta qué campo: si los segmentos llegan sin separar, más allá puede estar el paciente.
 const CAMPOS_VISIBLES: usize = 12;
-/// Lo que suele ocupar la línea de un mensaje.
-const LINEA_BYTES: usize = 192;
 const SIN_ARCHIVO: &str = "(sin archivo)";
 
 /// Un mensaje que ha llegado a su fin.
@@ -55,7 +54,7 @@ impl<'a> Recibido<'a> {
     }
 
     /// MSH-`numero`, para mostrarlo.
-    pub(super) fn visible(&self, numero: usize) -> impl Display {
+    pub(super) fn visible(&self, numero: usize) -> Cow<'a, str> {
         let campo = self
             .cabecera
             .as_ref()
@@ -136,13 +135,7 @@ pub(super) fn redactar(
     ancho: usize,
     contestado: Contestado,
     lugar: &Lugar,
-) -> (String, String) {
-    let visible = recibido.visible(9).to_string();
-    let tipo = if visible.is_empty() {
-        "(sin tipo)"
-    } else {
-        &visible
-    };
+) -> (impl Display, String) {
     let dicho = match contestado {
         Contestado::Aceptado(codigo) | Contestado::NoAceptado(codigo) => codigo,
         // De RSP^K11^RSP_K11, lo que cabe en su columna.
@@ -150,30 +143,14 @@ pub(super) fn redactar(
         Contestado::Nada => "sin acuse",
     };
     let tiempo = recibido.instante.elapsed();
-    let id = recibido.visible(10).to_string();
-    let mut entera = componer(
-        LINEA_BYTES,
-        format_args!(
-            "{} {equipo:<ancho$} {} {:>9} bytes {:>5} ms. Archivo en Transmision: {} MSH-10 «{id}»",
-            columna(dicho, 9),
-            columna(tipo, 15),
-            recibido.longitud,
-            tiempo.as_millis(),
-            lugar.nombre(),
-        ),
-    );
-    if let Some(archivo) = &recibido.repetido_de {
-        entera += " repetido de ";
-        entera += archivo;
-    }
     let fila = Fila {
         contestado: dicho,
         color: color(contestado, lugar),
         equipo: &equipo.quien,
-        tipo: &visible,
+        tipo: &recibido.visible(9),
         longitud: recibido.longitud,
         tiempo,
-        id: &id,
+        id: &recibido.visible(10),
         archivo: lugar.breve(),
         // De lo que no se pudo guardar importa eso, y no que lo de antes sí.
         repetido_de: recibido
@@ -182,7 +159,58 @@ pub(super) fn redactar(
             .filter(|_| *lugar != Lugar::Ninguno)
             .map(sin_carpeta),
     };
+    // Se escribe si alguien la va a leer.
+    let entera = fmt::from_fn(move |f| {
+        let entera = entera(recibido, equipo, ancho, dicho, tiempo, lugar);
+        f.write_str(&entera)
+    });
     (entera, fila.redactar())
+}
+
+fn entera(
+    recibido: &Recibido<'_>,
+    equipo: &Equipo,
+    ancho: usize,
+    dicho: &str,
+    tiempo: Duration,
+    lugar: &Lugar,
+) -> String {
+    let visible = recibido.visible(9);
+    let tipo = if visible.is_empty() {
+        "(sin tipo)"
+    } else {
+        &visible
+    };
+    let longitud = recibido.longitud.to_string();
+    let ms = tiempo.as_millis().to_string();
+    let (repetido, original) = match &recibido.repetido_de {
+        Some(archivo) => (" repetido de ", archivo.as_str()),
+        None => ("", ""),
+    };
+    [
+        dicho,
+        &blancos(dicho, 9),
+        " ",
+        &equipo.visible,
+        &blancos(&equipo.visible, ancho),
+        " ",
+        tipo,
+        &blancos(tipo, 15),
+        " ",
+        &blancos(&longitud, 9),
+        &longitud,
+        " bytes ",
+        &blancos(&ms, 5),
+        &ms,
+        " ms. Archivo en Transmision: ",
+        lugar.nombre(),
+        " MSH-10 «",
+        &recibido.visible(10),
+        "»",
+        repetido,
+        original,
+    ]
+    .concat()
 }
 
 /// Qué hacer, si los bytes delatan qué habla el equipo.
@@ -199,7 +227,7 @@ pub(super) fn hasta_msh_12(cabecera: &Cabecera<'_>) -> String {
         .map(|numero| cabecera.visible(numero))
         .collect();
     let visibles = [b"MSH", separador, &campos.join(separador)].concat();
-    escapar(&visibles, CABECERA_VISIBLE_BYTES).to_string()
+    escapar(&visibles, CABECERA_VISIBLE_BYTES).into_owned()
 }
 
 /// Lo que se contestó, para mostrarlo: su MSH y su MSA hasta el campo 12. Los demás segmentos copian al
@@ -219,7 +247,7 @@ pub(super) fn sin_paciente(recibido: &Recibido<'_>, acuse: &[u8]) -> String {
         })
         .map(|campos| campos.collect::<Vec<_>>().join(separador))
         .collect();
-    escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).to_string()
+    escapar(&visibles.join(&b' '), CABECERA_VISIBLE_BYTES).into_owned()
 }
 
 #[cfg(test)]

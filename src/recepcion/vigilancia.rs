@@ -54,7 +54,7 @@ pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
         info!("Lo recibido el {}, por equipo:", dia.format("%d/%m/%Y"));
     }
     for (entera, fila) in tabla {
-        info!(fila:%; "{entera}");
+        info!(fila = fila.as_str(); "{entera}");
     }
 }
 

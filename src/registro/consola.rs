@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::registro::linea::{Linea, seguidas};
+use crate::registro::linea::Linea;
 use crate::texto::sin_color;
 use crate::ventana;
 
@@ -58,10 +58,11 @@ impl QuienLee {
     fn escribir(self, lineas: &[Linea]) -> String {
         let en_consola = || {
             let columnas = ventana::columnas();
-            seguidas(lineas.iter().map(|linea| linea.en_consola(columnas)))
+            let lineas = lineas.iter().map(|linea| linea.en_consola(columnas));
+            lineas.collect::<String>()
         };
         match self {
-            QuienLee::Journal => seguidas(lineas.iter().map(Linea::en_journal)),
+            QuienLee::Journal => lineas.iter().map(Linea::en_journal).collect(),
             QuienLee::Terminal => en_consola(),
             QuienLee::Otro => sin_color(&en_consola()),
         }

@@ -11,7 +11,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 use log::Level;
 
 use crate::causa;
-use crate::registro::linea::{Linea, seguidas};
+use crate::registro::linea::Linea;
 
 /// Cuánto puede crecer el archivo de un día: unos 500 000 mensajes.
 const MAX_BYTES_AL_DIA: u64 = 64 * 1024 * 1024;
@@ -71,7 +71,8 @@ impl Diario {
             texto,
             fila: None,
         });
-        let texto = seguidas(vuelta.iter().chain(lineas).map(Linea::en_archivo));
+        let todas = vuelta.iter().chain(lineas).map(Linea::en_archivo);
+        let texto: String = todas.collect();
         match self.escribir(texto.as_bytes(), ahora.date()) {
             Ok(()) => {
                 self.perdidas = 0;

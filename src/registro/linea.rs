@@ -1,11 +1,9 @@
 //! Una línea del registro y cómo se escribe en cada sitio. No sabe qué dice.
 
-use std::fmt::{self, Write as _};
-
 use chrono::{Local, NaiveDateTime};
 use log::{Level, Record};
 
-use crate::texto::{Color, colorear, partir, reloj};
+use crate::texto::{Color, FIN_DE_COLOR, partir, reloj};
 
 /// Una línea: cuándo se dijo, su nivel y lo que dice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,37 +29,46 @@ impl Linea {
         }
     }
 
-    /// Lo que el programa acaba de decir.
-    pub(super) fn de(dicha: &Record<'_>) -> Linea {
+    /// Lo que el programa acaba de decir. La que trae su fila no lleva además el texto si nadie lo leerá.
+    pub(super) fn de(dicha: &Record<'_>, se_lee_el_texto: bool) -> Linea {
         let fila = dicha.key_values().get("fila".into());
+        let texto = match fila {
+            Some(_) if !se_lee_el_texto => String::new(),
+            _ => dicha.args().to_string(),
+        };
         Linea {
-            fila: fila.map(|fila| fila.to_string()),
-            ..Linea::ahora(dicha.level(), dicha.args().to_string())
+            fila: fila.and_then(|fila| Some(fila.to_borrowed_str()?.to_owned())),
+            ..Linea::ahora(dicha.level(), texto)
         }
     }
 
     /// En una consola: la hora y la fila o, si no la trae, la hora, el nivel y el texto, con sus colores;
     /// en una de tantas columnas, si se sabe, nada se parte por la mitad de una palabra.
-    pub(super) fn en_consola(&self, columnas: Option<usize>) -> impl fmt::Display {
-        fmt::from_fn(move |f| match columnas {
+    pub(super) fn en_consola(&self, columnas: Option<usize>) -> String {
+        let linea = self.en_color();
+        match columnas {
             // En la última columna, una consola de Windows salta de línea.
-            Some(columnas) => {
-                let linea = self.en_color().to_string();
-                writeln!(f, "{}", partir(&linea, columnas.saturating_sub(1), SANGRIA))
-            }
-            None => writeln!(f, "{}", self.en_color()),
-        })
+            Some(columnas) => partir(&linea, columnas.saturating_sub(1), SANGRIA),
+            None => linea,
+        }
     }
 
-    fn en_color(&self) -> impl fmt::Display {
+    fn en_color(&self) -> String {
         let hora = reloj(self.hora);
-        fmt::from_fn(move |f| match (&self.fila, self.nivel_visible()) {
-            (Some(fila), _) => write!(f, "{hora} {fila}"),
+        match (&self.fila, self.nivel_visible()) {
+            (Some(fila), _) => [&hora, " ", fila, "\n"].concat(),
             (None, (nivel, Some(color))) => {
-                write!(f, "{hora} {} {}", colorear(nivel, color), self.texto)
+                let color = color.comienzo();
+                format!("{hora} {color}{nivel}{FIN_DE_COLOR} {}\n", self.texto)
             }
-            (None, (_, None)) => write!(f, "{self}"),
-        })
+            (None, (_, None)) => self.sin_color() + "\n",
+        }
+    }
+
+    /// La hora, el nivel y el texto.
+    fn sin_color(&self) -> String {
+        let (nivel, _) = self.nivel_visible();
+        [&reloj(self.hora), " ", nivel, " ", &self.texto].concat()
     }
 
     fn nivel_visible(&self) -> (&'static str, Option<Color>) {
@@ -74,41 +81,24 @@ impl Linea {
     }
 
     /// En el archivo del registro, que se lee otro día y junto con otros: con la fecha.
-    pub(super) fn en_archivo(&self) -> impl fmt::Display {
-        fmt::from_fn(move |f| writeln!(f, "{} {self}", self.hora.date()))
+    pub(super) fn en_archivo(&self) -> String {
+        let dia = self.hora.date().to_string();
+        [&dia, " ", &self.sin_color(), "\n"].concat()
     }
 
     /// En el diario de systemd, que da a cada renglón la prioridad de su comienzo (`sd-daemon(3)`).
-    pub(super) fn en_journal(&self) -> impl fmt::Display {
+    pub(super) fn en_journal(&self) -> String {
         let prioridad = match self.nivel {
-            Level::Error => 3,
-            Level::Warn => 4,
-            Level::Info => 6,
-            Level::Debug | Level::Trace => 7,
+            Level::Error => "<3>",
+            Level::Warn => "<4>",
+            Level::Info => "<6>",
+            Level::Debug | Level::Trace => "<7>",
         };
-        fmt::from_fn(move |f| {
-            let texto = self.to_string();
-            let mut renglones = texto.lines();
-            renglones.try_for_each(|renglon| writeln!(f, "<{prioridad}>{renglon}"))
-        })
-    }
-}
-
-/// Unas líneas escritas una tras otra.
-pub(super) fn seguidas<T: fmt::Display>(lineas: impl Iterator<Item = T>) -> String {
-    let mut texto = String::new();
-    for linea in lineas {
-        // Escribir en un String no falla.
-        let _ = write!(texto, "{linea}");
-    }
-    texto
-}
-
-/// La hora, el nivel y el texto, sin color.
-impl fmt::Display for Linea {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (nivel, _) = self.nivel_visible();
-        write!(f, "{} {nivel} {}", reloj(self.hora), self.texto)
+        let texto = self.sin_color();
+        let renglones = texto.lines();
+        renglones
+            .map(|renglon| [prioridad, renglon, "\n"].concat())
+            .collect()
     }
 }
 
@@ -131,7 +121,7 @@ mod tests {
             fila: None,
         };
         assert_eq!(
-            linea.en_consola(None).to_string(),
+            linea.en_consola(None),
             "09:45:01.123 \x1b[33mAVISO\x1b[0m dos\nrenglones\n"
         );
         let con_fila = Linea {
@@ -139,28 +129,45 @@ mod tests {
             ..linea.clone()
         };
         assert_eq!(
-            con_fila.en_consola(Some(30)).to_string(),
+            con_fila.en_consola(Some(30)),
             "09:45:01.123 AA  HL7_1.res\n"
         );
         assert_eq!(
-            con_fila.en_consola(Some(26)).to_string(),
+            con_fila.en_consola(Some(26)),
             "09:45:01.123 AA\n             HL7_1.res\n"
         );
+        assert_eq!(con_fila.en_archivo(), linea.en_archivo());
+        assert_eq!(con_fila.en_journal(), linea.en_journal());
         assert_eq!(
-            con_fila.en_archivo().to_string(),
-            linea.en_archivo().to_string()
-        );
-        assert_eq!(
-            con_fila.en_journal().to_string(),
-            linea.en_journal().to_string()
-        );
-        assert_eq!(
-            linea.en_archivo().to_string(),
+            linea.en_archivo(),
             "2026-09-12 09:45:01.123 AVISO dos\nrenglones\n"
         );
         assert_eq!(
-            linea.en_journal().to_string(),
+            linea.en_journal(),
             "<4>09:45:01.123 AVISO dos\n<4>renglones\n"
         );
+        let con_fin = Linea {
+            texto: "uno\n".to_owned(),
+            ..linea
+        };
+        assert_eq!(con_fin.en_journal(), "<4>09:45:01.123 AVISO uno\n");
+    }
+
+    #[test]
+    fn sin_quien_lea_el_texto_una_linea_con_fila_se_ve_igual_y_no_lo_lleva() {
+        let claves = [("fila", "AA  HL7_1.res")];
+        for (se_lee_el_texto, texto) in [(true, "AA entera"), (false, "")] {
+            let linea = Linea::de(
+                &Record::builder()
+                    .args(format_args!("AA entera"))
+                    .key_values(&claves)
+                    .build(),
+                se_lee_el_texto,
+            );
+            assert_eq!(linea.texto, texto);
+            assert_eq!(linea.fila.as_deref(), Some("AA  HL7_1.res"));
+            let sin_fila = Record::builder().args(format_args!("un aviso")).build();
+            assert_eq!(Linea::de(&sin_fila, se_lee_el_texto).texto, "un aviso");
+        }
     }
 }

@@ -86,14 +86,6 @@ pub fn iniciar(
     let repetidas = Arc::new(Repetidas::default());
     let pedido = env::var("RUST_LOG").unwrap_or_default();
     let nivel_pedido: Option<LevelFilter> = pedido.parse().ok();
-    let buzon = Buzon {
-        filtro: Builder::new()
-            .filter_level(nivel_pedido.unwrap_or(nivel))
-            .build(),
-        repetidas: Arc::clone(&repetidas),
-        fila: fila.clone(),
-        perdidas: Arc::clone(&perdidas),
-    };
     let avisos = Avisos::default();
     let mut salidas = Salidas {
         consola: Consola::abrir()?,
@@ -102,6 +94,15 @@ pub fn iniciar(
         avisos: avisos.clone(),
     };
     let queda_constancia = salidas.diario.is_some() || salidas.consola.deja_constancia();
+    let buzon = Buzon {
+        filtro: Builder::new()
+            .filter_level(nivel_pedido.unwrap_or(nivel))
+            .build(),
+        repetidas: Arc::clone(&repetidas),
+        fila: fila.clone(),
+        perdidas: Arc::clone(&perdidas),
+        queda_constancia,
+    };
     thread::Builder::new()
         .name("registro".to_owned())
         .spawn(move || escribir(&entradas, &perdidas, &repetidas, PERIODO, &mut salidas))?;
@@ -222,7 +223,7 @@ impl Salidas {
         let hoy = error.hora.date();
         let mut todas = self.retenidas.take().unwrap_or_default();
         todas.push(error);
-        let escritas: Vec<_> = todas.iter().map(|l| l.en_archivo().to_string()).collect();
+        let escritas: Vec<_> = todas.iter().map(Linea::en_archivo).collect();
         let ya_consta = |diario: &Diario| diario.acaba_en(&escritas, hoy);
         if !self.diario.as_ref().is_some_and(ya_consta) {
             self.archivar_y_avisar(&todas);
@@ -242,6 +243,8 @@ struct Buzon {
     repetidas: Arc<Repetidas>,
     fila: SyncSender<Entrada>,
     perdidas: Arc<AtomicUsize>,
+    /// Si lo dicho queda escrito. Donde solo se ve la consola, de una línea con fila basta la fila.
+    queda_constancia: bool,
 }
 
 impl Log for Buzon {
@@ -253,7 +256,7 @@ impl Log for Buzon {
         if !self.filtro.matches(dicha) || !self.repetidas.hay_que_decir(dicha) {
             return;
         }
-        let linea = Entrada::Linea(Linea::de(dicha));
+        let linea = Entrada::Linea(Linea::de(dicha, self.queda_constancia));
         if let Err(TrySendError::Full(_)) = self.fila.try_send(linea) {
             self.perdidas.fetch_add(1, Ordering::Relaxed);
         }
@@ -469,6 +472,7 @@ mod tests {
             repetidas: Arc::clone(&repetidas),
             fila,
             perdidas: Arc::clone(&perdidas),
+            queda_constancia: false,
         };
         for numero in 0..5 {
             let dicha = format_args!("línea {numero}");

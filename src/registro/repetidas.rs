@@ -44,7 +44,7 @@ impl Repetidas {
         let cuenta = cuentas.entry(clase).or_default();
         cuenta.vistas += 1;
         if cuenta.vistas > REPETICIONES_DICHAS && cuenta.muestra.is_none() {
-            cuenta.muestra = Some(Linea::de(linea));
+            cuenta.muestra = Some(Linea::de(linea, true));
         }
         cuenta.vistas <= REPETICIONES_DICHAS
     }

@@ -81,7 +81,6 @@ const REMEDIOS: &[&str] = &[
     "debe enviarlo de nuevo; si es un equipo lento",
     "suba EsperaSinTramaMs en Config.ini",
     "se recibe el nuevo",
-    "……; … bytes apartados",
 ];
 /// De menos letras, un trozo del manual no dice de qué frase es.
 const MIN_TROZO: usize = 9;
