@@ -177,15 +177,16 @@ impl Lector {
                     abre => abre,
                 },
             };
+            if octeto == STX && self.stx == Stx::Desconocido && empieza_otra != Comienzo::Faltan {
+                // Sin un ETX entre medias, ni este ni el que abrió la trama son el comienzo de ninguna.
+                self.stx = Stx::Latido;
+            }
             match empieza_otra {
                 Comienzo::Faltan => return None,
                 Comienzo::Si => {
                     return Some(Final::entero(p, p, envoltura).por(Motivo::Reiniciado));
                 }
                 Comienzo::No => self.revisado = p + 1,
-            }
-            if octeto == STX && self.stx == Stx::Desconocido {
-                self.stx = Stx::Latido;
             }
         }
     }
@@ -226,7 +227,7 @@ impl Lector {
                 // Un carácter UTF-16 no es un byte y su relleno.
                 0 if *en_utf16.get_or_insert_with(|| es_utf16(self.primeros())) => break,
                 octeto if octeto.is_ascii_control() || es_relleno(octeto) => self.revisado += 1,
-                _ => match self.abre_otro(&pendiente[p..]) {
+                _ => match self.abre_o_es_conocido(&pendiente[p..]) {
                     Comienzo::Faltan => return TrasCierre::Faltan,
                     Comienzo::Si if !self.es_su_cabecera(p) => {
                         let trae_stx = pendiente[p - 1] == STX;
@@ -238,6 +239,19 @@ impl Lector {
         }
         self.cierre = None;
         TrasCierre::Dato
+    }
+
+    /// Si a un FS lo sigue otro mensaje, o un texto de un convertidor.
+    fn abre_o_es_conocido(&self, bytes: &[u8]) -> Comienzo {
+        let separador = self.primeros().get(3).copied().unwrap_or_default();
+        match (
+            self.abre_otro(bytes),
+            self.intercalados.en_mensaje(bytes, separador).0,
+        ) {
+            (Comienzo::Si, _) | (_, Comienzo::Si) => Comienzo::Si,
+            (Comienzo::Faltan, _) | (_, Comienzo::Faltan) => Comienzo::Faltan,
+            (Comienzo::No, Comienzo::No) => Comienzo::No,
+        }
     }
 
     /// Si la trama no tiene más cabecera que la de ahí: lo que hay antes son bytes extraños, y el FS, uno.
@@ -333,8 +347,13 @@ impl Lector {
 
     /// Mira con qué empieza una línea.
     fn mirar_comienzo(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
-        let comienzo =
-            self.buscar(|pendiente| pendiente.iter().position(|octeto| !es_relleno(*octeto)));
+        let con_etx = mensaje.puede_acabar_en_etx;
+        let dice_algo = |octeto: &u8| match *octeto {
+            VT | FS => true,
+            ETX => con_etx,
+            octeto => !octeto.is_ascii_control() && !es_relleno(octeto),
+        };
+        let comienzo = self.buscar(|pendiente| pendiente.iter().position(dice_algo));
         let Some(p) = comienzo else {
             return Visto::Faltan;
         };
@@ -453,7 +472,8 @@ impl Lector {
             if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
                 return self.es_suya_hasta(mensaje, desde + i);
             }
-            let puede_abrir = i > 0 && (intercalada || self.intercalados.mide_un_prefijo(i));
+            let puede_abrir =
+                tras_pausa || i > 0 && (intercalada || self.intercalados.mide_un_prefijo(i));
             let abre = if puede_abrir {
                 self.abre_otro(&texto[i..])
             } else {

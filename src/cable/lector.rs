@@ -171,7 +171,7 @@ impl Lector {
             Estado::SinTrama(mensaje) => Some(match mensaje.linea {
                 // Si era una trama STX, su ETX puede tardar.
                 _ if mensaje.puede_acabar_en_etx => (self.contado, sin_trama * 4),
-                Linea::Vacia { .. } if self.revisado == self.bufer.pendiente().len() => {
+                Linea::Vacia { .. } if self.calla_tras_un_fin_de_linea() => {
                     (self.contado, sin_trama)
                 }
                 Linea::Dudosa { pegada: false, .. } if self.es_intercalada(mensaje.linea) => {
@@ -189,6 +189,14 @@ impl Lector {
                 _ => (self.contado, sin_trama * 4),
             }),
         }
+    }
+
+    /// Si de la línea que empieza no hay más que lo que llega entre mensajes. Unos blancos pueden ser su
+    /// sangría.
+    fn calla_tras_un_fin_de_linea(&self) -> bool {
+        let pendiente = self.bufer.pendiente();
+        let hay_sangria = matches!(pendiente.last(), Some(b' ' | b'\t'));
+        self.revisado == pendiente.len() && !hay_sangria
     }
 
     fn gracia(&self) -> Duration {

@@ -107,12 +107,12 @@ impl Lector {
         };
         match (aqui, pendiente[0]) {
             (Comienzo::Si, VT) => Juicio::Abre(Estado::Trama(Envoltura::Mllp), 1),
-            (Comienzo::Si, STX) if self.stx == Stx::Latido => {
+            (Comienzo::Si, STX) if self.es_latido() => {
                 Juicio::Abre(sin_trama(&pendiente[1..], true), 1)
             }
             (Comienzo::Si, STX) => Juicio::Abre(Estado::Trama(Envoltura::StxEtx), 1),
             (Comienzo::Si, _) => Juicio::Abre(sin_trama(pendiente, false), 0),
-            (Comienzo::Faltan, STX) if pendiente.len() == 1 => Juicio::Faltan(1),
+            (Comienzo::Faltan, STX | VT) if pendiente.len() == 1 => Juicio::Faltan(1),
             (Comienzo::Faltan, _) => Juicio::Faltan(0),
             (Comienzo::No, octeto) => match antes {
                 Antes::Mensaje {
@@ -122,6 +122,16 @@ impl Lector {
                 } if es_texto(octeto) => self.juzgar_texto(antes, envoltura, separador),
                 _ => Juicio::Nada(1),
             },
+        }
+    }
+
+    /// Si el STX que está pendiente es un latido: se sabe de la conexión, o lo separa una pausa de la
+    /// cabecera que lo sigue.
+    fn es_latido(&self) -> bool {
+        match self.stx {
+            Stx::Latido => true,
+            Stx::Desconocido => self.rafagas.ultima == 1,
+            Stx::Trama => false,
         }
     }
 

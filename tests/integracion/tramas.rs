@@ -1576,6 +1576,120 @@ fn un_latido_se_conoce_en_cuanto_se_repite_por_deprisa_que_venga() {
 }
 
 #[test]
+fn un_byte_de_control_tras_el_fin_de_linea_no_une_dos_mensajes_sin_trama() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\r";
+    for octeto in (1..0x20)
+        .chain([0x7F])
+        .filter(|octeto| !b"\x02\x0B\x1C".contains(octeto))
+    {
+        let control = [octeto];
+        let con_control = [&m[..], &control].concat();
+        let juntos = con_control.repeat(2);
+        let nombre = format!("{octeto:#04x}");
+        let dos = [sin_trama(&con_control), sin_trama(&con_control)];
+        comprobar(&nombre, &[Llega(&juntos), Calma], &dos);
+        let pasos = [
+            Llega(m),
+            Pausa(300),
+            Llega(&control),
+            Pausa(150),
+            Llega(m),
+            Calma,
+        ];
+        comprobar(&nombre, &pasos, &[sin_trama(&con_control), sin_trama(m)]);
+    }
+}
+
+#[test]
+fn lo_que_llega_suelto_entre_mensajes_sin_trama_no_los_une_ni_los_calla() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\r";
+    let trama = b"\x0BMSH|^~\\&|1\x1C";
+    let con_sangria = b"MSH|^~\\&|1\rOK\n  ";
+    let stx_m = b"\x02MSH|^~\\&|1\r";
+    let latido = Llega(b"www.usr.cn");
+    let convertidor = Leido::Indicio(Indicio::Convertidor);
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 6] = [
+        (
+            "el primer texto de la conexión",
+            &[
+                Llega(m),
+                Pausa(200),
+                Llega(b"PING"),
+                Pausa(1200),
+                Llega(m),
+                Calma,
+            ],
+            &[sin_trama(m), convertidor.clone(), sin_trama(m)],
+        ),
+        (
+            "un STX, y luego el mensaje",
+            &[
+                Llega(b"\x02"),
+                Pausa(500),
+                Llega(m),
+                Calma,
+                Llega(b"\x02"),
+                Pausa(500),
+                Llega(m),
+                Calma,
+            ],
+            &[sin_trama(m), sin_trama(m)],
+        ),
+        (
+            "un STX justo delante",
+            &[
+                Llega(stx_m),
+                Pausa(900),
+                Llega(stx_m),
+                Calma,
+                Llega(stx_m),
+                Calma,
+            ],
+            &[apartado(m, Motivo::Reiniciado), sin_trama(m), sin_trama(m)],
+        ),
+        (
+            "un VT",
+            &[Llega(m), Calma, Llega(b"\x0B"), Calma, Llega(m), Calma],
+            &[
+                sin_trama(m),
+                Leido::Indicio(Indicio::Desconocido(Some(0x0B))),
+                sin_trama(m),
+            ],
+        ),
+        (
+            "la sangría de una línea",
+            &[Llega(con_sangria), Pausa(700), Llega(b" dos\r"), Calma],
+            &[sin_trama(&[&con_sangria[..], b" dos\r"].concat())],
+        ),
+        (
+            "un latido tras un FS sin CR",
+            &[
+                latido,
+                Calma,
+                latido,
+                Calma,
+                Llega(trama),
+                Pausa(100),
+                latido,
+                Pausa(800),
+                Llega(trama),
+                Calma,
+            ],
+            &[
+                convertidor,
+                con_trama(&trama[1..trama.len() - 1]),
+                con_trama(&trama[1..trama.len() - 1]),
+            ],
+        ),
+    ];
+    for (nombre, pasos, esperado) in filas {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
 fn el_texto_que_sigue_a_una_trama_acabada_por_un_silencio_es_su_cola() {
     use Paso::{Calma, Cierre, Llega};
     let m = b"\x0BMSH|^~\\&|1\rOBX|1|ED|a\x1C";
