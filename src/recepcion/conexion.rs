@@ -24,12 +24,11 @@ use crate::recepcion::compartido::Recepcion;
 use crate::recepcion::cuenta::Destino;
 use crate::recepcion::desechos::{MAX_POR_MINUTO, Medida};
 use crate::recepcion::equipo::{AnteReenvio, Equipo, avisar};
-use crate::recepcion::linea::{
-    self, Contestado, Lugar, Recibido, consejo, hasta_msh_12, sin_paciente,
-};
+use crate::recepcion::linea::{self, Contestado, Lugar, Recibido, hasta_msh_12, sin_paciente};
 use crate::recepcion::paciencia::Paciencia;
 use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
+use crate::recepcion::resto;
 use crate::recepcion::totales::Conectado;
 use crate::texto::{Color, cifras};
 
@@ -370,7 +369,7 @@ impl Conversacion<'_> {
                 Apartado::NoHl7,
                 format!(
                     "llegó un mensaje sin MSH: no es HL7 y se rechaza{}",
-                    consejo(recibido.bytes)
+                    resto::consejo(recibido.bytes)
                 ),
             ),
         };
@@ -407,33 +406,7 @@ impl Conversacion<'_> {
     }
 
     fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) -> Rumbo {
-        let (apartado, que_paso, que_hacer) = match motivo {
-            Motivo::Cortado => (
-                Apartado::Cortado,
-                "se cerró la conexión a mitad de un mensaje",
-                "el equipo debe enviarlo de nuevo",
-            ),
-            Motivo::Abandonado => (
-                Apartado::Abandonado,
-                "el equipo calló a mitad de un mensaje",
-                "debe enviarlo de nuevo; si es un equipo lento, suba EsperaTramaIncompletaS en Config.ini",
-            ),
-            Motivo::Reiniciado => (
-                Apartado::Reiniciado,
-                "el equipo empezó un mensaje sin terminar el anterior",
-                "se recibe el nuevo",
-            ),
-            Motivo::Cola => (
-                Apartado::Cola,
-                "llegó el resto de un mensaje sin trama que ya se había cerrado",
-                "suba EsperaSinTramaMs en Config.ini",
-            ),
-            Motivo::ColaDeTrama => (
-                Apartado::Cola,
-                "llegó el resto de un mensaje que se dio por acabado porque el equipo calló tras lo que parecía su final",
-                "pida al equipo que lo envíe de nuevo",
-            ),
-        };
+        let (apartado, que_paso, que_hacer) = resto::explicar(motivo);
         let hora = Local::now().naive_local();
         let lugar = if apartado == Apartado::Cola && self.es_primera_cola() {
             self.conectado.apartado();
@@ -453,10 +426,11 @@ impl Conversacion<'_> {
         avisar!(
             warn,
             self.equipo,
-            "{que_paso}{de}; {} bytes {}; {que_hacer}{}",
+            "{que_paso}{de}; {} bytes {}; {que_hacer}{}{}",
             bytes.len(),
             lugar.donde(),
-            consejo(bytes)
+            resto::si_parece_entero(bytes, apartado),
+            resto::consejo(bytes)
         );
         Rumbo::Continue(())
     }

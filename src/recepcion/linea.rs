@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
-use crate::cable::{Envoltura, Indicio};
+use crate::cable::Envoltura;
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::fila::Fila;
@@ -211,13 +211,6 @@ fn entera(
         original,
     ]
     .concat()
-}
-
-/// Qué hacer, si los bytes delatan qué habla el equipo.
-pub(super) fn consejo(bytes: &[u8]) -> String {
-    Indicio::reconocer(bytes)
-        .map(|indicio| format!("; {indicio}"))
-        .unwrap_or_default()
 }
 
 /// Una cabecera para mostrar.

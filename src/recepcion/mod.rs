@@ -17,6 +17,7 @@ pub mod parada;
 mod plazas;
 pub(crate) mod pregunta;
 mod presencia;
+mod resto;
 mod ritmo;
 pub mod servidor;
 pub(crate) mod silencio;
