@@ -203,6 +203,15 @@ impl Almacen {
         Ok(prueba)
     }
 
+    /// Hace lo mismo en la carpeta de los apartados, si ya está.
+    pub fn probar_apartados(&self, ahora: NaiveDateTime) -> Result<(), ErrorDeAlmacen> {
+        let apartados = self.carpeta.join(APARTADOS);
+        if fs::symlink_metadata(&apartados).is_ok() {
+            self.probar_en(&apartados, ahora)?;
+        }
+        Ok(())
+    }
+
     fn probar_en(&self, carpeta: &Path, ahora: NaiveDateTime) -> Result<Prueba, ErrorDeAlmacen> {
         let comienzo = Instant::now();
         // Desde el último contador hacia atrás: ningún mensaje tendrá ese nombre.

@@ -127,7 +127,11 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Opt
     let (carpeta, sincronizar) = (configuracion.directorio.clone(), configuracion.sincronizar);
     let probada = Almacen::abrir(carpeta, sincronizar)
         .and_then(|almacen| almacen.con_subcarpetas(configuracion.equipos.carpetas()))
-        .and_then(|almacen| almacen.probar(Local::now().naive_local()));
+        .and_then(|almacen| {
+            let ahora = Local::now().naive_local();
+            almacen.probar_apartados(ahora)?;
+            almacen.probar(ahora)
+        });
     let prueba = match probada {
         Ok(prueba) => prueba,
         Err(error) => return (Err(error.to_string()), None),

@@ -69,6 +69,9 @@ impl Recepcion {
             Ok(None) => {}
             Err(error) => error!("{error}; hasta que se arregle, los equipos recibirán AE"),
         }
+        if let Err(error) = self.almacen.probar_apartados(Local::now().naive_local()) {
+            warn!("{error}; hasta que se arregle, lo que no sea un mensaje entero no se guardará");
+        }
     }
 
     /// Tendrá una página de estado en ese archivo, si se pide: la del programa que escucha en ese puerto y

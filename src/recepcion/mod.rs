@@ -33,6 +33,7 @@ use std::time::Duration;
 use chrono::Local;
 use log::{info, warn};
 
+use crate::causa;
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::vigilancia::Vigilancia;
 
@@ -87,4 +88,5 @@ fn abrir_hilo<T: Send + 'static>(
         .name(nombre.to_owned())
         .spawn(tarea)
         .map(drop)
+        .map_err(|error| io::Error::new(error.kind(), causa::explicar_hilo(&error)))
 }

@@ -364,7 +364,7 @@ fn abrir_hilo(equipo: &Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
             equipo;
             "{}: conexión rechazada: no se pudo crear su hilo: {}",
             equipo.con_direccion(),
-            causa::explicar(&error)
+            causa::explicar_hilo(&error)
         );
     }
 }

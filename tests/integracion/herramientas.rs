@@ -398,6 +398,30 @@ fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+/// Lo que no se puede apartar se pierde, y con Repetidos = apartar, un reenvío recibe AE.
+#[test]
+fn revisar_y_el_arranque_prueban_la_carpeta_de_los_apartados() {
+    let carpeta = carpeta_nueva();
+    escribir_ini(&carpeta, "");
+    fs::create_dir(carpeta.join("mensajes")).unwrap();
+    let apartados = carpeta.join("mensajes/apartados");
+    fs::write(&apartados, "no es una carpeta").unwrap();
+    let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
+    assert!(!bien, "{dicho}");
+    assert!(
+        dicho.contains("MAL   carpeta    no se pudo guardar un archivo de prueba en «"),
+        "{dicho}"
+    );
+    let servidor = Servidor::en(carpeta, "");
+    servidor.esperar_linea("lo que no sea un mensaje entero no se guardará");
+    servidor.conectar().entregar("1");
+    fs::remove_file(&apartados).unwrap();
+    fs::create_dir(&apartados).unwrap();
+    let (dicho, bien) = ordenar(&servidor.carpeta, &["--revisar"]);
+    assert!(bien, "{dicho}");
+    assert_eq!(fs::read_dir(&apartados).unwrap().count(), 0);
+}
+
 /// La revisión de un servidor en marcha, con el puerto que tomó y esas claves.
 fn revisar_en_marcha(servidor: &Servidor, claves: &str) -> (String, bool) {
     escribir_ini(

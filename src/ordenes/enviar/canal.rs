@@ -27,6 +27,8 @@ const SILENCIO_SIN_TRAMA: Duration = Duration::from_millis(100);
 const SILENCIO_TRAS_ENTREGA: Duration = Duration::from_millis(300);
 /// Cuántos MSH-10 se recuerdan de un mensaje: los de un lote pueden ser muchos.
 const MAX_IDS: usize = 256;
+/// Cuántas veces se lee aún lo que ya había llegado al acabar el plazo: bastan para lo que guarda el sistema.
+const LECTURAS_TRAS_EL_PLAZO: usize = 1000;
 /// Una respuesta que no es HL7.
 const AJENA: Vec<u8> = Vec::new();
 
@@ -166,6 +168,7 @@ impl Canal {
 
     /// La próxima respuesta; `None` si no llega antes de esa hora. Si la hora ya pasó, lo que haya.
     pub(super) fn leer(&mut self, hasta: Instant) -> io::Result<Option<Vec<u8>>> {
+        let mut tras_el_plazo = 0;
         loop {
             self.atender_lo_llegado();
             if let Some(respuesta) = self.por_dar.pop_front() {
@@ -175,6 +178,13 @@ impl Canal {
                 return Err(self.causa_del_cierre());
             }
             let resto = hasta.saturating_duration_since(Instant::now());
+            if resto.is_zero() {
+                tras_el_plazo += 1;
+                if tras_el_plazo > LECTURAS_TRAS_EL_PLAZO {
+                    // No ha dejado de enviar, y nada de ello es un acuse.
+                    return Ok(None);
+                }
+            }
             let espera = self.espera().filter(|espera| *espera <= resto);
             match (espera, self.recibir(espera.unwrap_or(resto))) {
                 (_, Ok(0)) => self.cerrar(),
@@ -364,7 +374,23 @@ pub(super) fn es_cierre(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
+
+    #[test]
+    fn quien_envia_sin_parar_lo_que_no_es_un_acuse_no_alarga_la_espera() {
+        let oyente = TcpListener::bind("127.0.0.1:0").unwrap();
+        let direccion = oyente.local_addr().unwrap().to_string();
+        let mut canal = Canal::abrir(&direccion, PLAZO_DE_CONEXION).unwrap();
+        let (mut grifo, _) = oyente.accept().unwrap();
+        let chorro = thread::spawn(move || while grifo.write_all(&[b'A'; 8192]).is_ok() {});
+        let hasta = Instant::now() + Duration::from_millis(50);
+        while canal.leer(hasta).unwrap().is_some() {}
+        drop(canal);
+        chorro.join().unwrap();
+    }
 
     #[test]
     fn un_minuto_sin_acuse_se_dice_en_todos_los_sistemas() {
