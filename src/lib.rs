@@ -49,14 +49,20 @@
 //! | mensaje | un mensaje HL7 v2, o un lote (FHS, BHS) en una sola trama |
 //! | segmento, campo, componente | partes de un mensaje; el primer segmento es el MSH, la cabecera |
 //! | trama | cómo viajó un mensaje: MLLP (VT … FS CR), o sin trama |
+//! | suceso | lo que hay en el cable, en orden: un mensaje, unos bytes que no lo son, un indicio; en HL7, también el segundo componente de MSH-9 |
+//! | ráfaga | lo que llega entre dos pausas |
+//! | latido, prefijo | textos que un convertidor de serie a red intercala entre los mensajes o delante de cada uno |
 //! | ruido | bytes entre mensajes que no significan nada y se descartan |
-//! | relleno | bytes que no significan nada delante de un segmento: blancos, NUL, BOM, latidos |
+//! | relleno | bytes que no significan nada delante de un segmento: blancos, NUL, BOM, STX, ENQ |
 //! | equipo | el analizador, llame él o se le llame |
 //! | trato | lo que sigue la conversación con un equipo: cómo se le acusa, cuánto se le espera, cuándo se avisa de que calla |
 //! | intermediario | un programa que habla por otros equipos, y dice por cuál con una cabecera PROXY |
 //! | conexión | el canal TCP con un equipo; la conversación es lo que se habla en ella |
 //! | acuse | el ACK que enviamos; el veredicto dice cuál |
 //! | reenvío | lo último que ese equipo tenía guardado, byte por byte, que llega otra vez |
+//! | huella | con qué se reconoce un reenvío sin guardar el mensaje |
+//! | cuenta | lo que se suma de un equipo, y lo último que se sabe de él |
+//! | desecho | lo que no es un mensaje, a efectos de cuánto se admite de cada equipo |
 //! | respuesta | un mensaje con MSA, que es él mismo un acuse y no se acusa |
 //! | consulta | un mensaje con que el equipo pregunta qué debe medir; se le contesta que nada |
 //! | plaza | el derecho de una conexión a estar, que otro puede necesitar más |

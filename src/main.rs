@@ -133,7 +133,7 @@ fn recibir(
             })?;
         info!("Servidor Escuchando el Puerto {puerto}");
     }
-    registro.titular(&titulo);
+    registro.decir_arrancado(&titulo);
     gestor.decir_listo(&titulo);
 
     // Un error aquí significa que ya nadie puede pedir la parada.

@@ -1,10 +1,17 @@
-//! Qué comienza un mensaje. La regla está aquí, y solo aquí.
+//! Qué bytes comienzan un mensaje.
 //!
 //! Un informe lleva texto libre con líneas como «MSH-2: conservada», «BHS: negativo» o un base64 que
 //! empieza por `msh/`. Si una de ellas se tomara por una cabecera, un trozo de un mensaje se acusaría
-//! como si fuera otro. Por eso hay dos reglas: donde no puede ser otra cosa vale [`abre`], que admite
-//! lo que envían de veras los equipos, y en mitad de algo solo `abre_creible`. No sabe dónde está
-//! cada cual: eso lo sabe quien pregunta.
+//! como si fuera otro. Por eso no en todas partes vale lo mismo:
+//!
+//! | dónde | qué comienza un mensaje |
+//! |---|---|
+//! | donde no puede ser otra cosa: al conectar, tras una trama, tras un VT | [`abre`], que admite lo que envían de veras los equipos |
+//! | en mitad de algo | `abre_creible`, o lo que empieza igual que el mensaje anterior: su `apertura` |
+//! | tras un VT que está en mitad de algo | `abre_tras_extranos`: una cabecera creíble tras unos pocos bytes |
+//! | lo primero tras callar a mitad de una trama | `abre_parecida` |
+//!
+//! No sabe dónde está cada cual: eso lo sabe quien pregunta.
 
 /// Fin de segmento (HL7 v2, capítulo 2).
 pub const CR: u8 = 0x0D;

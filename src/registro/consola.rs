@@ -1,7 +1,7 @@
 //! La consola, escrita por su propio hilo.
 //!
 //! Una consola que deja de leer (en Windows basta un clic en la ventana) no retiene a nadie: lo que
-//! no cabe en la fila se pierde, y se cuenta para decirlo después. No sabe qué dicen las líneas.
+//! no cabe en su espera se pierde, y se cuenta para decirlo después. No sabe qué dicen las líneas.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::texto::sin_color;
 use crate::ventana;
 
 /// Cuánto puede esperar a que la consola lea.
-const FILA_BYTES: usize = 512 * 1024;
+const EN_ESPERA_BYTES: usize = 512 * 1024;
 /// Cuánto se espera a una consola que no lee, al final.
 const PLAZO: Duration = Duration::from_millis(500);
 
@@ -143,7 +143,7 @@ impl Consola {
     /// Escribe líneas. Nunca espera.
     pub(crate) fn decir(&self, lineas: &[Linea]) {
         let texto = self.quien_lee.escribir(lineas);
-        if self.pendiente.bytes.load(Ordering::Relaxed) + texto.len() > FILA_BYTES {
+        if self.pendiente.bytes.load(Ordering::Relaxed) + texto.len() > EN_ESPERA_BYTES {
             self.pendiente
                 .perdidas
                 .fetch_add(lineas.len(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! El registro: cada línea, a la consola y al archivo del día, por su propio hilo.
 //!
-//! Ni una consola detenida ni un disco lleno deben retener un mensaje: las líneas van a una fila
-//! acotada y, si está llena, se pierden y se cuentan. Un equipo que falla sin parar no la llena: sus
+//! Ni una consola detenida ni un disco lleno deben retener un mensaje: las líneas esperan en un buzón
+//! acotado y, si está lleno, se pierden y se cuentan. Un equipo que falla sin parar no lo llena: sus
 //! líneas repetidas se cuentan; las de los mensajes guardados no llevan la clave `equipo`, y se dicen
 //! todas. Este módulo no sabe qué dicen las líneas.
 
@@ -35,7 +35,7 @@ use crate::registro::repetidas::Repetidas;
 use crate::texto::escapar;
 
 /// Cuántas líneas esperan a que este hilo las recoja; después se pierden.
-const FILA_LINEAS: usize = 4096;
+const EN_ESPERA_LINEAS: usize = 4096;
 /// Cuánto se junta para cada escritura.
 const BLOQUE_LINEAS: usize = 128;
 /// Cuánto se espera tras escribir lo que había: nadie lo nota al mirarlo, y despertar a este hilo y al de
@@ -61,7 +61,8 @@ pub use diario::Ajustes;
 
 enum Entrada {
     Linea(Linea),
-    Titulo(String),
+    /// El programa ya recibe, y ese es el título de su ventana.
+    Arrancado(String),
     /// Solo para el archivo: en la consola ya se ve.
     Constancia(Linea),
     Vaciar(Sender<()>),
@@ -70,7 +71,7 @@ enum Entrada {
 /// El registro en marcha. Al soltarlo, lo dicho termina de llegar a la consola y al archivo.
 #[derive(Debug)]
 pub struct Registro {
-    fila: SyncSender<Entrada>,
+    entradas: SyncSender<Entrada>,
     avisos: Avisos,
 }
 
@@ -81,7 +82,7 @@ pub fn iniciar(
     diario: Option<Ajustes>,
     presentacion: impl fmt::Display,
 ) -> io::Result<Registro> {
-    let (fila, entradas) = sync_channel(FILA_LINEAS);
+    let (entradas, recibidas) = sync_channel(EN_ESPERA_LINEAS);
     let perdidas = Arc::new(AtomicUsize::new(0));
     let repetidas = Arc::new(Repetidas::default());
     let pedido = env::var("RUST_LOG").unwrap_or_default();
@@ -99,13 +100,13 @@ pub fn iniciar(
             .filter_level(nivel_pedido.unwrap_or(nivel))
             .build(),
         repetidas: Arc::clone(&repetidas),
-        fila: fila.clone(),
+        entradas: entradas.clone(),
         perdidas: Arc::clone(&perdidas),
         queda_constancia,
     };
     thread::Builder::new()
         .name("registro".to_owned())
-        .spawn(move || escribir(&entradas, &perdidas, &repetidas, PERIODO, &mut salidas))?;
+        .spawn(move || escribir(&recibidas, &perdidas, &repetidas, PERIODO, &mut salidas))?;
     log::set_max_level(buzon.filtro.filter());
     log::set_boxed_logger(Box::new(buzon)).map_err(io::Error::other)?;
     panic::set_hook(Box::new(|panico| {
@@ -121,14 +122,16 @@ pub fn iniciar(
             escapar(pedido.as_bytes(), RUST_LOG_VISIBLE_BYTES)
         );
     }
-    Ok(Registro { fila, avisos })
+    Ok(Registro { entradas, avisos })
 }
 
 impl Registro {
-    /// El programa ha arrancado: pone título a la ventana en la que se ve la consola, si la hay. Tampoco
-    /// espera.
-    pub fn titular(&self, titulo: &str) {
-        let _ = self.fila.try_send(Entrada::Titulo(titulo.to_owned()));
+    /// El programa ha arrancado: lo dicho hasta ahora va ya al archivo, y la ventana en la que se ve la
+    /// consola, si la hay, lleva ese título. Tampoco espera.
+    pub fn decir_arrancado(&self, titulo: &str) {
+        let _ = self
+            .entradas
+            .try_send(Entrada::Arrancado(titulo.to_owned()));
     }
 
     /// Los últimos avisos que se digan.
@@ -143,8 +146,8 @@ impl Registro {
         let limite = Instant::now() + PLAZO_DEL_FINAL;
         let (hecho, aviso) = channel();
         let mut vaciar = Entrada::Vaciar(hecho);
-        // Con la fila llena, el hilo está escribiendo y pronto habrá sitio.
-        while let Err(TrySendError::Full(devuelta)) = self.fila.try_send(vaciar) {
+        // Con el buzón lleno, el hilo está escribiendo y pronto habrá sitio.
+        while let Err(TrySendError::Full(devuelta)) = self.entradas.try_send(vaciar) {
             if Instant::now() >= limite {
                 return;
             }
@@ -157,7 +160,7 @@ impl Registro {
     /// Deja en el archivo, si lo hay, un error que la consola dirá de otro modo.
     pub fn constar(&self, error: impl fmt::Display) {
         let linea = Linea::ahora(Level::Error, error.to_string());
-        let _ = self.fila.try_send(Entrada::Constancia(linea));
+        let _ = self.entradas.try_send(Entrada::Constancia(linea));
     }
 }
 
@@ -241,7 +244,7 @@ impl Salidas {
 struct Buzon {
     filtro: Logger,
     repetidas: Arc<Repetidas>,
-    fila: SyncSender<Entrada>,
+    entradas: SyncSender<Entrada>,
     perdidas: Arc<AtomicUsize>,
     /// Si lo dicho queda escrito. Donde solo se ve la consola, de una línea con fila basta la fila.
     queda_constancia: bool,
@@ -257,7 +260,7 @@ impl Log for Buzon {
             return;
         }
         let linea = Entrada::Linea(Linea::de(dicha, self.queda_constancia));
-        if let Err(TrySendError::Full(_)) = self.fila.try_send(linea) {
+        if let Err(TrySendError::Full(_)) = self.entradas.try_send(linea) {
             self.perdidas.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -265,7 +268,7 @@ impl Log for Buzon {
     fn flush(&self) {}
 }
 
-/// Lo que se recoge de la fila de una vez.
+/// Lo que se recoge del buzón de una vez.
 #[derive(Default)]
 struct Bloque {
     lineas: Vec<Linea>,
@@ -287,7 +290,7 @@ fn recoger(entradas: &Receiver<Entrada>, limite: Instant, salidas: &mut Salidas)
     while let Some(entrada) = proxima {
         match entrada {
             Entrada::Linea(linea) => bloque.lineas.push(linea),
-            Entrada::Titulo(titulo) => {
+            Entrada::Arrancado(titulo) => {
                 salidas.consola.titular(&titulo);
                 bloque.arrancado = true;
             }
@@ -399,19 +402,25 @@ mod tests {
     fn la_cuenta_se_dice_al_acabar_el_periodo_aunque_nadie_diga_nada_mas() {
         let repetidas = Repetidas::default();
         repetidas::decir(&repetidas, "10.0.0.1", 1, 30);
-        let (fila, entradas) = sync_channel(1);
+        let (entradas, recibidas) = sync_channel(1);
         let escrito = Escrito::default();
         let mut salidas = salidas_en(&escrito);
         thread::scope(|hilos| {
             let (repetidas, salidas) = (&repetidas, &mut salidas);
             hilos.spawn(move || {
                 let periodo = Duration::from_millis(1);
-                escribir(&entradas, &AtomicUsize::new(0), repetidas, periodo, salidas);
+                escribir(
+                    &recibidas,
+                    &AtomicUsize::new(0),
+                    repetidas,
+                    periodo,
+                    salidas,
+                );
             });
             while !repetidas.es_nuevo() {
                 thread::yield_now();
             }
-            drop(fila);
+            drop(entradas);
         });
         escrito.esperar("(10 líneas como esta");
     }
@@ -421,7 +430,7 @@ mod tests {
         let nombre = format!("servidor-hl7-arranques-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
         for _ in 0..2 {
-            let (fila, entradas) = sync_channel(2);
+            let (entradas, recibidas) = sync_channel(2);
             let escrito = Escrito::default();
             let ajustes = Ajustes {
                 carpeta: carpeta.clone(),
@@ -438,7 +447,7 @@ mod tests {
                 hilos.spawn(move || {
                     let repetidas = Repetidas::default();
                     escribir(
-                        &entradas,
+                        &recibidas,
                         &AtomicUsize::new(0),
                         &repetidas,
                         PERIODO,
@@ -446,11 +455,11 @@ mod tests {
                     );
                 });
                 let presentacion = linea(Level::Info, "se presenta");
-                fila.send(Entrada::Linea(presentacion)).unwrap();
+                entradas.send(Entrada::Linea(presentacion)).unwrap();
                 escrito.esperar("se presenta");
                 let error = linea(Level::Error, "no arranca");
-                fila.send(Entrada::Constancia(error)).unwrap();
-                drop(fila);
+                entradas.send(Entrada::Constancia(error)).unwrap();
+                drop(entradas);
             });
         }
         let archivo = std::fs::read_dir(&carpeta)
@@ -464,13 +473,13 @@ mod tests {
     }
 
     #[test]
-    fn las_lineas_que_no_caben_en_la_fila_se_cuentan_y_se_dicen() {
-        let (fila, entradas) = sync_channel(2);
+    fn las_lineas_que_no_caben_en_el_buzon_se_cuentan_y_se_dicen() {
+        let (entradas, recibidas) = sync_channel(2);
         let (perdidas, repetidas) = (Arc::default(), Arc::default());
         let buzon = Buzon {
             filtro: Builder::new().filter_level(LevelFilter::Info).build(),
             repetidas: Arc::clone(&repetidas),
-            fila,
+            entradas,
             perdidas: Arc::clone(&perdidas),
             queda_constancia: false,
         };
@@ -481,7 +490,7 @@ mod tests {
         drop(buzon);
         let escrito = Escrito::default();
         let mut salidas = salidas_en(&escrito);
-        escribir(&entradas, &perdidas, &repetidas, PERIODO, &mut salidas);
+        escribir(&recibidas, &perdidas, &repetidas, PERIODO, &mut salidas);
         let dicho = escrito.esperar("el registro no daba abasto: se omitieron 3 líneas");
         let caben = [0, 1, 2, 3, 4].map(|numero| dicho.contains(&format!("línea {numero}")));
         assert_eq!(caben, [true, true, false, false, false], "{dicho}");
