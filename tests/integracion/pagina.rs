@@ -124,7 +124,10 @@ fn si_otro_programa_escribe_la_misma_pagina_se_avisa_una_vez() {
     }
     servidor.esperar_linea("AVISO otro programa escribe también la página de estado «");
     servidor.conectar().entregar("4");
-    servidor.esperar_linea(" «4» ");
+    esperar_pagina(
+        &servidor,
+        &["data-que=\"Guardados\"><span class=\"\">4</span>"],
+    );
     assert_eq!(servidor.consola().matches("otro programa").count(), 1);
 }
 
