@@ -81,6 +81,10 @@ impl Recepcion {
         *tomar(&self.pagina) = pagina;
     }
 
+    pub(super) fn tiene_pagina(&self) -> bool {
+        tomar(&self.pagina).is_some()
+    }
+
     /// Pone al día la página, si la hay. Con menos de esos MiB libres, en ella es algo que mirar.
     pub(super) fn escribir_pagina(&self, minimo_mib: u64) {
         if let Some(pagina) = tomar(&self.pagina).as_mut() {

@@ -52,8 +52,15 @@ impl Recepcion {
         Ok(())
     }
 
-    /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada, y pone al día la página.
+    /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada, y en otro pone al día la página, si la
+    /// hay.
     pub fn vigilar(self: &Arc<Recepcion>, vigilancia: Vigilancia) -> io::Result<()> {
+        if self.tiene_pagina() {
+            let recepcion = Arc::clone(self);
+            abrir_hilo("página", move || {
+                vigilancia::publicar(vigilancia, &recepcion)
+            })?;
+        }
         let recepcion = Arc::clone(self);
         abrir_hilo("vigilancia", move || {
             vigilancia::vigilar(vigilancia, &recepcion)

@@ -29,7 +29,15 @@ pub struct Vigilancia {
     pub(crate) dias_de_apartados: u64,
 }
 
-/// Vigila para siempre: acaba con el proceso. Tras cada mirada pone al día la página.
+/// Pone al día la página para siempre. En su propio hilo: puede estar en un disco que no responde.
+pub(super) fn publicar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
+    loop {
+        recepcion.escribir_pagina(vigilancia.espacio_minimo_mib);
+        thread::sleep(CADA);
+    }
+}
+
+/// Vigila para siempre: acaba con el proceso.
 pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     let mut ronda = Ronda {
         vigilancia,
@@ -41,7 +49,6 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
         ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
-        recepcion.escribir_pagina(vigilancia.espacio_minimo_mib);
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }

@@ -131,6 +131,20 @@ fn si_otro_programa_escribe_la_misma_pagina_se_avisa_una_vez() {
     assert_eq!(servidor.consola().matches("otro programa").count(), 1);
 }
 
+/// Una página en un disco que no responde, aquí una tubería que nadie lee, no retiene a quien vigila.
+#[cfg(unix)]
+#[test]
+fn con_la_pagina_en_un_disco_que_no_responde_se_vigila_igual() {
+    let carpeta = crate::servidor_de_prueba::carpeta_nueva();
+    let tuberia = carpeta.join(".estado.html.parcial");
+    crate::servidor_de_prueba::con_exito(std::process::Command::new("mkfifo").arg(tuberia));
+    let servidor = Servidor::en(carpeta, ESTADO);
+    servidor.conectar().entregar("1");
+    fs::rename(servidor.mensajes(), servidor.carpeta.join("otra")).unwrap();
+    servidor.conectar().entregar("2");
+    servidor.esperar_linea("no estaba");
+}
+
 #[test]
 fn sin_la_clave_no_hay_pagina_y_no_puede_ser_cualquier_archivo() {
     let servidor = Servidor::con("[Registro]\nCarpeta = registro\n");
