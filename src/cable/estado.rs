@@ -158,17 +158,28 @@ pub(super) enum Linea {
     /// Nada todavía, o solo relleno, desde ahí.
     Vacia { desde: usize },
     /// Un texto sin separador de campos ni fin de línea: puede ser suyo o de un convertidor.
-    Dudosa {
-        desde: usize,
-        /// Cuándo empezó a llegar.
-        cuando: Instant,
-        /// Si le precedió una pausa.
-        tras_pausa: bool,
-        /// Si es un texto ya conocido en la conexión, una o varias veces.
-        conocida: bool,
-        /// Si está pegado a una línea del mensaje que no había acabado.
-        pegada: bool,
-    },
+    Dudosa(Dudosa),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dudosa {
+    pub(super) desde: usize,
+    /// Cuándo empezó a llegar.
+    pub(super) cuando: Instant,
+    pub(super) viene: Viene,
+    /// Si es un texto ya conocido en la conexión, una o varias veces.
+    pub(super) conocida: bool,
+}
+
+/// Tras qué viene una línea dudosa.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Viene {
+    /// Tras el fin de la anterior, sin pausa.
+    Seguida,
+    /// Tras el fin de la anterior y una pausa.
+    TrasPausa,
+    /// Pegada a una línea del mensaje que no había acabado.
+    Pegada,
 }
 
 /// Qué es en esta conexión un STX.
@@ -250,15 +261,8 @@ impl Lector {
 
     /// Si esa línea dudosa es de un convertidor: un texto conocido, o uno que llegó tras una pausa a
     /// una conexión donde ya los hubo.
-    pub(super) fn es_intercalada(&self, linea: Linea) -> bool {
-        match linea {
-            Linea::Dudosa {
-                tras_pausa,
-                conocida,
-                ..
-            } => conocida || (tras_pausa && self.intercalados.hay()),
-            Linea::Suya | Linea::Vacia { .. } => false,
-        }
+    pub(super) fn es_intercalada(&self, linea: Dudosa) -> bool {
+        linea.conocida || (linea.viene == Viene::TrasPausa && self.intercalados.hay())
     }
 
     /// El mismo texto otra vez, tras una pausa, es un latido: lo recuerda si era nuevo, y dice dónde empieza

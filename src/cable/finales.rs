@@ -5,7 +5,7 @@
 
 use memchr::memchr2;
 
-use super::estado::{Estado, Lector, Linea, Motivo, Pausa, SinTrama, Stx};
+use super::estado::{Dudosa, Estado, Lector, Linea, Motivo, Pausa, SinTrama, Stx, Viene};
 use super::indicio::es_utf16;
 use super::intercalado::TEXTO_BYTES;
 use super::trama::{
@@ -118,9 +118,9 @@ impl Lector {
             }
             Estado::SinTrama(mensaje) => Some(match (mensaje.linea, acaba) {
                 (_, Some(cierre)) => Final::entero(cierre, fin, self.envoltura_de(cierre)),
-                (Linea::Dudosa { desde, pegada, .. }, _) if self.es_intercalada(mensaje.linea) => {
-                    let suyo = Final::sin_trama(desde, desde);
-                    if pegada && pausa == Pausa::Corte {
+                (Linea::Dudosa(linea), _) if self.es_intercalada(linea) => {
+                    let suyo = Final::sin_trama(linea.desde, linea.desde);
+                    if linea.viene == Viene::Pegada && pausa == Pausa::Corte {
                         suyo.por(Motivo::Cortado)
                     } else {
                         suyo
@@ -266,7 +266,7 @@ impl Lector {
             let visto = match mensaje.linea {
                 Linea::Suya => self.leer_linea(&mut mensaje),
                 Linea::Vacia { desde } => self.mirar_comienzo(&mut mensaje, desde),
-                Linea::Dudosa { desde, .. } => self.mirar_dudosa(&mut mensaje, desde),
+                Linea::Dudosa(linea) => self.mirar_dudosa(&mut mensaje, linea),
             };
             self.estado = Estado::SinTrama(mensaje);
             match visto {
@@ -335,13 +335,7 @@ impl Lector {
     /// Desde ahí, lo pegado a una línea sin acabar puede no ser suyo.
     fn pegar(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
         self.revisado = desde;
-        mensaje.linea = Linea::Dudosa {
-            desde,
-            cuando: self.ahora,
-            tras_pausa: false,
-            conocida: false,
-            pegada: true,
-        };
+        mensaje.linea = self.dudosa(desde, Viene::Pegada);
         Visto::Sigue
     }
 
@@ -369,14 +363,23 @@ impl Lector {
             }
             Comienzo::No => {}
         }
-        mensaje.linea = Linea::Dudosa {
-            desde: p,
-            cuando: self.ahora,
-            tras_pausa: self.rafagas.ultima > 0 && (desde..=p).contains(&self.rafagas.ultima),
-            conocida: false,
-            pegada: false,
+        let ultima = self.rafagas.ultima;
+        let viene = if ultima > 0 && (desde..=p).contains(&ultima) {
+            Viene::TrasPausa
+        } else {
+            Viene::Seguida
         };
+        mensaje.linea = self.dudosa(p, viene);
         Visto::Sigue
+    }
+
+    fn dudosa(&self, desde: usize, viene: Viene) -> Linea {
+        Linea::Dudosa(Dudosa {
+            desde,
+            cuando: self.ahora,
+            viene,
+            conocida: false,
+        })
     }
 
     /// Si lo que empieza una línea es ya de otro mensaje.
@@ -409,13 +412,8 @@ impl Lector {
     }
 
     /// Mira si una línea dudosa es del mensaje o de un convertidor.
-    fn mirar_dudosa(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
-        let (tras_pausa, pegada) = match mensaje.linea {
-            Linea::Dudosa {
-                tras_pausa, pegada, ..
-            } => (tras_pausa, pegada),
-            Linea::Suya | Linea::Vacia { .. } => (false, false),
-        };
+    fn mirar_dudosa(&mut self, mensaje: &mut SinTrama, linea: Dudosa) -> Visto {
+        let Dudosa { desde, viene, .. } = linea;
         let pendiente = self.bufer.pendiente();
         let mut conocida = self.revisado > desde;
         loop {
@@ -426,7 +424,7 @@ impl Lector {
                 // mismo: quien late lo hace cuando nadie envía.
                 (Comienzo::No, _)
                     if conocida
-                        && !tras_pausa
+                        && viene != Viene::TrasPausa
                         && resto.first().is_some_and(|o| es_fin_de_segmento(*o)) =>
                 {
                     return self.es_suya(mensaje, desde);
@@ -438,19 +436,18 @@ impl Lector {
             }
             conocida = true;
         }
-        if let Linea::Dudosa { conocida: ya, .. } = &mut mensaje.linea {
-            *ya = conocida;
-        }
+        let linea = Dudosa { conocida, ..linea };
+        mensaje.linea = Linea::Dudosa(linea);
         let resto = &pendiente[self.revisado..];
         let otro = self.intercalados.en_mensaje(resto, mensaje.separador).0;
         let abre = if resto.is_empty() || otro != Comienzo::No {
             Comienzo::Faltan
         } else if conocida {
             self.empieza_otro(mensaje, resto)
-        } else if pegada {
+        } else if viene == Viene::Pegada {
             Comienzo::No
         } else {
-            return self.mirar_desconocida(mensaje, desde);
+            return self.mirar_desconocida(mensaje, linea);
         };
         match abre {
             Comienzo::Si => Visto::Acaba(Final::sin_trama(desde, desde)),
@@ -463,14 +460,15 @@ impl Lector {
     }
 
     /// Una línea dudosa que no es un texto conocido deja de serlo en cuanto tiene algo de HL7.
-    fn mirar_desconocida(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
+    fn mirar_desconocida(&mut self, mensaje: &mut SinTrama, linea: Dudosa) -> Visto {
+        let desde = linea.desde;
         let texto = &self.bufer.pendiente()[desde..];
-        let intercalada = self.es_intercalada(mensaje.linea);
+        let intercalada = self.es_intercalada(linea);
         let conocido = |resto| self.intercalados.en_mensaje(resto, mensaje.separador).0;
         for (i, octeto) in texto.iter().enumerate() {
             let tras_pausa = i > 0 && desde + i == self.rafagas.ultima;
             if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
-                return self.es_suya_hasta(mensaje, desde + i);
+                return self.es_suya_hasta(mensaje, linea, desde + i);
             }
             let puede_abrir =
                 tras_pausa || i > 0 && (intercalada || self.intercalados.mide_un_prefijo(i));
@@ -493,15 +491,13 @@ impl Lector {
         match self.notar_latido(desde) {
             None => Visto::Faltan,
             Some(latido) if latido == desde => Visto::Sigue,
-            Some(latido) => self.es_suya_hasta(mensaje, latido),
+            Some(latido) => self.es_suya_hasta(mensaje, linea, latido),
         }
     }
 
     /// Lo que va de una línea dudosa es del mensaje, y lo que llegó tras la pausa, quizá no.
-    fn es_suya_hasta(&mut self, mensaje: &mut SinTrama, hasta: usize) -> Visto {
-        if let Linea::Dudosa { cuando, .. } = mensaje.linea {
-            self.contado = cuando;
-        }
+    fn es_suya_hasta(&mut self, mensaje: &mut SinTrama, linea: Dudosa, hasta: usize) -> Visto {
+        self.contado = linea.cuando;
         self.pegar(mensaje, hasta)
     }
 

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::bufer::BUFER_BYTES;
 use super::estado::{
-    Antes, COMIENZO_BYTES, Estado, Exceso, Lector, Linea, Motivo, Pausa, SinTrama, Stx, Tope,
+    Antes, COMIENZO_BYTES, Dudosa, Estado, Exceso, Lector, Linea, Motivo, Pausa, SinTrama, Stx,
+    Tope, Viene,
 };
 use super::finales::{Despues, Final};
 use super::indicio::Indicio;
@@ -174,18 +175,13 @@ impl Lector {
                 Linea::Vacia { .. } if self.calla_tras_un_fin_de_linea() => {
                     (self.contado, sin_trama)
                 }
-                Linea::Dudosa { pegada: false, .. } if self.es_intercalada(mensaje.linea) => {
-                    (self.contado, sin_trama)
+                Linea::Dudosa(linea) if linea.conocida && linea.viene == Viene::Pegada => {
+                    (self.contado, sin_trama * 4)
                 }
+                Linea::Dudosa(linea) if self.es_intercalada(linea) => (self.contado, sin_trama),
                 // Donde nunca hubo un convertidor, lo que continúa la línea es del mensaje.
-                Linea::Dudosa {
-                    conocida: false, ..
-                } if !self.intercalados.hay() => (self.ahora, sin_trama * 4),
-                Linea::Dudosa {
-                    conocida: false,
-                    cuando,
-                    ..
-                } => (cuando, sin_trama * 4),
+                Linea::Dudosa(_) if !self.intercalados.hay() => (self.ahora, sin_trama * 4),
+                Linea::Dudosa(linea) => (linea.cuando, sin_trama * 4),
                 _ => (self.contado, sin_trama * 4),
             }),
         }
@@ -322,7 +318,7 @@ impl Lector {
         match self.estado {
             Estado::Ruido(_) => 0,
             Estado::SinTrama(SinTrama {
-                linea: Linea::Dudosa { desde, .. },
+                linea: Linea::Dudosa(Dudosa { desde, .. }),
                 ..
             }) => hasta.min(desde),
             _ => hasta,
@@ -343,7 +339,7 @@ impl Lector {
         self.rafagas.soltar(cuantos);
         self.cierre = self.cierre.map(|cierre| cierre - cuantos);
         if let Estado::SinTrama(SinTrama {
-            linea: Linea::Vacia { desde } | Linea::Dudosa { desde, .. },
+            linea: Linea::Vacia { desde } | Linea::Dudosa(Dudosa { desde, .. }),
             ..
         }) = &mut self.estado
         {
