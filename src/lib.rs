@@ -24,7 +24,8 @@
 //!   ni registro; la hora es un argumento. Del sistema, [`cable`] solo mira si queda memoria.
 //! - Nada de la red llega al nombre de un archivo, ni sin escapar a la consola; del paciente no
 //!   llega nada.
-//! - Nadie espera a la consola ni al archivo del registro: cada uno tiene su hilo en [`registro`].
+//! - Ninguna conversación espera a la consola ni al archivo del registro: los escriben los hilos de
+//!   [`registro`].
 //! - Lo correcto no depende de [`recepcion::parada`]: un proceso muerto a mitad no ha acusado nada que
 //!   no esté a salvo.
 //!

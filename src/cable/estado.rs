@@ -101,11 +101,17 @@ impl Rafagas {
         self.ultima = self.ultima.saturating_sub(cuantos);
     }
 
-    /// Dónde empiezan las dos últimas, si son iguales, sin mirar antes de `desde`.
+    /// Si alguna de las dos últimas empieza ahí.
+    pub(super) fn hay_en(&self, p: usize) -> bool {
+        [self.anterior, self.ultima].contains(&p)
+    }
+
+    /// Dónde empieza la penúltima, si la última comienza igual, sin mirar antes de `desde`.
     fn iguales(&self, pendiente: &[u8], desde: usize) -> Option<std::ops::Range<usize>> {
         let anterior = self.anterior.max(desde)..self.ultima;
         let repetido = pendiente.get(self.ultima..)?;
-        (pendiente.get(anterior.clone())? == repetido).then_some(anterior)
+        let texto = pendiente.get(anterior.clone())?;
+        (!texto.is_empty() && repetido.starts_with(texto)).then_some(anterior)
     }
 }
 

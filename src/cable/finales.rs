@@ -296,7 +296,7 @@ impl Lector {
         self.contado = self.ahora;
         let con_etx = mensaje.puede_acabar_en_etx;
         let importa = |octeto: &u8| match *octeto {
-            FS | VT | CR | LF => true,
+            FS | VT | STX | CR | LF => true,
             ETX => con_etx,
             _ => false,
         };
@@ -308,9 +308,14 @@ impl Lector {
                 self.cierre = Some(p);
                 self.revisado = p + 1;
             }
-            VT => {
+            octeto @ (VT | STX) => {
                 let resto = &self.bufer.pendiente()[p + 1..];
-                match self.abre_tras_vt(resto) {
+                let abre = if octeto == VT {
+                    self.abre_tras_vt(resto)
+                } else {
+                    abre_creible(resto)
+                };
+                match abre {
                     Comienzo::Si => return Visto::Acaba(Final::sin_trama(p, p)),
                     Comienzo::Faltan => return Visto::Faltan,
                     Comienzo::No => self.revisado = p + 1,
@@ -357,10 +362,7 @@ impl Lector {
                 let hasta = if pendiente[p - 1] == STX { p - 1 } else { p };
                 return Visto::Acaba(Final::sin_trama(hasta, hasta));
             }
-            Comienzo::Faltan => {
-                self.contado = self.ahora;
-                return Visto::Faltan;
-            }
+            Comienzo::Faltan => return Visto::Faltan,
             Comienzo::No => {}
         }
         let ultima = self.rafagas.ultima;
@@ -462,6 +464,11 @@ impl Lector {
     /// Una línea dudosa que no es un texto conocido deja de serlo en cuanto tiene algo de HL7.
     fn mirar_desconocida(&mut self, mensaje: &mut SinTrama, linea: Dudosa) -> Visto {
         let desde = linea.desde;
+        match self.notar_latido(desde) {
+            None => {}
+            Some(latido) if latido == desde => return Visto::Sigue,
+            Some(latido) => return self.es_suya_hasta(mensaje, linea, latido),
+        }
         let texto = &self.bufer.pendiente()[desde..];
         let intercalada = self.es_intercalada(linea);
         let conocido = |resto| self.intercalados.en_mensaje(resto, mensaje.separador).0;
@@ -470,29 +477,31 @@ impl Lector {
             if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
                 return self.es_suya_hasta(mensaje, linea, desde + i);
             }
-            let puede_abrir =
-                tras_pausa || i > 0 && (intercalada || self.intercalados.mide_un_prefijo(i));
-            let abre = if puede_abrir {
+            let es_ajena = intercalada
+                || linea.viene == Viene::TrasPausa
+                || self.intercalados.mide_un_prefijo(i);
+            let abre = if i > 0 && (tras_pausa || es_ajena) {
                 self.abre_otro(&texto[i..])
             } else {
                 Comienzo::No
             };
             match abre {
-                Comienzo::Si => return Visto::Acaba(Final::sin_trama(desde, desde)),
+                Comienzo::Si => {
+                    // Lo que llegó con el mensaje es suyo, aunque tras una pausa otro lo siga.
+                    let hasta = if es_ajena { desde } else { desde + i };
+                    return Visto::Acaba(Final::sin_trama(hasta, hasta));
+                }
                 Comienzo::Faltan => return Visto::Faltan,
                 Comienzo::No => {}
             }
             let es_etx = *octeto == ETX && mensaje.puede_acabar_en_etx;
+            let es_stx = *octeto == STX && abre_creible(&texto[i + 1..]) == Comienzo::Si;
             let es_de_hl7 = *octeto == mensaje.separador || matches!(*octeto, CR | LF | FS | VT);
-            if es_de_hl7 || es_etx || i >= TEXTO_BYTES {
+            if es_de_hl7 || es_etx || es_stx || i >= TEXTO_BYTES {
                 return self.es_suya(mensaje, desde);
             }
         }
-        match self.notar_latido(desde) {
-            None => Visto::Faltan,
-            Some(latido) if latido == desde => Visto::Sigue,
-            Some(latido) => self.es_suya_hasta(mensaje, linea, latido),
-        }
+        Visto::Faltan
     }
 
     /// Lo que va de una línea dudosa es del mensaje, y lo que llegó tras la pausa, quizá no.

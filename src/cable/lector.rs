@@ -170,6 +170,10 @@ impl Lector {
                 .hay_algo_a_medias()
                 .then_some((self.contado, self.limites.incompleta)),
             Estado::SinTrama(mensaje) => Some(match mensaje.linea {
+                // Lo que va de la línea puede ser el comienzo de una cabecera.
+                Linea::Vacia { .. } if self.revisado < self.bufer.pendiente().len() => {
+                    (self.ahora, sin_trama * 4)
+                }
                 // Si era una trama STX, su ETX puede tardar.
                 _ if mensaje.puede_acabar_en_etx => (self.contado, sin_trama * 4),
                 Linea::Vacia { .. } if self.calla_tras_un_fin_de_linea() => {
@@ -190,9 +194,7 @@ impl Lector {
     /// Si de la línea que empieza no hay más que lo que llega entre mensajes. Unos blancos pueden ser su
     /// sangría.
     fn calla_tras_un_fin_de_linea(&self) -> bool {
-        let pendiente = self.bufer.pendiente();
-        let hay_sangria = matches!(pendiente.last(), Some(b' ' | b'\t'));
-        self.revisado == pendiente.len() && !hay_sangria
+        !matches!(self.bufer.pendiente().last(), Some(b' ' | b'\t'))
     }
 
     fn gracia(&self) -> Duration {

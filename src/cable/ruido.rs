@@ -26,12 +26,11 @@ enum Juicio {
 impl Lector {
     /// Deja atrás el ruido hasta el comienzo de un mensaje, y cambia entonces de estado.
     pub(super) fn pasar_ruido(&mut self) -> Option<Indicio> {
-        if !self.en_duda() {
-            self.contado = self.ahora;
-        }
+        self.contar_si_no_hay_duda();
         while let Estado::Ruido(antes) = self.estado
             && !self.bufer.pendiente().is_empty()
         {
+            self.contar_si_no_hay_duda();
             self.notar_latido(0);
             let juicio = self.juzgar(antes);
             self.poner_en_duda(matches!(juicio, Juicio::Faltan(1..)));
@@ -74,11 +73,15 @@ impl Lector {
         conocido.then(|| self.muestra.convertidor()).flatten()
     }
 
-    fn en_duda(&self) -> bool {
-        matches!(
+    /// De un texto en duda, el silencio se cuenta desde que empezó.
+    fn contar_si_no_hay_duda(&mut self) {
+        let en_duda = matches!(
             self.estado,
             Estado::Ruido(Antes::Mensaje { en_duda: true, .. })
-        )
+        );
+        if !en_duda {
+            self.contado = self.ahora;
+        }
     }
 
     fn poner_en_duda(&mut self, duda: bool) {
@@ -130,7 +133,7 @@ impl Lector {
     fn es_latido(&self) -> bool {
         match self.stx {
             Stx::Latido => true,
-            Stx::Desconocido => self.rafagas.ultima == 1,
+            Stx::Desconocido => self.rafagas.hay_en(1),
             Stx::Trama => false,
         }
     }

@@ -1607,7 +1607,6 @@ fn lo_que_llega_suelto_entre_mensajes_sin_trama_no_los_une_ni_los_calla() {
     let m = b"MSH|^~\\&|1\r";
     let trama = b"\x0BMSH|^~\\&|1\x1C";
     let con_sangria = b"MSH|^~\\&|1\rOK\n  ";
-    let stx_m = b"\x02MSH|^~\\&|1\r";
     let latido = Llega(b"www.usr.cn");
     let convertidor = Leido::Indicio(Indicio::Convertidor);
     let filas: [(&str, &[Paso<'_>], &[Leido]); 6] = [
@@ -1624,30 +1623,14 @@ fn lo_que_llega_suelto_entre_mensajes_sin_trama_no_los_une_ni_los_calla() {
             &[sin_trama(m), convertidor.clone(), sin_trama(m)],
         ),
         (
-            "un STX, y luego el mensaje",
-            &[
-                Llega(b"\x02"),
-                Pausa(500),
-                Llega(m),
-                Calma,
-                Llega(b"\x02"),
-                Pausa(500),
-                Llega(m),
-                Calma,
-            ],
-            &[sin_trama(m), sin_trama(m)],
+            "una nota sin CR, que llegó con el primero",
+            &[Llega(m), Llega(b"nota"), Pausa(200), Llega(m), Calma],
+            &[sin_trama(&[&m[..], b"nota"].concat()), sin_trama(m)],
         ),
         (
-            "un STX justo delante",
-            &[
-                Llega(stx_m),
-                Pausa(900),
-                Llega(stx_m),
-                Calma,
-                Llega(stx_m),
-                Calma,
-            ],
-            &[apartado(m, Motivo::Reiniciado), sin_trama(m), sin_trama(m)],
+            "un texto tras una pausa, pegado al segundo",
+            &[Llega(con_sangria), Pausa(700), Llega(b"T"), Llega(m), Calma],
+            &[sin_trama(con_sangria), convertidor.clone(), sin_trama(m)],
         ),
         (
             "un VT",
@@ -1678,10 +1661,77 @@ fn lo_que_llega_suelto_entre_mensajes_sin_trama_no_los_une_ni_los_calla() {
                 Calma,
             ],
             &[
-                convertidor,
+                convertidor.clone(),
                 con_trama(&trama[1..trama.len() - 1]),
                 con_trama(&trama[1..trama.len() - 1]),
             ],
+        ),
+    ];
+    for (nombre, pasos, esperado) in filas {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
+fn un_latido_stx_no_une_ni_calla_los_mensajes_sin_trama() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\r";
+    let stx_m = b"\x02MSH|^~\\&|1\r";
+    let sin_cr = b"MSH|^~\\&|1";
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 4] = [
+        (
+            "un STX, y luego el mensaje",
+            &[
+                Llega(b"\x02"),
+                Pausa(500),
+                Llega(m),
+                Calma,
+                Llega(b"\x02"),
+                Pausa(500),
+                Llega(m),
+                Calma,
+            ],
+            &[sin_trama(m), sin_trama(m)],
+        ),
+        (
+            "un STX justo delante",
+            &[
+                Llega(stx_m),
+                Pausa(900),
+                Llega(stx_m),
+                Calma,
+                Llega(stx_m),
+                Calma,
+            ],
+            &[apartado(m, Motivo::Reiniciado), sin_trama(m), sin_trama(m)],
+        ),
+        (
+            "un STX delante de cada uno, sin CR final",
+            &[
+                Llega(b"\x02"),
+                Llega(m),
+                Llega(b"\x02"),
+                Llega(sin_cr),
+                Llega(stx_m),
+                Calma,
+            ],
+            &[
+                apartado(m, Motivo::Reiniciado),
+                sin_trama(sin_cr),
+                sin_trama(m),
+            ],
+        ),
+        (
+            "una cabecera a trozos tras un STX y una pausa",
+            &[
+                Llega(b"\x02"),
+                Pausa(130),
+                Llega(b"M"),
+                Pausa(130),
+                Llega(&m[1..]),
+                Calma,
+            ],
+            &[sin_trama(m)],
         ),
     ];
     for (nombre, pasos, esperado) in filas {
