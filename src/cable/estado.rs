@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bufer::Bufer;
 use super::indicio::Muestra;
-use super::intercalado::{Intercalados, es_texto};
+use super::intercalado::{Intercalados, TEXTO_MINIMO_BYTES, es_texto};
 use super::trama::{Envoltura, FS, VACIO_BYTES, VT, es_trama_vacia};
 use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
 
@@ -106,8 +106,12 @@ impl Rafagas {
         [self.anterior, self.ultima].contains(&p)
     }
 
-    /// Dónde empieza la penúltima, si la última comienza igual, sin mirar antes de `desde`.
-    fn iguales(&self, pendiente: &[u8], desde: usize) -> Option<std::ops::Range<usize>> {
+    /// Dónde está la penúltima, si la última comienza igual, sin mirar antes de `desde`.
+    pub(super) fn repetida(
+        &self,
+        pendiente: &[u8],
+        desde: usize,
+    ) -> Option<std::ops::Range<usize>> {
         let anterior = self.anterior.max(desde)..self.ultima;
         let repetido = pendiente.get(self.ultima..)?;
         let texto = pendiente.get(anterior.clone())?;
@@ -271,14 +275,24 @@ impl Lector {
         linea.conocida || (linea.viene == Viene::TrasPausa && self.intercalados.hay())
     }
 
-    /// El mismo texto otra vez, tras una pausa, es un latido: lo recuerda si era nuevo, y dice dónde empieza
-    /// el primero. No mira antes de `desde`.
-    pub(super) fn notar_latido(&mut self, desde: usize) -> Option<usize> {
+    /// Si una línea dudosa no es hasta ahora más que un latido que aún no se conoce.
+    pub(super) fn es_latido_desde(&self, linea: Dudosa) -> bool {
+        self.es_latido(linea.desde..self.bufer.pendiente().len())
+    }
+
+    /// Si ese tramo de lo pendiente no es más que un texto que ha llegado varias veces, con una pausa entre
+    /// medias: un latido que aún no se conoce. Uno más corto podría ser un trozo de cualquier texto.
+    pub(super) fn es_latido(&self, tramo: std::ops::Range<usize>) -> bool {
         let pendiente = self.bufer.pendiente();
-        let latido = self.rafagas.iguales(pendiente, desde)?;
-        let texto = &pendiente[latido.clone()];
-        let es_texto = es_texto(*texto.first()?);
-        (es_texto && self.intercalados.recordar(texto)).then_some(latido.start)
+        let Some(primero) = self.rafagas.repetida(pendiente, tramo.start) else {
+            return false;
+        };
+        let vez = &pendiente[primero];
+        let tramo = &pendiente[tramo];
+        es_texto(vez[0])
+            && vez.len() >= TEXTO_MINIMO_BYTES
+            && tramo.len() >= 2 * vez.len()
+            && tramo.chunks(vez.len()).all(|otra| otra == vez)
     }
 
     /// Si ha llegado parte de un mensaje, o de lo que lo parece, y falta el resto.

@@ -118,7 +118,9 @@ impl Lector {
             }
             Estado::SinTrama(mensaje) => Some(match (mensaje.linea, acaba) {
                 (_, Some(cierre)) => Final::entero(cierre, fin, self.envoltura_de(cierre)),
-                (Linea::Dudosa(linea), _) if self.es_intercalada(linea) => {
+                (Linea::Dudosa(linea), _)
+                    if self.es_intercalada(linea) || self.es_latido_desde(linea) =>
+                {
                     let suyo = Final::sin_trama(linea.desde, linea.desde);
                     if linea.viene == Viene::Pegada && pausa == Pausa::Corte {
                         suyo.por(Motivo::Cortado)
@@ -289,11 +291,22 @@ impl Lector {
                 TrasCierre::Dato => {}
             }
         }
-        let ultima = self.rafagas.ultima;
-        if self.revisado == ultima && self.puede_ser_conocido(mensaje, ultima) {
-            return self.pegar(mensaje, ultima);
+        let p = self.revisado;
+        if p > 0 && self.rafagas.hay_en(p) {
+            // Tras una pausa, una cabecera creíble es la de otro mensaje aunque el anterior no acabara.
+            match abre_creible(&self.bufer.pendiente()[p..]) {
+                Comienzo::Si => return Visto::Acaba(Final::sin_trama(p, p)),
+                Comienzo::Faltan => return Visto::Faltan,
+                Comienzo::No => {}
+            }
+            if p == self.rafagas.ultima && self.puede_ser_conocido(mensaje, p) {
+                return self.pegar(mensaje, p);
+            }
         }
-        self.contado = self.ahora;
+        let nuevo = &self.bufer.pendiente()[self.revisado..];
+        if nuevo.iter().any(|octeto| !es_latido_de_control(*octeto)) {
+            self.contado = self.ahora;
+        }
         let con_etx = mensaje.puede_acabar_en_etx;
         let importa = |octeto: &u8| match *octeto {
             FS | VT | STX | CR | LF => true,
@@ -464,23 +477,22 @@ impl Lector {
     /// Una línea dudosa que no es un texto conocido deja de serlo en cuanto tiene algo de HL7.
     fn mirar_desconocida(&mut self, mensaje: &mut SinTrama, linea: Dudosa) -> Visto {
         let desde = linea.desde;
-        match self.notar_latido(desde) {
-            None => {}
-            Some(latido) if latido == desde => return Visto::Sigue,
-            Some(latido) => return self.es_suya_hasta(mensaje, linea, latido),
-        }
         let texto = &self.bufer.pendiente()[desde..];
         let intercalada = self.es_intercalada(linea);
         let conocido = |resto| self.intercalados.en_mensaje(resto, mensaje.separador).0;
         for (i, octeto) in texto.iter().enumerate() {
-            let tras_pausa = i > 0 && desde + i == self.rafagas.ultima;
-            if tras_pausa && !intercalada && conocido(&texto[i..]) == Comienzo::Si {
+            if i > 0
+                && desde + i == self.rafagas.ultima
+                && !intercalada
+                && conocido(&texto[i..]) == Comienzo::Si
+            {
                 return self.es_suya_hasta(mensaje, linea, desde + i);
             }
             let es_ajena = intercalada
                 || linea.viene == Viene::TrasPausa
-                || self.intercalados.mide_un_prefijo(i);
-            let abre = if i > 0 && (tras_pausa || es_ajena) {
+                || self.intercalados.mide_un_prefijo(i)
+                || self.es_latido(desde..desde + i);
+            let abre = if i > 0 && (es_ajena || self.empieza_rafaga(desde + i)) {
                 self.abre_otro(&texto[i..])
             } else {
                 Comienzo::No
@@ -502,6 +514,14 @@ impl Lector {
             }
         }
         Visto::Faltan
+    }
+
+    /// Si lo que hay ahí es lo primero que dice algo de lo que llegó tras la última pausa.
+    fn empieza_rafaga(&self, p: usize) -> bool {
+        let ultima = self.rafagas.ultima;
+        let pendiente = self.bufer.pendiente();
+        let dice_algo = |octeto: &u8| !es_latido_de_control(*octeto) && !es_relleno(*octeto);
+        (1..=p).contains(&ultima) && !pendiente[ultima..p].iter().any(dice_algo)
     }
 
     /// Lo que va de una línea dudosa es del mensaje, y lo que llegó tras la pausa, quizá no.
@@ -527,6 +547,11 @@ impl Lector {
         self.revisado = hallado.map_or(pendiente.len(), |distancia| self.revisado + distancia);
         hallado.map(|_| self.revisado)
     }
+}
+
+/// Si es uno de los bytes que algunos equipos envían mientras callan, que en mitad de una línea no dicen nada.
+fn es_latido_de_control(octeto: u8) -> bool {
+    octeto.is_ascii_control() && !matches!(octeto, CR | LF | FS | VT | ETX | b'\t')
 }
 
 /// Qué sigue a un FS o a un ETX.

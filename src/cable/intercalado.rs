@@ -9,7 +9,7 @@ use crate::hl7::comienzo::{Comienzo, es_relleno};
 /// Lo más largo que se toma por uno de esos textos.
 pub(super) const TEXTO_BYTES: usize = 64;
 /// Uno más corto podría ser el comienzo de cualquier cosa.
-const TEXTO_MINIMO_BYTES: usize = 4;
+pub(super) const TEXTO_MINIMO_BYTES: usize = 4;
 /// Cuántos se recuerdan: el registro, el latido y el prefijo, y uno más.
 const RECORDADOS: usize = 4;
 

@@ -18,7 +18,7 @@ use super::estado::{
 use super::finales::{Despues, Final};
 use super::indicio::Indicio;
 use super::trama::{Envoltura, STX, es_fin_de_segmento, es_trama_vacia};
-use crate::hl7::comienzo;
+use crate::hl7::comienzo::{self, es_relleno};
 
 /// Un equipo que envía FS sin CR espera ya su acuse: se le concede este silencio cuando el FS
 /// cierra un segmento…
@@ -89,6 +89,11 @@ impl Lector {
     pub fn avanzar(&mut self, cuantos: usize, ahora: Instant) {
         let pausa = PAUSA_MINIMA.max(self.limites.sin_trama / PARTES_DE_PAUSA);
         if ahora.saturating_duration_since(self.ahora) >= pausa {
+            let es_ruido = matches!(self.estado, Estado::Ruido(_));
+            if es_ruido && self.stx == Stx::Desconocido && self.bufer.pendiente() == [STX] {
+                // El que abre una trama va con ella.
+                self.stx = Stx::Latido;
+            }
             self.rafagas.empezar(self.bufer.pendiente().len());
             self.intercalados.pausar();
         }
@@ -184,17 +189,22 @@ impl Lector {
                 }
                 Linea::Dudosa(linea) if self.es_intercalada(linea) => (self.contado, sin_trama),
                 // Donde nunca hubo un convertidor, lo que continúa la línea es del mensaje.
-                Linea::Dudosa(_) if !self.intercalados.hay() => (self.ahora, sin_trama * 4),
+                Linea::Dudosa(linea)
+                    if !self.intercalados.hay() && !self.es_latido_desde(linea) =>
+                {
+                    (self.ahora, sin_trama * 4)
+                }
                 Linea::Dudosa(linea) => (linea.cuando, sin_trama * 4),
                 _ => (self.contado, sin_trama * 4),
             }),
         }
     }
 
-    /// Si de la línea que empieza no hay más que lo que llega entre mensajes. Unos blancos pueden ser su
-    /// sangría.
+    /// Si de la línea que empieza no hay más que lo que llega entre mensajes. Unos blancos, o un cambio de
+    /// página, pueden ser su comienzo.
     fn calla_tras_un_fin_de_linea(&self) -> bool {
-        !matches!(self.bufer.pendiente().last(), Some(b' ' | b'\t'))
+        let ultimo = self.bufer.pendiente().last();
+        ultimo.is_none_or(|octeto| es_relleno(*octeto) && !matches!(octeto, b' ' | b'\t'))
     }
 
     fn gracia(&self) -> Duration {

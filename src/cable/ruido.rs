@@ -31,7 +31,7 @@ impl Lector {
             && !self.bufer.pendiente().is_empty()
         {
             self.contar_si_no_hay_duda();
-            self.notar_latido(0);
+            self.notar_latido();
             let juicio = self.juzgar(antes);
             self.poner_en_duda(matches!(juicio, Juicio::Faltan(1..)));
             let indicio = match juicio {
@@ -110,7 +110,7 @@ impl Lector {
         };
         match (aqui, pendiente[0]) {
             (Comienzo::Si, VT) => Juicio::Abre(Estado::Trama(Envoltura::Mllp), 1),
-            (Comienzo::Si, STX) if self.es_latido() => {
+            (Comienzo::Si, STX) if self.stx == Stx::Latido => {
                 Juicio::Abre(sin_trama(&pendiente[1..], true), 1)
             }
             (Comienzo::Si, STX) => Juicio::Abre(Estado::Trama(Envoltura::StxEtx), 1),
@@ -128,13 +128,13 @@ impl Lector {
         }
     }
 
-    /// Si el STX que está pendiente es un latido: se sabe de la conexión, o lo separa una pausa de la
-    /// cabecera que lo sigue.
-    fn es_latido(&self) -> bool {
-        match self.stx {
-            Stx::Latido => true,
-            Stx::Desconocido => self.rafagas.hay_en(1),
-            Stx::Trama => false,
+    /// Entre mensajes, el mismo texto otra vez tras una pausa es un latido.
+    fn notar_latido(&mut self) {
+        let pendiente = self.bufer.pendiente();
+        if let Some(latido) = self.rafagas.repetida(pendiente, 0)
+            && es_texto(pendiente[latido.start])
+        {
+            self.intercalados.recordar(&pendiente[latido]);
         }
     }
 

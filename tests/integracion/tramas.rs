@@ -1673,12 +1673,119 @@ fn lo_que_llega_suelto_entre_mensajes_sin_trama_no_los_une_ni_los_calla() {
 }
 
 #[test]
+fn un_texto_que_llega_a_trozos_iguales_es_del_mensaje() {
+    use Paso::{Calma, Llega, Pausa};
+    let m = b"MSH|^~\\&|1\rOBX|1|ED|P||^\r";
+    for (trozo, pausa) in [
+        (&b"AAAAAAAAAAAAAAAA"[..], 200),
+        (b"--------", 150),
+        (b"0000", 300),
+    ] {
+        let dos = [
+            Llega(m),
+            Pausa(pausa),
+            Llega(trozo),
+            Pausa(pausa),
+            Llega(trozo),
+        ];
+        for (nombre, sigue, texto) in [
+            (
+                "y la línea acaba",
+                &b"\rOBX|2\r"[..],
+                [trozo, trozo, b"\rOBX|2\r"].concat(),
+            ),
+            ("y sigue", b"BB\r", [trozo, trozo, b"BB\r"].concat()),
+        ] {
+            let entero = [&m[..], &texto].concat();
+            let pasos = [&dos[..], &[Pausa(pausa), Llega(sigue), Calma]].concat();
+            comprobar(nombre, &pasos, &[sin_trama(&entero)]);
+            // Y de él no se aprende nada.
+            let otro = [Llega(m), Pausa(pausa), Llega(trozo), Calma];
+            let con_trozo = sin_trama(&[&m[..], trozo].concat());
+            comprobar(
+                nombre,
+                &[&pasos[..], &otro].concat(),
+                &[sin_trama(&entero), con_trozo],
+            );
+        }
+    }
+}
+
+#[test]
+fn sin_cr_final_una_pausa_y_una_cabecera_son_otro_mensaje() {
+    use Paso::{Calma, Llega, Pausa, Silencio};
+    let sin_cr = b"MSH|^~\\&|1\rOBX|92";
+    let con_cr = b"MSH|^~\\&|1\rOBX|92\r";
+    let resto = b"OBX|2|NM|9";
+    let con_stx = [&sin_cr[..], b"\x02\x02\x02"].concat();
+    let con_pagina = b"MSH|^~\\&|1\r\x0C";
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 5] = [
+        (
+            "dos mensajes",
+            &[Llega(sin_cr), Pausa(300), Llega(sin_cr), Calma],
+            &[sin_trama(sin_cr), sin_trama(sin_cr)],
+        ),
+        (
+            "la cabecera a trozos",
+            &[
+                Llega(sin_cr),
+                Pausa(300),
+                Llega(b"MS"),
+                Pausa(300),
+                Llega(&con_cr[2..]),
+                Calma,
+            ],
+            &[sin_trama(sin_cr), sin_trama(con_cr)],
+        ),
+        (
+            "una cola sin acabar",
+            &[
+                Llega(con_cr),
+                Calma,
+                Llega(resto),
+                Pausa(700),
+                Llega(con_cr),
+                Calma,
+            ],
+            &[
+                sin_trama(con_cr),
+                apartado(resto, Motivo::Cola),
+                sin_trama(con_cr),
+            ],
+        ),
+        (
+            "un latido STX no alarga el silencio",
+            &[
+                Llega(sin_cr),
+                Pausa(500),
+                Llega(b"\x02"),
+                Pausa(500),
+                Llega(b"\x02"),
+                Pausa(500),
+                Llega(b"\x02"),
+                Pausa(499),
+                Silencio,
+            ],
+            &[sin_trama(&con_stx)],
+        ),
+        (
+            "un cambio de página es de la línea que empieza",
+            &[Llega(con_pagina), Pausa(600), Llega(b"dos\r"), Calma],
+            &[sin_trama(&[&con_pagina[..], b"dos\r"].concat())],
+        ),
+    ];
+    for (nombre, pasos, esperado) in filas {
+        comprobar(nombre, pasos, esperado);
+    }
+}
+
+#[test]
 fn un_latido_stx_no_une_ni_calla_los_mensajes_sin_trama() {
     use Paso::{Calma, Llega, Pausa};
     let m = b"MSH|^~\\&|1\r";
     let stx_m = b"\x02MSH|^~\\&|1\r";
     let sin_cr = b"MSH|^~\\&|1";
-    let filas: [(&str, &[Paso<'_>], &[Leido]); 4] = [
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 5] = [
         (
             "un STX, y luego el mensaje",
             &[
@@ -1720,6 +1827,22 @@ fn un_latido_stx_no_une_ni_calla_los_mensajes_sin_trama() {
                 sin_trama(sin_cr),
                 sin_trama(m),
             ],
+        ),
+        (
+            "un STX, y la cabecera a trozos con pausas, el primero de todos",
+            &[
+                Llega(b"\x02"),
+                Pausa(400),
+                Llega(b"M"),
+                Pausa(200),
+                Llega(b"S"),
+                Pausa(200),
+                Llega(&m[2..]),
+                Calma,
+                Llega(m),
+                Calma,
+            ],
+            &[sin_trama(m), sin_trama(m)],
         ),
         (
             "una cabecera a trozos tras un STX y una pausa",
