@@ -293,10 +293,17 @@ impl Lector {
         }
         let p = self.revisado;
         if p > 0 && self.rafagas.hay_en(p) {
-            // Tras una pausa, una cabecera creíble es la de otro mensaje aunque el anterior no acabara.
-            match abre_creible(&self.bufer.pendiente()[p..]) {
+            // Tras una pausa, una cabecera es la de otro mensaje aunque la línea anterior no acabara.
+            let empieza = match self.bufer.pendiente().get(p..) {
+                Some(linea @ [_, ..]) => self.empieza_otro(mensaje, linea),
+                _ => Comienzo::No,
+            };
+            match empieza {
                 Comienzo::Si => return Visto::Acaba(Final::sin_trama(p, p)),
-                Comienzo::Faltan => return Visto::Faltan,
+                Comienzo::Faltan => {
+                    self.contado = self.ahora;
+                    return Visto::Faltan;
+                }
                 Comienzo::No => {}
             }
             if p == self.rafagas.ultima && self.puede_ser_conocido(mensaje, p) {

@@ -1717,9 +1717,10 @@ fn sin_cr_final_una_pausa_y_una_cabecera_son_otro_mensaje() {
     let sin_cr = b"MSH|^~\\&|1\rOBX|92";
     let con_cr = b"MSH|^~\\&|1\rOBX|92\r";
     let resto = b"OBX|2|NM|9";
+    let lote = b"BHS|^~\\&|1";
     let con_stx = [&sin_cr[..], b"\x02\x02\x02"].concat();
     let con_pagina = b"MSH|^~\\&|1\r\x0C";
-    let filas: [(&str, &[Paso<'_>], &[Leido]); 5] = [
+    let filas: [(&str, &[Paso<'_>], &[Leido]); 7] = [
         (
             "dos mensajes",
             &[Llega(sin_cr), Pausa(300), Llega(sin_cr), Calma],
@@ -1736,6 +1737,29 @@ fn sin_cr_final_una_pausa_y_una_cabecera_son_otro_mensaje() {
                 Calma,
             ],
             &[sin_trama(sin_cr), sin_trama(con_cr)],
+        ),
+        (
+            "lo que parece una cabecera y no lo es alarga el silencio",
+            &[
+                Llega(sin_cr),
+                Pausa(1900),
+                Llega(b"M"),
+                Pausa(1900),
+                Llega(b"CV|F\r"),
+                Calma,
+            ],
+            &[sin_trama(&[&sin_cr[..], b"MCV|F\r"].concat())],
+        ),
+        (
+            "en un lote, una pausa y un MSH son del lote",
+            &[
+                Llega(lote),
+                Pausa(300),
+                Llega(con_cr),
+                Llega(b"BTS|1\r"),
+                Calma,
+            ],
+            &[sin_trama(&[&lote[..], con_cr, b"BTS|1\r"].concat())],
         ),
         (
             "una cola sin acabar",
