@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use servidor_hl7::recepcion::parada::Parada;
 
+use crate::analizador_simulado::mensaje;
 #[cfg(target_os = "linux")]
-use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
+use crate::analizador_simulado::{Analizador, enmarcar};
 use crate::servidor_de_prueba::{Servidor, con_rust_log};
 
 /// Cada byte que recoge no le da otros diez segundos. En Windows un envío que espera es una sola
