@@ -24,12 +24,10 @@ const ATRASO_QUE_SE_DICE: TimeDelta = TimeDelta::minutes(1);
 #[must_use]
 pub fn generar_nombre_archivo(llegada: NaiveDateTime, contador: u16) -> String {
     let hora = cifras(llegada);
-    if contador == 0 {
-        return [COMIENZO, &hora].concat();
+    match contador {
+        0 => [COMIENZO, &hora].concat(),
+        _ => format!("{COMIENZO}{hora}_{contador:04}"),
     }
-    let contador = contador.to_string();
-    let ceros = &"0000"[contador.len().min(4)..];
-    [COMIENZO, &hora, "_", ceros, &contador].concat()
 }
 
 /// El nombre de un archivo mientras no está entero. Empieza por punto para que nadie lo tome por uno.

@@ -246,14 +246,8 @@ impl Lector {
     /// Si a un FS lo sigue otro mensaje, o un texto de un convertidor.
     fn abre_o_es_conocido(&self, bytes: &[u8]) -> Comienzo {
         let separador = self.primeros().get(3).copied().unwrap_or_default();
-        match (
-            self.abre_otro(bytes),
-            self.intercalados.en_mensaje(bytes, separador).0,
-        ) {
-            (Comienzo::Si, _) | (_, Comienzo::Si) => Comienzo::Si,
-            (Comienzo::Faltan, _) | (_, Comienzo::Faltan) => Comienzo::Faltan,
-            (Comienzo::No, Comienzo::No) => Comienzo::No,
-        }
+        let texto = self.intercalados.en_mensaje(bytes, separador).0;
+        self.abre_otro(bytes).o(texto)
     }
 
     /// Si la trama no tiene más cabecera que la de ahí: lo que hay antes son bytes extraños, y el FS, uno.
@@ -367,12 +361,8 @@ impl Lector {
     /// Mira con qué empieza una línea.
     fn mirar_comienzo(&mut self, mensaje: &mut SinTrama, desde: usize) -> Visto {
         let con_etx = mensaje.puede_acabar_en_etx;
-        let dice_algo = |octeto: &u8| match *octeto {
-            VT | FS => true,
-            ETX => con_etx,
-            octeto => !octeto.is_ascii_control() && !es_relleno(octeto),
-        };
-        let comienzo = self.buscar(|pendiente| pendiente.iter().position(dice_algo));
+        let importa = |octeto: &u8| dice_algo(*octeto) && (con_etx || *octeto != ETX);
+        let comienzo = self.buscar(|pendiente| pendiente.iter().position(importa));
         let Some(p) = comienzo else {
             return Visto::Faltan;
         };
@@ -527,8 +517,7 @@ impl Lector {
     fn empieza_rafaga(&self, p: usize) -> bool {
         let ultima = self.rafagas.ultima;
         let pendiente = self.bufer.pendiente();
-        let dice_algo = |octeto: &u8| !es_latido_de_control(*octeto) && !es_relleno(*octeto);
-        (1..=p).contains(&ultima) && !pendiente[ultima..p].iter().any(dice_algo)
+        (1..=p).contains(&ultima) && !pendiente[ultima..p].iter().copied().any(dice_algo)
     }
 
     /// Lo que va de una línea dudosa es del mensaje, y lo que llegó tras la pausa, quizá no.
@@ -559,6 +548,11 @@ impl Lector {
 /// Si es uno de los bytes que algunos equipos envían mientras callan, que en mitad de una línea no dicen nada.
 fn es_latido_de_control(octeto: u8) -> bool {
     octeto.is_ascii_control() && !matches!(octeto, CR | LF | FS | VT | ETX | b'\t')
+}
+
+/// Si el byte es ya de una línea, o de una trama: no uno de los que llegan entre mensajes.
+fn dice_algo(octeto: u8) -> bool {
+    !es_latido_de_control(octeto) && !es_relleno(octeto)
 }
 
 /// Qué sigue a un FS o a un ETX.

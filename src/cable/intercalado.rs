@@ -75,24 +75,20 @@ impl Intercalados {
         (self.actual, self.acabado) = (actual, true);
     }
 
-    /// Recuerda el texto; dice si lo hizo, porque era nuevo y de la longitud de uno de estos.
-    pub(super) fn recordar(&mut self, texto: &[u8]) -> bool {
-        self.recordar_como(texto, false)
+    /// Recuerda el texto, si es de la longitud de uno de estos.
+    pub(super) fn recordar(&mut self, texto: &[u8]) {
+        self.recordar_como(texto, false);
     }
 
-    fn recordar_como(&mut self, texto: &[u8], solo_cola: bool) -> bool {
+    fn recordar_como(&mut self, texto: &[u8], solo_cola: bool) {
         let mut iguales = self.recordados.iter_mut();
         if let Some(recordado) = iguales.find(|recordado| recordado.texto == texto) {
             recordado.solo_cola &= solo_cola;
-            return false;
-        }
-        let vale = (TEXTO_MINIMO_BYTES..=TEXTO_BYTES).contains(&texto.len());
-        if vale {
+        } else if (TEXTO_MINIMO_BYTES..=TEXTO_BYTES).contains(&texto.len()) {
             self.recordados.truncate(RECORDADOS - 1);
             let texto = texto.to_vec();
             self.recordados.insert(0, Recordado { texto, solo_cola });
         }
-        vale
     }
 
     /// Una cola que se apartó. Con un separador de campos, repetida puede ser el final de otro

@@ -176,14 +176,10 @@ impl Lector {
         match resto.first() {
             None => Comienzo::Faltan,
             Some(octeto) if !es_texto(*octeto) => Comienzo::Si,
-            Some(_) => match (
-                self.abre_otro(resto),
-                self.intercalados.al_comienzo(resto).0,
-            ) {
-                (Comienzo::Si, _) | (_, Comienzo::Si) => Comienzo::Si,
-                (Comienzo::Faltan, _) | (_, Comienzo::Faltan) => Comienzo::Faltan,
-                (Comienzo::No, Comienzo::No) => Comienzo::No,
-            },
+            Some(_) => {
+                let otro_texto = self.intercalados.al_comienzo(resto).0;
+                self.abre_otro(resto).o(otro_texto)
+            }
         }
     }
 

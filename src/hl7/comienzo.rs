@@ -36,6 +36,17 @@ pub enum Comienzo {
     Faltan,
 }
 
+impl Comienzo {
+    /// De dos cosas que pueden comenzar ahí, si comienza alguna.
+    pub(crate) fn o(self, otro: Comienzo) -> Comienzo {
+        match (self, otro) {
+            (Comienzo::Si, _) | (_, Comienzo::Si) => Comienzo::Si,
+            (Comienzo::Faltan, _) | (_, Comienzo::Faltan) => Comienzo::Faltan,
+            (Comienzo::No, Comienzo::No) => Comienzo::No,
+        }
+    }
+}
+
 /// Si `bytes` comienza un mensaje o un lote donde no puede ser otra cosa: MSH, FHS o BHS y su
 /// separador de campos, que puede ser cualquier byte que no sea letra, cifra, blanco ni parte de una
 /// trama. Las minúsculas valen: hay equipos que envían `msh`.

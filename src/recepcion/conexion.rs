@@ -408,12 +408,7 @@ impl Conversacion<'_> {
     fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) -> Rumbo {
         let (apartado, que_paso, que_hacer) = resto::explicar(motivo);
         let hora = Local::now().naive_local();
-        let lugar = if apartado == Apartado::Cola && self.es_primera_cola() {
-            self.conectado.apartado();
-            self.guardar_apartado(bytes, hora, apartado)
-        } else {
-            self.apartar(bytes, hora, apartado)
-        };
+        let lugar = self.apartar(bytes, hora, apartado);
         let de = match (motivo, &self.ultimo) {
             (
                 Motivo::Cola | Motivo::ColaDeTrama,
@@ -435,16 +430,17 @@ impl Conversacion<'_> {
         Rumbo::Continue(())
     }
 
-    /// Si una cola que llega es la primera del último mensaje, que se guardó: es suya, y queda aunque el
-    /// equipo se haya pasado de la medida.
-    fn es_primera_cola(&mut self) -> bool {
+    /// Llegó una cola. Si es la primera del último mensaje, que se guardó, es suya, y queda aunque el equipo
+    /// se haya pasado de la medida.
+    fn tomar_primera_cola(&mut self) -> bool {
         !mem::replace(&mut self.con_cola, true) && matches!(self.ultimo, Lugar::Guardado(_))
     }
 
     /// Aparta los bytes, si el equipo no se ha pasado de la medida, y devuelve dónde quedaron.
     fn apartar(&mut self, bytes: &[u8], hora: NaiveDateTime, apartado: Apartado) -> Lugar {
         self.conectado.apartado();
-        if self.medir_desecho() == Medida::Guardar {
+        let es_de_lo_guardado = apartado == Apartado::Cola && self.tomar_primera_cola();
+        if es_de_lo_guardado || self.medir_desecho() == Medida::Guardar {
             return self.guardar_apartado(bytes, hora, apartado);
         }
         let comienzo = &bytes[..bytes.len().min(COMIENZO_BYTES)];

@@ -58,7 +58,7 @@ impl Recepcion {
         if self.tiene_pagina() {
             let recepcion = Arc::clone(self);
             abrir_hilo("página", move || {
-                vigilancia::publicar(vigilancia, &recepcion)
+                vigilancia::mantener_pagina(vigilancia, &recepcion)
             })?;
         }
         let recepcion = Arc::clone(self);

@@ -30,7 +30,7 @@ pub struct Vigilancia {
 }
 
 /// Pone al día la página para siempre. En su propio hilo: puede estar en un disco que no responde.
-pub(super) fn publicar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
+pub(super) fn mantener_pagina(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     loop {
         recepcion.escribir_pagina(vigilancia.espacio_minimo_mib);
         thread::sleep(CADA);
