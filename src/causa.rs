@@ -55,15 +55,6 @@ pub(crate) fn explicar(error: &io::Error) -> String {
     conocida.to_owned()
 }
 
-/// Por qué no se pudo crear un hilo: Unix dice EAGAIN, que de una conexión es otra cosa.
-pub(crate) fn explicar_hilo(error: &io::Error) -> String {
-    if error.kind() == ErrorKind::WouldBlock {
-        "el sistema no deja crear más hilos; suba su límite (TasksMax en systemd, ulimit -u) o baje MaxConexiones".to_owned()
-    } else {
-        explicar(error)
-    }
-}
-
 /// Por qué no se pudo leer ese archivo. De una carpeta o de un comodín, Windows no dice lo que son.
 pub(crate) fn explicar_lectura(ruta: &Path, error: &io::Error) -> String {
     if ruta.is_dir() {

@@ -81,6 +81,7 @@ mod causa;
 mod cerrojo;
 pub mod configuracion;
 pub mod gestor;
+pub mod hilo;
 pub mod hl7;
 mod memoria;
 pub mod ordenes;

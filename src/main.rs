@@ -7,12 +7,13 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitCode;
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
 use servidor_hl7::configuracion::{Configuracion, configurar, donde_escucha};
 use servidor_hl7::gestor::Gestor;
+use servidor_hl7::hilo::abrir_hilo;
 use servidor_hl7::ordenes::enviar::enviar;
 use servidor_hl7::ordenes::instalar::{desinstalar, instalar};
 use servidor_hl7::ordenes::revisar::revisar;
@@ -123,14 +124,12 @@ fn recibir(
     if let (Some(escucha), Some(puerto)) = (escucha, puerto) {
         let (recepcion, parada) = (Arc::clone(&recepcion), Arc::clone(&parada));
         let config = configuracion.ruta;
-        thread::Builder::new()
-            .name("puerto".to_owned())
-            .spawn(move || {
-                let atender = move |canal: &_, equipo: &_, actividad: &_| {
-                    recepcion.atender(canal, equipo, actividad)
-                };
-                iniciar_servidor(&escucha, &acceso, &equipos, &parada, &config, atender)
-            })?;
+        abrir_hilo("puerto", move || {
+            let atender = move |canal: &_, equipo: &_, actividad: &_| {
+                recepcion.atender(canal, equipo, actividad)
+            };
+            iniciar_servidor(&escucha, &acceso, &equipos, &parada, &config, atender)
+        })?;
         info!("Servidor Escuchando el Puerto {puerto}");
     }
     registro.decir_arrancado(&titulo);

@@ -47,6 +47,7 @@ pub(crate) fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()
     use windows_sys::core::BOOL;
 
     use crate::cerrojo::tomar;
+    use crate::hilo::abrir_hilo;
 
     static AVISO: OnceLock<Mutex<SyncSender<()>>> = OnceLock::new();
 
@@ -72,9 +73,7 @@ pub(crate) fn al_cerrar(cerrar: impl FnOnce() + Send + 'static) -> io::Result<()
     AVISO
         .set(Mutex::new(aviso))
         .map_err(|_| io::Error::from(io::ErrorKind::AlreadyExists))?;
-    thread::Builder::new()
-        .name("cierre".to_owned())
-        .spawn(move || avisado.recv().map(|()| cerrar()))?;
+    abrir_hilo("cierre", move || avisado.recv().map(|()| cerrar()))?;
     #[expect(
         unsafe_code,
         reason = "ningún crate que se mantenga pone un manejador que no vuelva; `manejar` vale durante todo el proceso"

@@ -27,13 +27,12 @@ pub(crate) mod vigilancia;
 
 use std::io;
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use chrono::Local;
 use log::{info, warn};
 
-use crate::causa;
+use crate::hilo::abrir_hilo;
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::vigilancia::Vigilancia;
 
@@ -85,15 +84,4 @@ impl Recepcion {
         vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
     }
-}
-
-fn abrir_hilo<T: Send + 'static>(
-    nombre: &str,
-    tarea: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<()> {
-    thread::Builder::new()
-        .name(nombre.to_owned())
-        .spawn(tarea)
-        .map(drop)
-        .map_err(|error| io::Error::new(error.kind(), causa::explicar_hilo(&error)))
 }

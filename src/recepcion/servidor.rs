@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use log::{Level, debug, warn};
 
 use crate::causa;
+use crate::hilo::explicar_hilo;
 use crate::memoria;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
 use crate::recepcion::intermediario::leer_cabecera;
@@ -176,7 +177,7 @@ pub fn iniciar_servidor(
                     presentar(canal, &equipo, &puerta);
                 } else if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
                     let puerta = Arc::clone(&puerta);
-                    abrir_hilo(&equipo, move |equipo| {
+                    abrir_su_hilo(&equipo, move |equipo| {
                         ocupar_plaza(pedido, &puerta, equipo, &canal);
                     });
                 }
@@ -226,7 +227,7 @@ fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
         return decirlo(equipo);
     };
     let (puerta, canal) = (Arc::clone(puerta), Arc::clone(canal));
-    abrir_hilo(equipo, move |equipo| {
+    abrir_su_hilo(equipo, move |equipo| {
         let preguntaba = presencia::esperar(&canal).and_then(|nivel| {
             Ok(nivel == Level::Debug && contestar(&canal, puerta.desde, &puerta.config)?)
         });
@@ -261,7 +262,7 @@ fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>
         return rechazar_por_completo(intermediario, puerta);
     };
     let puerta = Arc::clone(puerta);
-    abrir_hilo(intermediario, move |intermediario| {
+    abrir_su_hilo(intermediario, move |intermediario| {
         let leida = leer_cabecera(&canal, intermediario.direccion());
         drop(por_presentar);
         let quien = intermediario.con_direccion();
@@ -338,7 +339,7 @@ fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta)
     }
 }
 
-fn abrir_hilo(equipo: &Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
+fn abrir_su_hilo(equipo: &Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
     let suyo = equipo.clone();
     let hilo = thread::Builder::new()
         .name(equipo.ip.to_string())
@@ -364,7 +365,7 @@ fn abrir_hilo(equipo: &Equipo, tarea: impl FnOnce(&Equipo) + Send + 'static) {
             equipo;
             "{}: conexión rechazada: no se pudo crear su hilo: {}",
             equipo.con_direccion(),
-            causa::explicar_hilo(&error)
+            explicar_hilo(&error)
         );
     }
 }

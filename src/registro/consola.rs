@@ -8,11 +8,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 use log::Level;
 
+use crate::hilo::abrir_hilo;
 use crate::registro::linea::Linea;
 use crate::texto::sin_color;
 use crate::ventana;
@@ -125,9 +125,9 @@ impl Consola {
         let (entradas, recibidas) = channel();
         let pendiente = Arc::new(Pendiente::default());
         let del_hilo = Arc::clone(&pendiente);
-        thread::Builder::new()
-            .name("consola".to_owned())
-            .spawn(move || escribir(&recibidas, &del_hilo, salida, quien_lee))?;
+        abrir_hilo("consola", move || {
+            escribir(&recibidas, &del_hilo, salida, quien_lee);
+        })?;
         Ok(Consola {
             entradas,
             pendiente,

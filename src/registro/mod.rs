@@ -28,6 +28,7 @@ use chrono::Local;
 use env_logger::{Builder, Logger};
 use log::{Level, LevelFilter, Log, Metadata, Record, error, info, warn};
 
+use crate::hilo::abrir_hilo;
 use crate::registro::consola::Consola;
 use crate::registro::diario::Diario;
 use crate::registro::linea::Linea;
@@ -106,9 +107,9 @@ pub fn iniciar(
         perdidas: Arc::clone(&perdidas),
         queda_constancia,
     };
-    thread::Builder::new()
-        .name("registro".to_owned())
-        .spawn(move || escribir(&recibidas, &perdidas, &repetidas, PERIODO, &mut salidas))?;
+    abrir_hilo("registro", move || {
+        escribir(&recibidas, &perdidas, &repetidas, PERIODO, &mut salidas);
+    })?;
     log::set_max_level(buzon.filtro.filter());
     log::set_boxed_logger(Box::new(buzon)).map_err(io::Error::other)?;
     panic::set_hook(Box::new(|panico| {
