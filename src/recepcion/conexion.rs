@@ -152,8 +152,8 @@ impl Conversacion<'_> {
             if self.atender_lo_llegado(&mut lector).is_break() {
                 return Ok(());
             }
-            if let Some(fallo) = self.fallo.take() {
-                return Err(fallo);
+            if self.fallo.is_some() {
+                return self.acabar_sin_contestar(&mut lector);
             }
             if cerrada {
                 return Ok(());
@@ -168,7 +168,6 @@ impl Conversacion<'_> {
                 self.fallo = Some(se_corta(
                     "lleva más de una hora enviando un mismo mensaje; debe enviarlo de nuevo; revise el equipo y su red".to_owned(),
                 ));
-                lector.cortar();
                 continue;
             }
             // En Windows nadie despierta a quien lee: mira de vez en cuando si aún tiene plaza.
@@ -178,14 +177,29 @@ impl Conversacion<'_> {
                 plazo_puesto = plazo;
             }
             if !self.actividad.leer(a_medias) {
-                return Ok(());
+                self.perder_la_plaza();
+                continue;
             }
             let leido = self.leer(lector.hueco(), plazo);
             if !self.actividad.atender() {
-                return Ok(());
+                self.perder_la_plaza();
             }
             cerrada = self.anotar_lectura(&mut lector, leido, espera.is_some());
         }
+    }
+
+    /// Ya no se le puede contestar. Lo que envió a medias no se pierde: quizá no lo envíe otra vez.
+    fn acabar_sin_contestar(&mut self, lector: &mut Lector) -> io::Result<()> {
+        lector.cortar();
+        // Acabe como acabe, no hay más que atender.
+        let _ = self.atender_lo_llegado(lector);
+        self.fallo.take().map_or(Ok(()), Err)
+    }
+
+    /// Desde ahora no se le contesta. Quien abrió la conexión sabe que la rompió el programa.
+    fn perder_la_plaza(&mut self) {
+        self.fallo
+            .get_or_insert_with(|| ErrorKind::ConnectionAborted.into());
     }
 
     /// Cuenta al lector lo que pasó al leer, o que nada llegó; devuelve si el equipo cerró. Un silencio
@@ -198,15 +212,14 @@ impl Conversacion<'_> {
     ) -> bool {
         let cerro = matches!(leido, Ok(0));
         match leido {
+            // El cierre de quien perdió su plaza no es suyo: no acaba nada.
+            Ok(0) if self.fallo.is_some() => {}
             Ok(0) => lector.cerrar(),
             Ok(cuantos) => lector.avanzar(cuantos, Instant::now()),
             Err(error) if error.kind() == SILENCIO && se_espera_silencio => lector.vencer(),
             Err(error) if error.kind() == SILENCIO && cfg!(windows) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => {
-                self.fallo = Some(error);
-                lector.cortar();
-            }
+            Err(error) => self.fallo = Some(error),
         }
         cerro
     }
@@ -232,9 +245,12 @@ impl Conversacion<'_> {
             self.en_curso = None;
             self.atendidos += 1;
             rumbo?;
-            // Quien perdió su plaza mientras se le atendía acaba lo que se le atendía.
-            if self.desmedido || self.actividad.es_perdida() {
+            if self.desmedido {
                 return Rumbo::Break(());
+            }
+            // Quien perdió su plaza mientras se le atendía recibe la respuesta a eso, y a nada más.
+            if self.actividad.es_perdida() {
+                self.perder_la_plaza();
             }
         }
         Rumbo::Continue(())

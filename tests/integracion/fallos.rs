@@ -392,7 +392,7 @@ fn probar_la_carpeta_no_deja_nada_aunque_no_se_pueda_sincronizar() {
     let carpeta = carpeta_nueva();
     let rutas = [carpeta.join("mensajes")];
     let servidor = con_fallo_en(carpeta, &rutas, "fsync,fdatasync:error=EIO");
-    servidor.esperar_linea("hasta que se arregle, los equipos recibirán AE");
+    servidor.esperar_linea("hasta que se arregle, no se acepta ningún mensaje");
     assert_eq!(fs::read_dir(servidor.mensajes()).unwrap().count(), 0);
 }
 
@@ -466,7 +466,8 @@ fn si_el_acuse_no_se_puede_enviar_el_mensaje_esta_y_la_conexion_se_cierra() {
     }
 }
 
-/// Como el anterior, con un corte de verdad mientras el mensaje se guarda.
+/// Como el anterior, con un corte de verdad mientras el mensaje se guarda. El siguiente, que ya había llegado a
+/// medias, tampoco se pierde.
 #[test]
 fn si_el_equipo_corta_antes_de_su_acuse_se_dice_que_quedo_sin_el() {
     if !hay_strace() {
@@ -476,12 +477,14 @@ fn si_el_equipo_corta_antes_de_su_acuse_se_dice_que_quedo_sin_el() {
     let mut equipo = servidor.conectar();
     equipo.entregar("1");
     let lento = Inyeccion::comenzar(servidor.pid(), &["fsync,fdatasync:delay_enter=2s:when=1"]);
-    equipo.enviar_mensaje(&mensaje("2"));
+    let a_medias = &enmarcar(&mensaje("3"))[..60];
+    equipo.enviar(&[&enmarcar(&mensaje("2")), a_medias].concat());
     esperar("el mensaje en curso", || {
         (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
     });
     equipo.cortar();
     let linea = servidor.esperar_linea("«2»");
+    assert_eq!(servidor.esperar_apartados("cortado", 1), [&a_medias[1..]]);
     drop(lento);
     assert!(linea.contains(" sin acuse "), "{linea}");
     assert!(linea.contains("HL7_ORU_"), "{linea}");

@@ -71,6 +71,32 @@ fn antes_pierde_su_plaza_una_ociosa_que_una_con_un_mensaje_a_medias() {
     a_medias.esperar_aa("A_MEDIAS");
 }
 
+/// Sin trama, nadie asegura que el equipo lo envíe otra vez; y un cierre que hace el programa no lo acaba.
+#[cfg(target_os = "linux")]
+#[test]
+fn lo_que_estaba_a_medias_en_la_conexion_que_pierde_su_plaza_se_guarda_sin_acusarlo() {
+    let servidor = Servidor::con("MaxConexiones = 3\nEsperaSinTramaMs = 60000");
+    let (entero, a_medias) = (mensaje("ENTERO"), &mensaje("A_MEDIAS")[..60]);
+    let mut acaparador: Vec<_> = (0..3).map(|_| servidor.conectar()).collect();
+    // Sin trama, lo que acaba en un fin de segmento está entero; lo demás, no se sabe.
+    for (equipo, bytes) in acaparador.iter_mut().zip([
+        &entero[..],
+        a_medias,
+        &enmarcar(&mensaje("CON_TRAMA"))[..61],
+    ]) {
+        equipo.entregar("ANTES");
+        equipo.enviar(bytes);
+    }
+    let nuevos = [2, 3].map(|octeto| Analizador::desde([127, 0, 0, octeto], servidor.puerto));
+    for equipo in &mut acaparador[..2] {
+        assert_eq!(equipo.esperar_cierre(), b"");
+    }
+    assert_eq!(servidor.esperar_apartados("cortado", 1), [a_medias]);
+    servidor.esperar_linea("sin acuse 127.0.0.1        ORU^R01   94 B");
+    assert!(servidor.archivos().contains(&entero));
+    drop(nuevos);
+}
+
 /// Cada trama de basura costaba un archivo: 45 000 por segundo.
 #[test]
 fn quien_no_envia_mas_que_basura_no_llena_el_disco() {
