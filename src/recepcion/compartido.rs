@@ -67,7 +67,7 @@ impl Recepcion {
         match probada.map(|prueba| prueba.aviso()) {
             Ok(Some(aviso)) => warn!("{aviso}"),
             Ok(None) => {}
-            Err(error) => error!("{error}; hasta que se arregle, los equipos recibirán AE"),
+            Err(error) => error!("{error}; hasta que se arregle, no se acepta ningún mensaje"),
         }
         if let Err(error) = self.almacen.probar_apartados(Local::now().naive_local()) {
             warn!("{error}; hasta que se arregle, lo que no sea un mensaje entero no se guardará");

@@ -43,8 +43,10 @@ pub(super) fn mantener(equipo: &Equipo, recepcion: &Recepcion) {
                 };
                 let acabada = catch_unwind(AssertUnwindSafe(conversar));
                 let entrego = recepcion.totales.ultimo(&equipo.quien) > Some(comienzo);
-                // Un pánico ya se dijo.
-                if let Ok(acabada) = acabada {
+                // Un pánico ya se dijo, y tras la parada no se llama a nadie.
+                if let Ok(acabada) = acabada
+                    && !recepcion.parada.pedida()
+                {
                     decir_el_fin(equipo, acabada, if entrego { nivel } else { Level::Warn });
                 }
                 // Una conexión que dura o que entrega algo merece otra enseguida; una que se cae al

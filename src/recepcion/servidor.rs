@@ -259,7 +259,10 @@ fn ocupar_plaza(pedido: Pedido, puerta: &Puerta, equipo: &Equipo, canal: &Arc<Tc
 /// comprobaciones no se dice nada: las hace cada pocos segundos, para siempre.
 fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>) {
     let Some(por_presentar) = PorPresentar::nuevo(puerta) else {
-        return rechazar_por_completo(intermediario, puerta);
+        let motivo = format!(
+            "{MAX_POR_PRESENTAR} conexiones de intermediarios no han enviado aún su cabecera PROXY; actívela en ellos, o quítelos de Intermediarios en Config.ini"
+        );
+        return rechazar(intermediario, &motivo);
     };
     let puerta = Arc::clone(puerta);
     abrir_su_hilo(intermediario, move |intermediario| {

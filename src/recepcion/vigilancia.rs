@@ -171,7 +171,7 @@ impl Ronda {
 /// Qué pasa y qué hacer cuando queda poco espacio.
 pub(crate) fn poco_espacio(carpeta: &Path, libres_mib: u64, minimo_mib: u64) -> String {
     format!(
-        "quedan {libres_mib} MiB libres en «{}», menos que los {minimo_mib} de EspacioMinimoMiB: libere espacio; si el disco se llena, los equipos recibirán AE",
+        "quedan {libres_mib} MiB libres en «{}», menos que los {minimo_mib} de EspacioMinimoMiB: libere espacio; si el disco se llena, no se aceptará ningún mensaje",
         ruta_visible(carpeta)
     )
 }

@@ -105,7 +105,8 @@ impl Diario {
     fn escribir(&mut self, lineas: &[u8], hoy: NaiveDate) -> io::Result<()> {
         let mut archivo = self.abrir(hoy)?;
         let antes = archivo.metadata()?.len();
-        if antes + lineas.len() as u64 > MAX_BYTES_AL_DIA {
+        // Sin mirar si estas caben: unas más cortas cabrían después, y ya se dijo que hasta mañana ninguna.
+        if antes >= MAX_BYTES_AL_DIA {
             return Err(ErrorKind::FileTooLarge.into());
         }
         archivo.write_all(lineas).inspect_err(|_| {
@@ -260,10 +261,12 @@ mod tests {
         lleno.set_len(MAX_BYTES_AL_DIA - 1).unwrap();
         // Windows no borra la carpeta de un archivo abierto.
         drop(lleno);
+        assert_eq!(diario.anotar(&lineas(&["la última"]), el_dia(1)), None);
+        let longitud = fs::metadata(&hoy).unwrap().len();
         let aviso = diario.anotar(&lineas(&["b", "c"]), el_dia(1)).unwrap();
         assert!(aviso.contains("ha llegado a 64 MiB"), "{aviso}");
         assert_eq!(diario.anotar(&lineas(&["d"]), el_dia(1)), None);
-        assert_eq!(fs::metadata(hoy).unwrap().len(), MAX_BYTES_AL_DIA - 1);
+        assert_eq!(fs::metadata(hoy).unwrap().len(), longitud);
         let aviso = diario.anotar(&lineas(&["e"]), el_dia(2)).unwrap();
         assert!(aviso.ends_with("se omitieron 3 líneas"), "{aviso}");
         fs::remove_dir_all(carpeta).unwrap();

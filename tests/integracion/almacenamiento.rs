@@ -228,7 +228,7 @@ fn los_nombres_van_en_orden_de_llegada_aunque_el_reloj_retroceda() {
 #[test]
 fn si_al_arrancar_no_se_puede_guardar_se_dice_antes_de_que_llegue_nada() {
     let servidor = Servidor::limitado("ulimit -f 0");
-    let linea = servidor.esperar_linea("hasta que se arregle, los equipos recibirán AE");
+    let linea = servidor.esperar_linea("hasta que se arregle, no se acepta ningún mensaje");
     assert!(
         linea.contains("ERROR no se pudo guardar un archivo de prueba"),
         "{linea}"

@@ -2,7 +2,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
-use crate::servidor_de_prueba::Servidor;
+use crate::servidor_de_prueba::{Servidor, esperar};
 
 const EQUIPOS: &str =
     "[Equipos]\nHematología = 192.168.1.20\nQuímica = 192.168.1.21\n[Química]\nCodigoAcuse = CA\n";
@@ -106,6 +106,24 @@ fn sin_su_cabecera_un_intermediario_no_entra_y_se_dice_una_vez() {
             });
         }
     });
+}
+
+/// Ocupan menos que un equipo, pero también tienen un límite; subir MaxConexiones no lo cambia.
+#[test]
+fn las_conexiones_que_no_dicen_por_quien_hablan_tienen_su_limite_y_se_dice_cual() {
+    let servidor = servidor("");
+    // Cada una se va a los cinco segundos: se abren hasta que estén todas a la vez.
+    let mut calladas = Vec::new();
+    let dicho = esperar("el límite", || {
+        calladas.push(servidor.conectar());
+        let consola = servidor.consola();
+        consola.contains("conexión rechazada").then_some(consola)
+    });
+    assert!(
+        dicho.contains("rechazada: 64 conexiones de intermediarios"),
+        "{dicho}"
+    );
+    assert!(!dicho.contains("suba MaxConexiones"), "{dicho}");
 }
 
 /// El plazo es de la cabecera entera: quien la gotea no lo alarga.
