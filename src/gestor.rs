@@ -9,20 +9,27 @@ mod windows;
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::process;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use log::warn;
+use log::{info, warn};
 
 use crate::causa;
 use crate::configuracion::junto_al_programa;
 use crate::pedido::ErrorDePedido;
-use crate::recepcion::parada::{Parada, atender_interrupciones};
+use crate::recepcion::parada::Parada;
 use crate::registro::constar_sin_configuracion;
 
 #[cfg(windows)]
 pub use windows::Servicio;
+
+/// Cuánto espera la parada a los mensajes en curso…
+const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
+/// …y si se cierra la ventana: Windows da al proceso 5 s en total.
+#[cfg(windows)]
+const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
 
 /// Quien arrancó el programa y puede pararlo.
 #[derive(Debug)]
@@ -76,6 +83,39 @@ impl Gestor {
             constar_sin_configuracion(&config.unwrap_or_default(), error);
         }
     }
+}
+
+/// Ctrl+C, SIGTERM o el cierre de la ventana piden la parada.
+fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
+    let (pedir, pedida) = peticion_de_parada(parada);
+    #[cfg(windows)]
+    let al_cerrar = pedir.clone();
+    ctrlc::set_handler(move || pedir(PLAZO_DE_PARADA))?;
+    // En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.
+    #[cfg(windows)]
+    crate::ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
+    Ok(pedida)
+}
+
+/// Lo que pide la parada, con lo que se puede esperar a los mensajes en curso, y el canal por el que
+/// llega; la segunda vez se sale ya.
+fn peticion_de_parada(
+    parada: &Arc<Parada>,
+) -> (
+    impl Fn(Duration) + Clone + Send + 'static,
+    Receiver<Duration>,
+) {
+    let (aviso, pedida) = channel();
+    let parada = Arc::clone(parada);
+    let pedir = move |plazo| {
+        if parada.manejar_interrupcion() {
+            process::exit(1);
+        }
+        info!("Recibida Señal de Detención. Deteniendo el Servidor...");
+        // Si nadie escucha el aviso, el programa ya está saliendo.
+        let _ = aviso.send(plazo);
+    };
+    (pedir, pedida)
 }
 
 fn avisar_a_systemd(estado: &str) {

@@ -40,7 +40,8 @@
 //! cable, almacen             el cable, el disco
 //! hl7                        qué comienza un mensaje, qué dice, qué se contesta
 //! registro                   lo que se dice, y los dos sitios donde queda
-//! pedido, ventana, causa, texto, cerrojo, memoria
+//! ventana
+//! hilo, pedido, causa, texto, cerrojo, memoria
 //! ```
 //!
 //! # Palabras

@@ -13,8 +13,9 @@ use windows_service::service_control_handler::{
     ServiceControlHandlerResult, ServiceStatusHandle, register,
 };
 
+use super::{PLAZO_AL_CERRAR, PLAZO_DE_PARADA, peticion_de_parada};
 use crate::cerrojo::tomar;
-use crate::recepcion::parada::{PLAZO_AL_CERRAR, PLAZO_DE_PARADA, Parada, peticion_de_parada};
+use crate::recepcion::parada::Parada;
 
 /// Cuánto puede tardar en arrancar un disco lento o una carpeta de red sin que el gestor lo dé por muerto.
 const PLAZO_DE_ARRANQUE: Duration = Duration::from_mins(1);

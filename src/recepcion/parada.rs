@@ -4,27 +4,16 @@
 //! solo espera no tiene nada que perder; su hilo acaba con el proceso. Que un mensaje acusado
 //! esté a salvo no depende de esta parada, sino de que se guarda antes de acusarlo.
 
-use std::error::Error;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use log::info;
 
 use crate::cerrojo::tomar;
 
 /// La bandera del programa de Python: una vez levantada no comienza ningún mensaje más.
 pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
 
-/// Cuánto espera la parada a los mensajes en curso…
-pub(crate) const PLAZO_DE_PARADA: Duration = Duration::from_secs(5);
-/// …y si se cierra la ventana: Windows da al proceso 5 s en total.
-#[cfg(windows)]
-pub(crate) const PLAZO_AL_CERRAR: Duration = Duration::from_secs(3);
-
-/// Cuánto espera, de ese tiempo, a los que ya están guardados y solo falta acusar.
+/// Cuánto espera, del plazo de la parada, a los que ya están guardados y solo falta acusar.
 const PLAZO_DE_ACUSE: Duration = Duration::from_secs(1);
 
 /// La bandera a la que se obedece y los mensajes en curso.
@@ -115,41 +104,6 @@ impl Parada {
             self.menos.notify_all();
         }
     }
-}
-
-/// Lo que pide la parada, con lo que se puede esperar a los mensajes en curso, y el canal por el que
-/// llega; la segunda vez se sale ya.
-pub(crate) fn peticion_de_parada(
-    parada: &Arc<Parada>,
-) -> (
-    impl Fn(Duration) + Clone + Send + 'static,
-    Receiver<Duration>,
-) {
-    let (aviso, pedida) = channel();
-    let parada = Arc::clone(parada);
-    let pedir = move |plazo| {
-        if parada.manejar_interrupcion() {
-            process::exit(1);
-        }
-        info!("Recibida Señal de Detención. Deteniendo el Servidor...");
-        // Si nadie escucha el aviso, el programa ya está saliendo.
-        let _ = aviso.send(plazo);
-    };
-    (pedir, pedida)
-}
-
-/// Ctrl+C, SIGTERM o el cierre de la ventana piden la parada.
-pub(crate) fn atender_interrupciones(
-    parada: &Arc<Parada>,
-) -> Result<Receiver<Duration>, Box<dyn Error>> {
-    let (pedir, pedida) = peticion_de_parada(parada);
-    #[cfg(windows)]
-    let al_cerrar = pedir.clone();
-    ctrlc::set_handler(move || pedir(PLAZO_DE_PARADA))?;
-    // En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.
-    #[cfg(windows)]
-    crate::ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
-    Ok(pedida)
 }
 
 impl EnCurso<'_> {
