@@ -20,7 +20,7 @@ use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enma
 use crate::causa::se_agoto;
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
-use crate::recepcion::compartido::Recepcion;
+use crate::recepcion::Recepcion;
 use crate::recepcion::cuenta::Destino;
 use crate::recepcion::desechos::{MAX_POR_MINUTO, Medida};
 use crate::recepcion::equipo::{AnteReenvio, Equipo, avisar};

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use log::{Level, debug};
 
 use crate::causa;
-use crate::recepcion::compartido::Recepcion;
+use crate::recepcion::Recepcion;
 use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::plazas::Actividad;
 use crate::recepcion::presencia;

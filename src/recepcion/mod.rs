@@ -1,8 +1,7 @@
 //! La recepción: quién entra, la conversación con cada equipo y lo que se cuenta de ella.
 //!
-//! Aquí empieza y acaba; lo que comparten todas las conversaciones es [`Recepcion`].
+//! Aquí empieza y acaba, y está lo que comparten todas las conversaciones. No sabe qué se habla en ellas.
 
-mod compartido;
 mod conexion;
 mod cuenta;
 mod desechos;
@@ -26,22 +25,91 @@ mod totales;
 pub(crate) mod vigilancia;
 
 use std::io;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
-use chrono::Local;
-use log::{info, warn};
+use chrono::{Local, NaiveDateTime};
+use log::{error, info, warn};
 
+use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
+use crate::cerrojo::tomar;
 use crate::hilo::abrir_hilo;
-use crate::recepcion::equipo::Equipo;
+use crate::recepcion::desechos::Desechos;
+use crate::recepcion::equipo::{Equipo, Equipos};
+use crate::recepcion::estado::{Estado, Pagina};
+use crate::recepcion::parada::Parada;
+use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
-
-pub use compartido::Recepcion;
+use crate::registro::Avisos;
+use crate::texto::{longitud_mib, ruta_visible};
 
 /// Cuánto espera la parada a que quede escrita la última página.
 const PLAZO_DE_LA_PAGINA: Duration = Duration::from_secs(2);
 
+/// Lo que comparten todas las conversaciones.
+#[derive(Debug)]
+pub struct Recepcion {
+    /// Donde se guardan los mensajes.
+    almacen: Almacen,
+    totales: Totales,
+    desechos: Desechos,
+    parada: Arc<Parada>,
+    /// La página de estado, si la hay y el programa no se ha despedido.
+    pagina: Mutex<Option<Pagina>>,
+    /// Cuántas letras ocupa el equipo en la línea de un mensaje.
+    ancho_de_equipo: usize,
+}
+
 impl Recepcion {
+    /// Una recepción en ese almacén de lo que envíen esos equipos y cualquier otro.
+    #[must_use]
+    pub fn new(almacen: Almacen, equipos: &Equipos, parada: Arc<Parada>) -> Recepcion {
+        let nombrados = equipos.nombrados.iter();
+        Recepcion {
+            almacen,
+            desechos: Desechos::default(),
+            totales: Totales::new(
+                nombrados
+                    .clone()
+                    .map(|equipo| (equipo.nombre.clone(), equipo.trato.silencio)),
+                equipos.comun.silencio,
+                (Local::now().naive_local(), Instant::now()),
+            ),
+            parada,
+            pagina: Mutex::default(),
+            ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
+        }
+    }
+
+    /// Dice dónde se guarda, y avisa de lo que impediría guardar o lo haría menos seguro.
+    pub fn decir_carpeta(&self) {
+        let probada = self.almacen.probar(Local::now().naive_local());
+        info!(
+            "Archivo por Guardar en: {}{}",
+            ruta_visible(self.almacen.carpeta()),
+            probada.as_ref().map_or("", Prueba::nota)
+        );
+        if !self.almacen.sincroniza() {
+            warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
+        }
+        match probada.map(|prueba| prueba.aviso()) {
+            Ok(Some(aviso)) => warn!("{aviso}"),
+            Ok(None) => {}
+            Err(error) => error!("{error}; hasta que se arregle, no se acepta ningún mensaje"),
+        }
+        if let Err(error) = self.almacen.probar_apartados(Local::now().naive_local()) {
+            warn!("{error}; hasta que se arregle, lo que no sea un mensaje entero no se guardará");
+        }
+    }
+
+    /// Tendrá una página de estado en ese archivo, si se pide: la del programa que escucha en ese puerto y
+    /// da esos avisos.
+    pub fn publicar(&self, archivo: Option<PathBuf>, puerto: Option<u16>, avisos: Avisos) {
+        let pagina = archivo.map(|archivo| Pagina::new(archivo, puerto, avisos));
+        *tomar(&self.pagina) = pagina;
+    }
+
     /// Llama a esos equipos, cada uno en su hilo.
     pub fn llamar(self: &Arc<Recepcion>, equipos: impl Iterator<Item = Equipo>) -> io::Result<()> {
         for equipo in equipos {
@@ -54,7 +122,7 @@ impl Recepcion {
     /// Vigila, en su hilo, lo que hay que decir aunque no llegue nada, y en otro pone al día la página, si la
     /// hay.
     pub fn vigilar(self: &Arc<Recepcion>, vigilancia: Vigilancia) -> io::Result<()> {
-        if self.tiene_pagina() {
+        if tomar(&self.pagina).is_some() {
             let recepcion = Arc::clone(self);
             abrir_hilo("página", move || {
                 vigilancia::mantener_pagina(vigilancia, &recepcion)
@@ -83,5 +151,78 @@ impl Recepcion {
         }
         vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
+    }
+
+    /// Pone al día la página, si la hay. Con menos de esos MiB libres, en ella es algo que mirar.
+    fn escribir_pagina(&self, minimo_mib: u64) {
+        if let Some(pagina) = tomar(&self.pagina).as_mut() {
+            self.poner_al_dia(pagina, minimo_mib, None);
+        }
+    }
+
+    fn poner_al_dia(&self, pagina: &mut Pagina, minimo_mib: u64, parado: Option<NaiveDateTime>) {
+        let ahora = Local::now();
+        let hora = ahora.naive_local();
+        let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
+        let estado = Estado {
+            desde: self.totales.arranque(),
+            parado,
+            puerto: pagina.puerto(),
+            carpeta: self.almacen.carpeta().to_path_buf(),
+            espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
+            equipos: self.totales.mirar(hora),
+            avisos: pagina.avisos(),
+        };
+        pagina.poner_al_dia(estado, hora, ahora.timestamp());
+    }
+
+    /// Deja la página como la de un programa parado, y nadie vuelve a escribirla.
+    fn cerrar_pagina(&self) {
+        if let Some(mut pagina) = tomar(&self.pagina).take() {
+            self.poner_al_dia(&mut pagina, 0, Some(Local::now().naive_local()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+    use std::{env, fs, process};
+
+    use chrono::NaiveTime;
+
+    use super::*;
+    use crate::configuracion::Configuracion;
+
+    /// El plazo más corto que admite Config.ini es de un minuto, que aquí no se espera.
+    #[test]
+    fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
+        static BANDERA: AtomicBool = AtomicBool::new(false);
+        let carpeta = env::temp_dir().join(format!("recepcion-{}", process::id()));
+        fs::create_dir_all(&carpeta).unwrap();
+        let ini = "[Servidor]\nPuerto = 0\nDirectorio = .\nAvisoSilencioMin = 1\n\
+                   [Llamar]\nBC-20 = 127.0.0.1:9\n\
+                   [Equipos]\nHematología = 127.0.0.2\nGases = 127.0.0.5\nNoche = 127.0.0.6\n\
+                   [Gases]\nAvisoSilencioMin = 2\n[Noche]\nAvisoSilencioHoras = 20-7\n";
+        fs::write(carpeta.join("Config.ini"), ini).unwrap();
+        let configuracion = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let parada = Arc::new(Parada::new(&BANDERA));
+        let recepcion = Recepcion::new(almacen, &configuracion.equipos, parada);
+
+        let (comienzo, dia) = (Instant::now(), Local::now().date_naive());
+        let callan = |minutos, hora| {
+            let hora = NaiveTime::from_hms_opt(hora, 0, 0).unwrap();
+            let cuando = (dia.and_time(hora), comienzo + Duration::from_mins(minutos));
+            let novedades = recepcion.totales.silencios(cuando).into_iter();
+            novedades.map(|(equipo, _)| equipo).collect::<Vec<_>>()
+        };
+        assert_eq!(callan(0, 9), [""; 0]);
+        assert_eq!(callan(1, 9), ["BC-20", "Hematología"]);
+        assert_eq!(callan(2, 9), ["Gases"]);
+        assert_eq!(callan(60, 9), [""; 0]);
+        assert_eq!(callan(61, 20), ["Noche"]);
+        fs::remove_dir_all(carpeta).unwrap();
     }
 }

@@ -12,7 +12,7 @@ use log::{Level, debug, info, log, warn};
 
 use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
-use crate::recepcion::compartido::Recepcion;
+use crate::recepcion::Recepcion;
 use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
