@@ -3,19 +3,20 @@
 //! Carpeta, disco, espacio y puerto, las direcciones que hay que teclear en los equipos, y si
 //! contestan los que esperan a que se les llame. No sabe de dónde sale la configuración.
 
+use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::Local;
+use chrono::{DateTime, Local, TimeDelta};
 
 use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::estado;
-use crate::recepcion::pregunta::{preguntar, usa_otro};
+use crate::recepcion::pregunta::{en_marcha_desde, preguntar, usa_otro};
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
 use crate::registro::diario::Diario;
@@ -45,10 +46,10 @@ pub fn revisar(
     if let Some(ajustes) = &configuracion.diario {
         informe.exigir("registro", probar_registro(ajustes));
     }
-    let mut en_marcha = false;
+    let mut en_marcha = None;
     if let Some(puerto) = configuracion.puerto {
-        let (probado, atendido) = probar_puerto(configuracion, puerto, puede_estar_en_marcha);
-        en_marcha = atendido;
+        let (probado, atiende) = probar_puerto(configuracion, puerto, puede_estar_en_marcha);
+        en_marcha = atiende;
         informe.exigir("puerto", probado);
         for ip in direcciones_de_este_pc(configuracion.direccion) {
             informe.exigir("dirección", Ok(como_se_entra(ip, puerto)));
@@ -60,6 +61,13 @@ pub fn revisar(
     if let Some(aviso) = aviso_del_disco {
         informe.mirar("disco", Err(aviso.to_owned()));
     }
+    if en_marcha
+        .as_ref()
+        .is_some_and(|quien| es_de_antes(quien, &configuracion.ruta))
+    {
+        let aviso = "se cambió después de arrancar el programa, que sigue con lo de antes: ciérrelo y ábralo otra vez, o reinicie el servicio";
+        informe.mirar("Config.ini", Err(aviso.to_owned()));
+    }
     if let Some(ruta) = &configuracion.estado {
         informe.mirar("página", probar_pagina(ruta));
     }
@@ -68,7 +76,7 @@ pub fn revisar(
     }
     for equipo in configuracion.equipos.llamados() {
         // Muchos solo admiten una conexión, y ya la tiene el programa.
-        let contesta = if en_marcha {
+        let contesta = if en_marcha.is_some() {
             Ok(format!(
                 "a {equipo} le llama el programa que está en marcha"
             ))
@@ -146,18 +154,19 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Opt
     (Ok(bien), prueba.aviso())
 }
 
-/// El puerto está libre o lo tiene este mismo programa con el mismo Config.ini, en otro proceso; y si es así.
+/// El puerto está libre o lo tiene este mismo programa con el mismo Config.ini, en otro proceso; y si es así,
+/// lo que contesta ese.
 fn probar_puerto(
     configuracion: &Configuracion,
     puerto: u16,
     puede_estar_en_marcha: bool,
-) -> (Result<String, String>, bool) {
+) -> (Result<String, String>, Option<String>) {
     let direccion = SocketAddr::new(configuracion.direccion, puerto);
     let Err(error) = abrir_puerto(direccion) else {
-        return (Ok(format!("{direccion} está libre")), false);
+        return (Ok(format!("{direccion} está libre")), None);
     };
     if !puede_estar_en_marcha {
-        return (Err(error), false);
+        return (Err(error), None);
     }
     let local = configuracion.direccion_local();
     let como_intermediario = configuracion.acceso.es_intermediario(local);
@@ -165,10 +174,23 @@ fn probar_puerto(
         Some(quien) if usa_otro(&quien, &configuracion.ruta) => {
             let que_hacer = "que lee otro Config.ini; ciérrelo, o cambie Puerto en uno de los dos";
             let error = format!("{direccion} lo atiende {quien}, {que_hacer}");
-            (Err(error), false)
+            (Err(error), None)
         }
-        Some(quien) => (Ok(format!("{direccion} lo atiende {quien}")), true),
-        None => (Err(error), false),
+        Some(quien) => (Ok(format!("{direccion} lo atiende {quien}")), Some(quien)),
+        None => (Err(error), None),
+    }
+}
+
+/// Si quien contestó eso arrancó antes de que ese Config.ini se cambiara por última vez.
+fn es_de_antes(contestacion: &str, config: &Path) -> bool {
+    let cambiado = fs::metadata(config).and_then(|datos| datos.modified());
+    match (en_marcha_desde(contestacion), cambiado) {
+        (Some(desde), Ok(cambiado)) => {
+            let cambiado = DateTime::<Local>::from(cambiado).naive_local();
+            // Lo que arranca en el mismo segundo en que se escribe ya lo leyó.
+            cambiado >= desde + TimeDelta::seconds(1)
+        }
+        _ => false,
     }
 }
 

@@ -24,6 +24,11 @@ const POR_NADIE: &[u8] = b"PROXY UNKNOWN\r\n";
 const PLAZO: Duration = Duration::from_secs(3);
 /// Con la ruta más larga.
 const CONTESTACION_BYTES: u64 = 64 * 1024;
+/// Lo que va delante de cuándo comenzó, y cómo se escribe.
+const EN_MARCHA: &str = ", en marcha desde el ";
+const DESDE: &str = "%d/%m/%Y a las %H:%M:%S";
+/// Lo que va detrás.
+const PROCESO: &str = ", proceso ";
 /// Lo que va delante de la ruta de Config.ini, que es lo último.
 const CON: &str = ", con «";
 
@@ -48,9 +53,9 @@ pub(super) fn contestar(
     // Lo que se cierra con algo sin leer se corta, y la contestación no llegaría.
     canal.read_exact(&mut dicho)?;
     let contestacion = format!(
-        "{NOMBRE}{}, en marcha desde el {}, proceso {}{CON}{}»\r\n",
+        "{NOMBRE}{}{EN_MARCHA}{}{PROCESO}{}{CON}{}»\r\n",
         env!("CARGO_PKG_VERSION"),
-        desde.format("%d/%m/%Y a las %H:%M:%S"),
+        desde.format(DESDE),
         process::id(),
         sin_rodeos(config)
     );
@@ -74,6 +79,13 @@ pub(crate) fn usa_otro(contestacion: &str, config: &Path) -> bool {
         .split_once(CON)
         .and_then(|(_, suyo)| suyo.strip_suffix('»'));
     suyo.is_some_and(|suyo| suyo != sin_rodeos(config))
+}
+
+/// Desde cuándo está en marcha quien contestó eso, sin lo que pase del segundo.
+pub(crate) fn en_marcha_desde(contestacion: &str) -> Option<NaiveDateTime> {
+    let (_, desde) = contestacion.split_once(EN_MARCHA)?;
+    let (desde, _) = desde.split_once(PROCESO)?;
+    NaiveDateTime::parse_from_str(desde, DESDE).ok()
 }
 
 /// Pregunta a quien atiende en esa dirección. `None` si no es este programa, o no deja que se le pregunte.

@@ -3,7 +3,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, escribir_ini, orden};
@@ -468,6 +468,27 @@ fn revisar_reconoce_al_programa_en_marcha_y_comprueba_lo_demas() {
     // A un equipo que solo admite una conexión no se le abre otra.
     equipo.set_nonblocking(true).unwrap();
     assert!(equipo.accept().is_err());
+}
+
+#[test]
+fn revisar_avisa_de_que_config_ini_cambio_despues_de_arrancar() {
+    let servidor = Servidor::con("");
+    let linea =
+        "aviso Config.ini se cambió después de arrancar el programa, que sigue con lo de antes: ";
+    let config = servidor.carpeta.join("Config.ini");
+    let (antes, despues) = (
+        SystemTime::UNIX_EPOCH,
+        SystemTime::now() + Duration::from_mins(1),
+    );
+    escribir_ini(&servidor.carpeta, &format!("Puerto = {}", servidor.puerto));
+    for (cambiado, se_dice) in [(antes, false), (despues, true)] {
+        let archivo = fs::OpenOptions::new().write(true).open(&config).unwrap();
+        archivo.set_modified(cambiado).unwrap();
+        drop(archivo);
+        let (dicho, bien) = ordenar(&servidor.carpeta, &["--revisar"]);
+        assert!(bien, "{dicho}");
+        assert_eq!(dicho.contains(linea), se_dice, "{dicho}");
+    }
 }
 
 #[test]
