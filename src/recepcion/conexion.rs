@@ -313,7 +313,6 @@ impl Conversacion<'_> {
         let destino = match &guardado {
             Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);
-                self.recepcion.desechos.perdonar(&self.equipo.quien);
                 let tardo = comienzo.elapsed();
                 match recibido.repetido_de {
                     Some(_) => Destino::Repetido(tardo),
@@ -467,8 +466,7 @@ impl Conversacion<'_> {
     /// Cuenta algo que no es un mensaje. A quien se pasa de la medida se le lee despacio: no le quita a
     /// nadie el procesador.
     fn medir_desecho(&mut self) -> Medida {
-        let desechos = &self.recepcion.desechos;
-        let medida = desechos.medir(&self.equipo.quien, Instant::now());
+        let medida = self.conectado.medir_desecho(Instant::now());
         match medida {
             Medida::Guardar => return medida,
             Medida::DecirYContar => avisar!(
@@ -505,12 +503,7 @@ impl Conversacion<'_> {
         let Some((bytes, apartado)) = self.sin_guardar.take() else {
             return;
         };
-        let quien = &self.equipo.quien;
-        if self
-            .recepcion
-            .desechos
-            .toca_la_ultima(quien, Instant::now())
-        {
+        if self.conectado.toca_la_ultima(Instant::now()) {
             // La hora de entonces pasaría por la de un reloj que se ha retrasado.
             self.guardar_apartado(&bytes, Local::now().naive_local(), apartado);
         }

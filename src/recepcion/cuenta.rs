@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
 
+use crate::recepcion::desechos::Desechos;
 use crate::recepcion::ritmo::Ritmo;
 use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 
@@ -56,6 +57,7 @@ pub(super) struct Cuenta {
     pub(super) ritmo: Ritmo,
     /// Cuánto se ha apartado en la hora en curso.
     pub(super) en_la_hora: u64,
+    pub(super) desechos: Desechos,
     /// Lo último que se guardó, y en qué archivo.
     pub(super) guardado: Option<(Huella, String)>,
 }
@@ -71,6 +73,7 @@ impl Cuenta {
             callado: Callado::default(),
             ritmo: Ritmo::default(),
             en_la_hora: 0,
+            desechos: Desechos::default(),
             guardado: None,
         }
     }
@@ -110,6 +113,7 @@ impl Cuenta {
             Destino::Fallido => return suma.fallidos += 1,
             Destino::Rechazado => return suma.rechazados += 1,
         };
+        self.desechos.perdonar();
         suma.guardados += 1;
         suma.bytes += longitud as u64;
         suma.mas_lento = suma.mas_lento.max(tardo);

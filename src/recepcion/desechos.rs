@@ -1,20 +1,13 @@
 //! Lo que se aparta, con medida: quien no envía más que basura no llena el disco.
 //!
-//! Cuenta, por equipo y por minuto, lo que no llegó a ser un mensaje. No sabe qué es ni dónde se
-//! guarda; el reloj es un argumento.
+//! Cuenta, por minuto, lo de un equipo que no llegó a ser un mensaje. No sabe qué es ni dónde se guarda; el
+//! reloj es un argumento.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-use crate::cerrojo::tomar;
 
 /// Cuántas cosas de un equipo se guardan en cada minuto; de las demás, solo la última.
 pub(super) const MAX_POR_MINUTO: u32 = 60;
 const MINUTO: Duration = Duration::from_mins(1);
-/// Cuántos equipos se distinguen; lo de los demás se cuenta junto.
-const MAX_EQUIPOS: usize = 1000;
-const LOS_DEMAS: &str = "";
 
 /// Qué se hace con algo que se aparta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +22,11 @@ pub(super) enum Medida {
     Cerrar,
 }
 
-/// Lo apartado de cada equipo.
+/// Lo que un equipo ha enviado que no es un mensaje.
 #[derive(Debug, Default)]
-pub(super) struct Desechos(Mutex<HashMap<String, Cuenta>>);
-
-#[derive(Debug)]
-struct Cuenta {
+pub(super) struct Desechos {
     /// Cuándo empezó el minuto en curso, y cuántas cosas van en él.
-    minuto: Instant,
+    minuto: Option<Instant>,
     cuantas: u32,
     /// Desde cuándo pasa de la medida sin entregar ningún mensaje.
     desmedido: Option<Instant>,
@@ -44,47 +34,24 @@ struct Cuenta {
     ultima: Option<Instant>,
 }
 
-impl Cuenta {
-    fn es_de_antes(&self, ahora: Instant) -> bool {
-        ahora.saturating_duration_since(self.minuto) >= 2 * MINUTO
-    }
-}
-
 impl Desechos {
-    /// Una cosa más de `quien` que no llegó a ser un mensaje.
-    pub(super) fn medir(&self, quien: &str, ahora: Instant) -> Medida {
-        let mut cuentas = tomar(&self.0);
-        if cuentas.len() >= MAX_EQUIPOS && !cuentas.contains_key(quien) {
-            // De quien hace rato que no envía nada así ya no hay nada que recordar.
-            cuentas.retain(|_, cuenta| !cuenta.es_de_antes(ahora));
-        }
-        let quien = if cuentas.len() >= MAX_EQUIPOS && !cuentas.contains_key(quien) {
-            LOS_DEMAS
-        } else {
-            quien
-        };
-        let cuenta = cuentas.entry(quien.to_owned()).or_insert(Cuenta {
-            minuto: ahora,
-            cuantas: 0,
-            desmedido: None,
-            ultima: None,
-        });
-        let transcurrido = ahora.saturating_duration_since(cuenta.minuto);
+    /// Una cosa más que no llegó a ser un mensaje.
+    pub(super) fn medir(&mut self, ahora: Instant) -> Medida {
+        let transcurrido = ahora.saturating_duration_since(*self.minuto.get_or_insert(ahora));
         if transcurrido >= MINUTO {
-            if cuenta.cuantas <= MAX_POR_MINUTO || cuenta.es_de_antes(ahora) {
-                cuenta.desmedido = None;
+            if self.cuantas <= MAX_POR_MINUTO || transcurrido >= 2 * MINUTO {
+                self.desmedido = None;
             }
-            (cuenta.minuto, cuenta.cuantas) = (ahora, 0);
+            (self.minuto, self.cuantas) = (Some(ahora), 0);
         }
-        cuenta.cuantas = cuenta.cuantas.saturating_add(1);
-        let es_la_primera = cuenta.cuantas == MAX_POR_MINUTO + 1;
-        if cuenta.cuantas <= MAX_POR_MINUTO {
+        self.cuantas = self.cuantas.saturating_add(1);
+        if self.cuantas <= MAX_POR_MINUTO {
             return Medida::Guardar;
         }
-        let desde = *cuenta.desmedido.get_or_insert(ahora);
+        let desde = *self.desmedido.get_or_insert(ahora);
         if ahora.saturating_duration_since(desde) >= MINUTO {
             Medida::Cerrar
-        } else if es_la_primera {
+        } else if self.cuantas == MAX_POR_MINUTO + 1 {
             Medida::DecirYContar
         } else {
             Medida::Contar
@@ -93,35 +60,20 @@ impl Desechos {
 
     /// Si toca guardar la última de las que no se guardaron: a lo sumo una por minuto, que quien se
     /// conecta para cada una tampoco llene el disco.
-    pub(super) fn toca_la_ultima(&self, quien: &str, ahora: Instant) -> bool {
-        let mut cuentas = tomar(&self.0);
-        let Some(cuenta) = suya(&mut cuentas, quien) else {
-            return false;
-        };
-        let antes = cuenta.ultima;
-        let toca = antes.is_none_or(|antes| ahora.saturating_duration_since(antes) >= MINUTO);
+    pub(super) fn toca_la_ultima(&mut self, ahora: Instant) -> bool {
+        let toca = self
+            .ultima
+            .is_none_or(|antes| ahora.saturating_duration_since(antes) >= MINUTO);
         if toca {
-            cuenta.ultima = Some(ahora);
+            self.ultima = Some(ahora);
         }
         toca
     }
 
-    /// `quien` entregó un mensaje: no envía solo basura.
-    pub(super) fn perdonar(&self, quien: &str) {
-        if let Some(cuenta) = suya(&mut tomar(&self.0), quien) {
-            cuenta.desmedido = None;
-        }
+    /// El equipo entregó un mensaje: no envía solo basura.
+    pub(super) fn perdonar(&mut self) {
+        self.desmedido = None;
     }
-}
-
-/// La cuenta de `quien` o, si no tiene una, la de los demás.
-fn suya<'a>(cuentas: &'a mut HashMap<String, Cuenta>, quien: &str) -> Option<&'a mut Cuenta> {
-    let cual = if cuentas.contains_key(quien) {
-        quien
-    } else {
-        LOS_DEMAS
-    };
-    cuentas.get_mut(cual)
 }
 
 #[cfg(test)]
@@ -130,13 +82,13 @@ mod tests {
 
     /// Lo que se decide de una cosa cada `cada`, hasta `hasta`; `perdonando` a los 45 s si se pide.
     fn medidas(cada: Duration, hasta: Duration, perdonando: bool) -> Vec<Medida> {
-        let (desechos, comienzo) = (Desechos::default(), Instant::now());
+        let (mut desechos, comienzo) = (Desechos::default(), Instant::now());
         let mut medidas = Vec::new();
         let mut transcurrido = Duration::ZERO;
         while transcurrido < hasta {
-            medidas.push(desechos.medir("A", comienzo + transcurrido));
+            medidas.push(desechos.medir(comienzo + transcurrido));
             if perdonando && transcurrido.as_secs() % 45 == 44 {
-                desechos.perdonar("A");
+                desechos.perdonar();
             }
             transcurrido += cada;
         }
@@ -171,52 +123,27 @@ mod tests {
         assert_eq!(cuantas(&medidas, Medida::Guardar), 600);
     }
 
+    /// Ni el minuto que pasó sin pasarse, ni los que pasó sin enviar nada.
+    #[test]
+    fn quien_dejo_de_pasarse_tiene_otro_minuto_antes_de_que_se_le_cierre() {
+        let (mut desechos, comienzo) = (Desechos::default(), Instant::now());
+        let mut muchas = |segundo| {
+            let medir = |_| desechos.medir(comienzo + Duration::from_secs(segundo));
+            (0..=MAX_POR_MINUTO).map(medir).last()
+        };
+        assert_eq!(muchas(0), Some(Medida::DecirYContar));
+        assert_eq!(muchas(200), Some(Medida::DecirYContar));
+        desechos.medir(comienzo + Duration::from_secs(261));
+        let despues = |_| desechos.medir(comienzo + Duration::from_secs(322));
+        let ultima = (0..=MAX_POR_MINUTO).map(despues).last();
+        assert_eq!(ultima, Some(Medida::DecirYContar));
+    }
+
     #[test]
     fn la_ultima_se_guarda_a_lo_sumo_una_vez_por_minuto() {
-        let (desechos, ahora) = (Desechos::default(), Instant::now());
-        desechos.medir("A", ahora);
+        let (mut desechos, ahora) = (Desechos::default(), Instant::now());
         let tocan = [0, 1, 59, 60, 61]
-            .map(|segundo| desechos.toca_la_ultima("A", ahora + Duration::from_secs(segundo)));
+            .map(|segundo| desechos.toca_la_ultima(ahora + Duration::from_secs(segundo)));
         assert_eq!(tocan, [true, false, false, true, false]);
-        assert!(!desechos.toca_la_ultima("B", ahora));
-    }
-
-    #[test]
-    fn los_equipos_que_se_distinguen_estan_acotados() {
-        let (desechos, ahora) = (Desechos::default(), Instant::now());
-        for numero in 0..2 * MAX_EQUIPOS {
-            desechos.medir(&numero.to_string(), ahora);
-        }
-        assert_eq!(tomar(&desechos.0).len(), MAX_EQUIPOS + 1);
-        // Lo que hicieron no lo paga quien llega después.
-        for _ in 0..=MAX_POR_MINUTO {
-            desechos.medir("de más", ahora);
-        }
-        // Pero lo de quien sigue enviando no se olvida.
-        let despues = ahora + 2 * MINUTO;
-        desechos.medir("7", ahora + MINUTO);
-        assert_eq!(desechos.medir("otro", despues), Medida::Guardar);
-        let cuentas = tomar(&desechos.0);
-        let mut quedan: Vec<_> = cuentas.keys().map(String::as_str).collect();
-        quedan.sort_unstable();
-        assert_eq!(quedan, ["7", "otro"]);
-    }
-
-    #[test]
-    fn a_quien_se_cuenta_con_los_demas_se_le_perdona_y_se_le_guarda_lo_ultimo() {
-        let (desechos, comienzo) = (Desechos::default(), Instant::now());
-        let al_segundo = |segundo| comienzo + Duration::from_secs(segundo);
-        for numero in 0..MAX_EQUIPOS {
-            desechos.medir(&numero.to_string(), comienzo);
-        }
-        let muchas = |segundo| {
-            let medir = |_| desechos.medir("bueno", al_segundo(segundo));
-            (0..=MAX_POR_MINUTO).map(medir).last().unwrap()
-        };
-        assert_eq!(muchas(0), Medida::DecirYContar);
-        assert!(desechos.toca_la_ultima("bueno", comienzo));
-        desechos.perdonar("bueno");
-        assert_eq!(muchas(61), Medida::DecirYContar);
-        assert!(!tomar(&desechos.0).contains_key("bueno"));
     }
 }

@@ -35,7 +35,6 @@ use log::{error, info, warn};
 use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
 use crate::cerrojo::tomar;
 use crate::hilo::abrir_hilo;
-use crate::recepcion::desechos::Desechos;
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::estado::{Estado, Pagina};
 use crate::recepcion::parada::Parada;
@@ -53,7 +52,6 @@ pub struct Recepcion {
     /// Donde se guardan los mensajes.
     almacen: Almacen,
     totales: Totales,
-    desechos: Desechos,
     parada: Arc<Parada>,
     /// La página de estado, si la hay y el programa no se ha despedido.
     pagina: Mutex<Option<Pagina>>,
@@ -68,7 +66,6 @@ impl Recepcion {
         let nombrados = equipos.nombrados.iter();
         Recepcion {
             almacen,
-            desechos: Desechos::default(),
             totales: Totales::new(
                 nombrados
                     .clone()

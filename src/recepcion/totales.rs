@@ -15,6 +15,7 @@ use foldhash::quality::RandomState;
 
 use crate::cerrojo::tomar;
 use crate::recepcion::cuenta::{Cuando, Cuenta, Destino, Huella, Suma};
+use crate::recepcion::desechos::Medida;
 use crate::recepcion::ritmo::HORAS;
 use crate::recepcion::silencio::AvisoDeSilencio;
 use crate::recepcion::tabla;
@@ -287,12 +288,22 @@ impl Conectado<'_> {
         self.anotar(|cuenta| cuenta.suma.consultas += 1);
     }
 
+    /// Qué se hace con una cosa más que no es un mensaje.
+    pub(super) fn medir_desecho(&self, ahora: Instant) -> Medida {
+        self.anotar(|cuenta| cuenta.desechos.medir(ahora))
+            .unwrap_or(Medida::Guardar)
+    }
+
+    /// Si toca guardar la última de las cosas que no se guardaron.
+    pub(super) fn toca_la_ultima(&self, ahora: Instant) -> bool {
+        self.anotar(|cuenta| cuenta.desechos.toca_la_ultima(ahora))
+            .unwrap_or(false)
+    }
+
     /// La cuenta está mientras quede una conexión suya.
-    fn anotar(&self, anotacion: impl FnOnce(&mut Cuenta)) {
+    fn anotar<T>(&self, anotacion: impl FnOnce(&mut Cuenta) -> T) -> Option<T> {
         let equipos = &mut tomar(&self.totales.cuentas).equipos;
-        if let Some(cuenta) = equipos.get_mut(&self.cuenta) {
-            anotacion(cuenta);
-        }
+        equipos.get_mut(&self.cuenta).map(anotacion)
     }
 }
 
@@ -380,6 +391,27 @@ mod tests {
     fn sin_columnas(lineas: &[(String, String)]) -> Vec<String> {
         let palabras = |linea: &str| linea.split_whitespace().collect::<Vec<_>>().join(" ");
         lineas.iter().map(|(entera, _)| palabras(entera)).collect()
+    }
+
+    #[test]
+    fn a_quien_entrega_un_mensaje_se_le_perdonan_los_desechos_y_no_a_otro() {
+        let totales = sin_nombres();
+        let equipos = ["bueno", "malo"].map(|equipo| totales.conectar(equipo));
+        let muchos = |minuto: u64| {
+            let medir = |equipo: &Conectado<'_>| {
+                for _ in 0..60 {
+                    equipo.medir_desecho(a_las(minuto).1);
+                }
+                equipo.medir_desecho(a_las(minuto).1)
+            };
+            equipos.each_ref().map(medir)
+        };
+        assert_eq!(muchos(0), [Medida::DecirYContar; 2]);
+        equipos[0].recibido(1, guardado(1), a_las(1));
+        assert_eq!(muchos(1), [Medida::DecirYContar, Medida::Cerrar]);
+        assert!(equipos[0].toca_la_ultima(a_las(1).1));
+        assert!(!equipos[0].toca_la_ultima(a_las(1).1));
+        assert!(equipos[1].toca_la_ultima(a_las(1).1));
     }
 
     #[test]
