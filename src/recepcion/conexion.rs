@@ -80,7 +80,7 @@ impl Recepcion {
             contestados: 0,
         };
         let acabada = conversacion.conversar();
-        conversacion.guardar_lo_ultimo();
+        conversacion.guardar_el_ultimo_desecho();
         acabada
     }
 }
@@ -499,7 +499,7 @@ impl Conversacion<'_> {
     }
 
     /// De lo que se contó en lugar de guardarse queda lo último, para que se pueda mirar.
-    fn guardar_lo_ultimo(&mut self) {
+    fn guardar_el_ultimo_desecho(&mut self) {
         let Some((bytes, apartado)) = self.sin_guardar.take() else {
             return;
         };
