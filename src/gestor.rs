@@ -18,7 +18,6 @@ use log::{info, warn};
 
 use crate::causa;
 use crate::configuracion::junto_al_programa;
-use crate::pedido::ErrorDePedido;
 use crate::recepcion::parada::Parada;
 use crate::registro::constar_sin_configuracion;
 
@@ -75,9 +74,9 @@ impl Gestor {
         }
     }
 
-    /// Deja constancia de que Config.ini no sirve. Quien mira la consola ya lo lee en ella; el registro
+    /// Deja constancia de por qué no vale Config.ini. Quien mira la consola ya lo lee en ella; el registro
     /// que Config.ini pueda decir no se conoce.
-    pub fn constar(&self, config: Option<&Path>, error: &ErrorDePedido) {
+    pub fn constar(&self, config: Option<&Path>, error: &dyn Error) {
         if !matches!(self, Gestor::Consola) {
             let config = config.map_or_else(junto_al_programa, |config| Ok(config.to_path_buf()));
             constar_sin_configuracion(&config.unwrap_or_default(), error);

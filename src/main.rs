@@ -77,7 +77,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
 fn servir(config: Option<&Path>, gestor: &Gestor) -> Result<bool, Box<dyn Error>> {
-    let configuracion = configurar(config).inspect_err(|error| gestor.constar(config, error))?;
+    let configuracion = configurar(config).inspect_err(|error| gestor.constar(config, &**error))?;
     let registro = registro::iniciar(
         configuracion.nivel,
         configuracion.diario.clone(),

@@ -2,6 +2,7 @@
 //! qué dice.
 
 use std::env;
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use crate::pedido::ErrorDePedido;
 const CONFIG: &str = "Config.ini";
 
 /// Lee la configuración pedida o la que encuentre; si no hay ninguna, escribe una y la lee.
-pub fn configurar(elegida: Option<&Path>) -> Result<Configuracion, ErrorDePedido> {
+pub fn configurar(elegida: Option<&Path>) -> Result<Configuracion, Box<dyn Error>> {
     let hallada = hallar(elegida)?;
     // Una tarea programada de Windows, o abrirlo como administrador, ponen de carpeta actual la del
     // sistema; en Unix es la del programa la que no es de quien lo ejecuta.
@@ -69,7 +70,7 @@ fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDePedido> {
 #[cfg(windows)]
 pub(crate) fn configuracion_hallada(
     elegida: Option<&Path>,
-) -> Result<Option<Configuracion>, ErrorDePedido> {
+) -> Result<Option<Configuracion>, Box<dyn Error>> {
     hallar(elegida)?
         .as_deref()
         .map(Configuracion::leer)
@@ -77,17 +78,18 @@ pub(crate) fn configuracion_hallada(
 }
 
 /// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración.
-pub fn donde_escucha(config: Option<&Path>) -> Result<String, ErrorDePedido> {
+pub fn donde_escucha(config: Option<&Path>) -> Result<String, Box<dyn Error>> {
     let Some(ruta) = hallar(config)? else {
         let dicho = "no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO";
-        return Err(ErrorDePedido(dicho.to_owned()));
+        return Err(ErrorDePedido(dicho.to_owned()).into());
     };
     let configuracion = Configuracion::leer(&ruta)?;
     let Some(puerto) = configuracion.puerto.filter(|puerto| *puerto != 0) else {
         let donde = ruta.display();
         return Err(ErrorDePedido(format!(
             "en «{donde}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO"
-        )));
+        ))
+        .into());
     };
     Ok(SocketAddr::new(configuracion.direccion_local(), puerto).to_string())
 }

@@ -10,8 +10,10 @@ mod ini;
 mod sobra;
 mod subcarpeta;
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -77,14 +79,11 @@ pub struct Configuracion {
 }
 
 impl Configuracion {
-    /// Lee el archivo. Cada valor que no sirve es un error que dice su sección, su clave, qué decía y qué se
-    /// esperaba.
-    pub fn leer(ruta: &Path) -> Result<Configuracion, ErrorDePedido> {
+    /// Lee el archivo. Cada valor que no sirve es un [`ErrorDePedido`] que dice su sección, su clave, qué decía
+    /// y qué se esperaba.
+    pub fn leer(ruta: &Path) -> Result<Configuracion, Box<dyn Error>> {
         let donde = ruta.display();
-        let bytes = fs::read(ruta).map_err(|causa| {
-            let causa = causa::explicar_lectura(ruta, &causa);
-            ErrorDePedido(format!("no se pudo leer «{donde}»: {causa}"))
-        })?;
+        let bytes = fs::read(ruta).map_err(|causa| ilegible(ruta, &causa))?;
         let secciones = Secciones::leer(&bytes).map_err(|causa| {
             ErrorDePedido(match causa {
                 ErrorDeIni::Malformado(detalle) => format!(
@@ -98,7 +97,7 @@ impl Configuracion {
             })
         })?;
         let leida = interpretar(&secciones, ruta);
-        leida.map_err(|Problema(dicho)| ErrorDePedido(format!("en «{donde}»{dicho}")))
+        leida.map_err(|Problema(dicho)| ErrorDePedido(format!("en «{donde}»{dicho}")).into())
     }
 
     /// Las carpetas en las que el programa escribe.
@@ -138,6 +137,22 @@ impl Configuracion {
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         }
+    }
+}
+
+/// El archivo no se pudo leer. Una ruta que no vale o un permiso que falta los arregla quien lo pidió; lo
+/// demás, como otro programa que lo tiene abierto o un disco que no contesta, puede pasarse solo.
+fn ilegible(ruta: &Path, error: &io::Error) -> Box<dyn Error> {
+    let (donde, causa) = (ruta.display(), causa::explicar_lectura(ruta, error));
+    let dicho = format!("no se pudo leer «{donde}»: {causa}");
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => ErrorDePedido(dicho).into(),
+        _ => dicho.into(),
     }
 }
 

@@ -10,7 +10,9 @@ use servidor_hl7::almacen::{Almacen, generar_nombre_archivo};
 use servidor_hl7::configuracion::Configuracion;
 
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, esperar};
+use crate::servidor_de_prueba::{
+    Servidor, carpeta_nueva, contenidos, ejecutar, escribir_ini, esperar, orden,
+};
 
 #[test]
 fn directorio_admite_las_dos_barras_acentos_y_mas_de_260_letras() {
@@ -58,6 +60,23 @@ fn directorio_puede_ser_una_carpeta_de_red() {
         };
         assert!(matches!(prefijo.kind(), Prefix::UNC(..)), "{prefijo:?}");
     }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// Al encender el PC, una copia de seguridad o un antivirus puede tenerlo un momento.
+#[test]
+fn un_config_ini_que_otro_programa_retiene_acaba_con_uno_y_se_dice() {
+    let carpeta = carpeta_nueva();
+    escribir_ini(&carpeta, "");
+    let ini = carpeta.join("Config.ini");
+    let mut abrir = OpenOptions::new();
+    let retenido = abrir.read(true).share_mode(0).open(ini).unwrap();
+    let salida = ejecutar(&mut orden(&carpeta));
+    let dicho = String::from_utf8(salida.stderr).unwrap();
+    assert_eq!(salida.status.code(), Some(1), "{dicho}");
+    let causa = "Config.ini»: otro programa lo tiene abierto";
+    assert!(dicho.contains(causa), "{dicho}");
+    drop(retenido);
     fs::remove_dir_all(carpeta).unwrap();
 }
 

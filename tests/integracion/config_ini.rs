@@ -664,6 +664,30 @@ fn un_puerto_ocupado_o_una_carpeta_imposible_se_dicen_y_acaban_con_uno() {
 }
 
 #[test]
+fn un_config_ini_que_nunca_se_podra_leer_acaba_con_dos() {
+    let carpeta = carpeta_nueva();
+    escribir_ini(&carpeta, "");
+    for nunca in ["no_existe.ini", ".", "Config.ini/dentro.ini"] {
+        let (dicho, codigo) = fallo(&carpeta, &["--config", nunca]);
+        assert_eq!(codigo, Some(2), "{nunca}: {dicho}");
+        assert!(dicho.contains("no se pudo leer «"), "{dicho}");
+    }
+    fs::remove_dir_all(&carpeta).unwrap();
+}
+
+/// Leer la memoria de un proceso por su comienzo da el mismo error que un disco que falla.
+#[cfg(target_os = "linux")]
+#[test]
+fn un_config_ini_que_el_disco_no_deja_leer_acaba_con_uno() {
+    let carpeta = carpeta_nueva();
+    let (dicho, codigo) = fallo(&carpeta, &["--config", "/proc/self/mem"]);
+    assert_eq!(codigo, Some(1), "{dicho}");
+    let esperado = "no se pudo leer «/proc/self/mem»: ";
+    assert!(dicho.contains(esperado), "{dicho}");
+    fs::remove_dir_all(&carpeta).unwrap();
+}
+
+#[test]
 fn help_y_version_contestan_y_un_argumento_desconocido_se_dice() {
     let carpeta = carpeta_nueva();
     for (argumento, esperado) in [
