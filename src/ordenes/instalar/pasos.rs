@@ -4,7 +4,7 @@
 //! No toca nada: quien los da es otro.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use crate::ordenes::servicio::NOMBRE;
 
@@ -126,6 +126,19 @@ impl Instalacion {
     /// La carpeta del programa.
     pub(super) fn carpeta(&self) -> &Path {
         self.programa.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Por qué el servicio podría cambiar su propio programa, si puede: una de las carpetas en que escribe es
+    /// la del programa, o la contiene.
+    pub(super) fn programa_abierto(&self) -> Option<String> {
+        let programa = self.carpeta();
+        let abierta = |carpeta: &&PathBuf| esta_en(programa, carpeta);
+        let (carpeta, config) = (self.carpetas.iter().find(abierta)?, &self.config);
+        Some(format!(
+            "el servicio escribiría en «{}», que es la carpeta de su programa o la contiene, y podría cambiarlo; dé en «{}» otras carpetas a Directorio, Carpeta y Estado, p. ej. mensajes y registro",
+            carpeta.display(),
+            config.display()
+        ))
     }
 
     /// Todo lo que hay que hacer para que arranque con Windows.
@@ -333,6 +346,12 @@ pub(super) fn dar(
     todo_bien
 }
 
+/// Si esa ruta es la de la carpeta o algo de dentro, se escriban como se escriban.
+fn esta_en(ruta: &Path, carpeta: &Path) -> bool {
+    let entera = |ruta: &Path| path::absolute(ruta).unwrap_or_else(|_| ruta.to_path_buf());
+    entera(ruta).starts_with(entera(carpeta))
+}
+
 /// Por qué la carpeta del programa no es suya, y entonces no se le pueden cambiar los permisos. De cada
 /// cosa que hay en ella se da el nombre.
 pub(super) fn no_es_propia(
@@ -494,6 +513,35 @@ mod tests {
         let (bien, nada) = dicho(|accion| matches!(accion, Accion::Crear));
         assert!(!bien);
         assert_eq!(nada.lines().count(), 1, "{nada}");
+    }
+
+    #[test]
+    fn el_servicio_no_escribe_en_la_carpeta_de_su_programa_ni_en_la_que_la_contiene() {
+        let motivo = |carpeta: &str| {
+            let instalacion = Instalacion {
+                carpetas: vec![PathBuf::from("/datos"), PathBuf::from(carpeta)],
+                config: PathBuf::from("/otra/lab.ini"),
+                ..instalacion("/lab/hl7")
+            };
+            instalacion.programa_abierto()
+        };
+        for bien in ["/lab/hl7/mensajes", "/lab/hl7-2", "/lab/hl", "/otra"] {
+            assert_eq!(motivo(bien), None, "{bien}");
+        }
+        let con_vuelta: &[_] = if cfg!(windows) {
+            &["/lab/hl7/mensajes/..", r"\lab\otra\..\hl7"]
+        } else {
+            &[]
+        };
+        for mal in ["/lab/hl7", "/lab/hl7/.", "/lab", "/"]
+            .iter()
+            .chain(con_vuelta)
+        {
+            let motivo = motivo(mal).unwrap_or_default();
+            for parte in [mal, "/otra/lab.ini"] {
+                assert!(motivo.contains(&format!("«{parte}»")), "{motivo}");
+            }
+        }
     }
 
     #[test]

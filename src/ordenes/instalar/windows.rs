@@ -40,6 +40,9 @@ pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, 
             "{motivo}; en la carpeta del servicio solo debe poder escribir un administrador: lleve servidor-hl7.exe y Config.ini a una nueva, p. ej. C:\\servidor-hl7, y repita allí la orden"
         ))));
     }
+    if let Some(motivo) = instalacion.programa_abierto() {
+        return Err(Box::new(ErrorDePedido(motivo)));
+    }
     if instalacion.puerto == Some(0) {
         let motivo = "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini";
         return Err(Box::new(ErrorDePedido(motivo.to_owned())));
