@@ -346,10 +346,14 @@ pub(super) fn dar(
     todo_bien
 }
 
-/// Si esa ruta es la de la carpeta o algo de dentro, se escriban como se escriban.
+/// Si esa ruta es la de la carpeta o algo de dentro. Windows da cada una como se escribió, y en ellas no
+/// cuentan las mayúsculas.
 fn esta_en(ruta: &Path, carpeta: &Path) -> bool {
-    let entera = |ruta: &Path| path::absolute(ruta).unwrap_or_else(|_| ruta.to_path_buf());
-    entera(ruta).starts_with(entera(carpeta))
+    let comparable = |ruta: &Path| {
+        let entera = path::absolute(ruta).unwrap_or_else(|_| ruta.to_path_buf());
+        PathBuf::from(entera.to_string_lossy().to_lowercase())
+    };
+    comparable(ruta).starts_with(comparable(carpeta))
 }
 
 /// Por qué la carpeta del programa no es suya, y entonces no se le pueden cambiar los permisos. De cada
@@ -364,8 +368,7 @@ pub(super) fn no_es_propia(
     if carpeta.to_string_lossy().starts_with(r"\\") {
         return Some(format!("«{donde}» es una carpeta de red"));
     }
-    if carpeta.parent().is_none() || perfiles.is_some_and(|perfiles| carpeta.starts_with(perfiles))
-    {
+    if carpeta.parent().is_none() || perfiles.is_some_and(|perfiles| esta_en(carpeta, perfiles)) {
         return Some(format!("«{donde}» no es una carpeta propia del programa"));
     }
     let es_suyo = |nombre: &&String| {
@@ -376,7 +379,7 @@ pub(super) fn no_es_propia(
             || finales.iter().any(|fin| suyo.ends_with(fin))
             || datos
                 .iter()
-                .any(|dato| dato.starts_with(carpeta.join(nombre)))
+                .any(|dato| esta_en(dato, &carpeta.join(nombre)))
     };
     let ajeno = nombres.iter().find(|nombre| !es_suyo(nombre))?;
     Some(format!("en «{donde}» hay otras cosas, p. ej. «{ajeno}»"))
@@ -533,7 +536,7 @@ mod tests {
         } else {
             &[]
         };
-        for mal in ["/lab/hl7", "/lab/hl7/.", "/lab", "/"]
+        for mal in ["/lab/hl7", "/Lab/HL7", "/lab/hl7/.", "/lab", "/"]
             .iter()
             .chain(con_vuelta)
         {
@@ -558,7 +561,8 @@ mod tests {
             "Config.ini",
             "Config - copia.ini",
             "mensajes",
-            "a",
+            "Mensajes",
+            "A",
             "LEEME.txt",
         ];
         assert_eq!(motivo(&suyos), None);
@@ -566,7 +570,12 @@ mod tests {
             let motivo = motivo(&["Config.ini", ajeno]).unwrap();
             assert!(motivo.contains(&format!("«{ajeno}»")), "{motivo}");
         }
-        for ajena in ["/", "/Users/ana/Desktop", r"\\servidor\hl7"] {
+        for ajena in [
+            "/",
+            "/Users/ana/Desktop",
+            "/users/ana/desktop",
+            r"\\servidor\hl7",
+        ] {
             let ajena = Path::new(ajena);
             let motivo = no_es_propia(ajena, Some(Path::new("/Users")), &[], &[]);
             assert!(motivo.is_some(), "{}", ajena.display());
