@@ -42,7 +42,7 @@ const NO_SON_AVISOS: &[&str] = &[
     "desde la red de este PC",
     "nadie tiene que entrar",
     "está en marcha",
-    "en «…» ya no escribe",
+    "… ya no … «…»; lo que hay se queda",
     "«…» vuelve a los permisos",
     "no hay reglas",
     "ya no existe",

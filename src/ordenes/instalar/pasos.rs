@@ -168,8 +168,8 @@ impl Instalacion {
             ),
             self.proteger_el_programa(),
         ];
-        if self.config.parent() != self.programa.parent() {
-            pasos.push(dar_permiso(&self.config, "R", "leerá"));
+        if let Some(config) = self.config_aparte() {
+            pasos.push(dar_permiso(config, "R", "leerá"));
         }
         for carpeta in &self.carpetas {
             pasos.push(dar_permiso(carpeta, "(OI)(CI)M", "puede escribir en"));
@@ -195,13 +195,11 @@ impl Instalacion {
             Accion::Detener,
             format!("sc.exe stop {NOMBRE}"),
         )];
+        if let Some(config) = self.config_aparte() {
+            pasos.push(quitar_permiso(config, "lee"));
+        }
         for carpeta in &self.carpetas {
-            let carpeta = carpeta.display().to_string();
-            pasos.push(Paso::de_ordenes(
-                "permiso",
-                format!("en «{carpeta}» ya no escribe {CUENTA}; lo que hay se queda"),
-                vec![Orden::new("icacls.exe", [&*carpeta, "/remove:g", CUENTA]).si_hay()],
-            ));
+            pasos.push(quitar_permiso(carpeta, "escribe en"));
         }
         if self.es_propia {
             let programa = self.carpeta().display().to_string();
@@ -223,6 +221,12 @@ impl Instalacion {
             format!("sc.exe delete {NOMBRE}"),
         ));
         pasos
+    }
+
+    /// El Config.ini, si lo hay y no está en la carpeta del programa, que ya se deja leer.
+    fn config_aparte(&self) -> Option<&Path> {
+        let carpeta = self.config.parent()?;
+        (carpeta != self.carpeta()).then_some(&self.config)
     }
 
     fn crear_a_mano(&self) -> String {
@@ -316,6 +320,13 @@ fn dar_permiso(ruta: &Path, permiso: &str, verbo: &str) -> Paso {
     let quitar = Orden::new("icacls.exe", [&*ruta, "/remove:g", CUENTA]).escrita();
     let dar = Orden::new("icacls.exe", [&*ruta, "/grant", &*permiso]);
     Paso::de_ordenes("permiso", hecho, vec![dar]).y_se_deshace(quitar)
+}
+
+fn quitar_permiso(ruta: &Path, verbo: &str) -> Paso {
+    let ruta = ruta.display().to_string();
+    let hecho = format!("{CUENTA} ya no {verbo} «{ruta}»; lo que hay se queda");
+    let quitar = Orden::new("icacls.exe", [&*ruta, "/remove:g", CUENTA]).si_hay();
+    Paso::de_ordenes("permiso", hecho, vec![quitar])
 }
 
 /// Da los pasos y dice cada uno; si el servicio no se puede crear, no sigue. Devuelve si todos salieron
@@ -474,7 +485,8 @@ mod tests {
     }
 
     #[test]
-    fn sin_puerto_no_se_abre_ninguno_y_un_config_de_otra_carpeta_se_deja_leer() {
+    fn sin_puerto_no_se_abre_ninguno_y_un_config_de_otra_carpeta_se_deja_leer_mientras_esta_instalado()
+     {
         let pasos = Instalacion {
             puerto: None,
             config: PathBuf::from("/otra/lab.ini"),
@@ -484,6 +496,21 @@ mod tests {
         assert!(!ordenes.iter().any(|orden| orden.contains("add rule")));
         let leer = r#"icacls.exe /otra/lab.ini /grant "NT SERVICE/servidor-hl7:R""#;
         assert!(ordenes.iter().any(|orden| orden == leer), "{ordenes:#?}");
+        let ordenes = a_mano(&pasos.pasos_de_desinstalar());
+        let quitar = r#"icacls.exe /otra/lab.ini /remove:g "NT SERVICE/servidor-hl7""#;
+        assert!(ordenes.iter().any(|orden| orden == quitar), "{ordenes:#?}");
+    }
+
+    #[test]
+    fn al_desinstalar_sin_config_ini_no_hay_a_quien_quitar_permisos() {
+        let pasos = Instalacion {
+            config: PathBuf::new(),
+            carpetas: Vec::new(),
+            ..instalacion("/hl7")
+        };
+        let ordenes = a_mano(&pasos.pasos_de_desinstalar());
+        let quitar = |orden: &&String| orden.contains("/remove:g");
+        assert_eq!(ordenes.iter().find(quitar), None);
     }
 
     #[test]
