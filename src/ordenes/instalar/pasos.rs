@@ -329,15 +329,21 @@ fn quitar_permiso(ruta: &Path, verbo: &str) -> Paso {
     Paso::de_ordenes("permiso", hecho, vec![quitar])
 }
 
-/// Da los pasos y dice cada uno; si el servicio no se puede crear, no sigue. Devuelve si todos salieron
-/// bien.
+/// Da los pasos y dice cada uno; si el servicio no se puede crear, solo arranca otra vez el que había en
+/// marcha y se detuvo para cambiarlo. Devuelve si todos salieron bien.
 pub(super) fn dar(
     pasos: &[Paso],
+    estaba_en_marcha: bool,
     mut hacer: impl FnMut(&Accion) -> Result<(), String>,
     salida: &mut impl Write,
 ) -> bool {
     let mut todo_bien = true;
+    let mut sin_servicio = false;
     for paso in pasos {
+        let es_arrancar = matches!(paso.accion, Accion::Arrancar);
+        if sin_servicio && !(es_arrancar && estaba_en_marcha) {
+            continue;
+        }
         let hecho = hacer(&paso.accion);
         todo_bien &= hecho.is_ok();
         let (como, detalle) = match (&hecho, &paso.deshacer) {
@@ -350,9 +356,7 @@ pub(super) fn dar(
         };
         // Si nadie lo lee, queda el código de salida.
         let _ = writeln!(salida, "{como:<5} {:<11} {detalle}", paso.que);
-        if hecho.is_err() && matches!(paso.accion, Accion::Crear) {
-            break;
-        }
+        sin_servicio |= hecho.is_err() && matches!(paso.accion, Accion::Crear);
     }
     todo_bien
 }
@@ -516,7 +520,7 @@ mod tests {
     #[test]
     fn cada_paso_dice_como_deshacerlo_o_como_hacerlo_a_mano_y_sin_servicio_no_se_sigue() {
         let pasos = instalacion("/hl7").pasos_de_instalar();
-        let dicho = |falla: fn(&Accion) -> bool| {
+        let dicho = |estaba_en_marcha, falla: fn(&Accion) -> bool| {
             let mut salida = Vec::new();
             let hacer = |accion: &Accion| {
                 if falla(accion) {
@@ -525,24 +529,30 @@ mod tests {
                     Ok(())
                 }
             };
-            let bien = dar(&pasos, hacer, &mut salida);
+            let bien = dar(&pasos, estaba_en_marcha, hacer, &mut salida);
             (bien, String::from_utf8(salida).unwrap())
         };
-        let (bien, todo) = dicho(|_| false);
+        let (bien, todo) = dicho(false, |_| false);
         assert!(bien);
         assert_eq!(todo.lines().count(), pasos.len());
         assert!(todo.contains("para deshacerlo: sc.exe delete servidor-hl7\n"));
         assert!(!todo.contains("a mano"), "{todo}");
 
-        let (bien, casi_todo) = dicho(|accion| matches!(accion, Accion::Dar(_)));
+        let (bien, casi_todo) = dicho(false, |accion| matches!(accion, Accion::Dar(_)));
         assert!(!bien);
         assert_eq!(casi_todo.lines().count(), pasos.len());
         let a_mano = "MAL   cortafuegos no hay permiso; para hacerlo a mano: netsh.exe";
         assert!(casi_todo.contains(a_mano), "{casi_todo}");
 
-        let (bien, nada) = dicho(|accion| matches!(accion, Accion::Crear));
+        let (bien, nada) = dicho(false, |accion| matches!(accion, Accion::Crear));
         assert!(!bien);
         assert_eq!(nada.lines().count(), 1, "{nada}");
+
+        let (bien, el_de_antes) = dicho(true, |accion| matches!(accion, Accion::Crear));
+        assert!(!bien);
+        let lineas: Vec<_> = el_de_antes.lines().collect();
+        assert_eq!(lineas.len(), 2, "{el_de_antes}");
+        assert!(lineas[1].starts_with("bien  arranque "), "{el_de_antes}");
     }
 
     #[test]

@@ -60,7 +60,12 @@ pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, 
         return Ok(false);
     }
     let hacer = |accion: &Accion| gestion.hacer(accion, &instalacion);
-    let bien = dar(&instalacion.pasos_de_instalar(), hacer, salida);
+    let bien = dar(
+        &instalacion.pasos_de_instalar(),
+        estaba_en_marcha,
+        hacer,
+        salida,
+    );
     let _ = writeln!(
         salida,
         "para deshacerlo todo: servidor-hl7 --desinstalar; si otro programa mueve o borra los mensajes, vea «Siempre en marcha» en el README"
@@ -80,7 +85,12 @@ pub fn desinstalar(config: Option<&Path>, salida: &mut impl Write) -> Result<boo
     });
     let (instalacion, _) = reunir(hallada.as_ref())?;
     let hacer = |accion: &Accion| gestion.hacer(accion, &instalacion);
-    Ok(dar(&instalacion.pasos_de_desinstalar(), hacer, salida))
+    Ok(dar(
+        &instalacion.pasos_de_desinstalar(),
+        false,
+        hacer,
+        salida,
+    ))
 }
 
 /// Lo que hay que instalar o quitar, y por qué la carpeta del programa no es solo suya, si no lo es.
