@@ -41,7 +41,7 @@
 //! hl7                        qué comienza un mensaje, qué dice, qué se contesta
 //! registro                   lo que se dice, y los dos sitios donde queda
 //! ventana
-//! hilo, pedido, causa, texto, cerrojo, memoria
+//! hilo, lectura, pedido, causa, texto, cerrojo, memoria
 //! ```
 //!
 //! # Palabras
@@ -84,6 +84,7 @@ pub mod configuracion;
 pub mod gestor;
 pub mod hilo;
 pub mod hl7;
+mod lectura;
 mod memoria;
 pub mod ordenes;
 pub mod pedido;

@@ -5,7 +5,7 @@
 //! ni de dónde salen las reglas.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enma
 use crate::causa::se_agoto;
 use crate::hl7::acuse::Veredicto;
 use crate::hl7::{consulta, mensaje};
+use crate::lectura::leer;
 use crate::recepcion::Recepcion;
 use crate::recepcion::cuenta::Destino;
 use crate::recepcion::desechos::{MAX_POR_MINUTO, Medida};
@@ -180,7 +181,7 @@ impl Conversacion<'_> {
                 self.perder_la_plaza();
                 continue;
             }
-            let leido = self.leer(lector.hueco(), plazo);
+            let leido = leer(self.canal, lector.hueco(), plazo);
             if !self.actividad.atender() {
                 self.perder_la_plaza();
             }
@@ -222,16 +223,6 @@ impl Conversacion<'_> {
             Err(error) => self.fallo = Some(error),
         }
         cerro
-    }
-
-    /// En Windows, una lectura que vence puede llevarse los bytes que llegan en ese instante
-    /// (setsockopt, SO_RCVTIMEO): si hay plazo, antes se espera mirando, que no consume nada.
-    fn leer(&self, hueco: &mut [u8], plazo: Option<Duration>) -> io::Result<usize> {
-        let mut canal = self.canal;
-        if cfg!(windows) && plazo.is_some() {
-            canal.peek(&mut [0])?;
-        }
-        canal.read(hueco)
     }
 
     fn atender_lo_llegado(&mut self, lector: &mut Lector) -> Rumbo {

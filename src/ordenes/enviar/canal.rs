@@ -16,6 +16,7 @@ use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
 use crate::causa::{self, se_agoto};
 use crate::hl7::comienzo::{CR, LF, es_relleno};
 use crate::hl7::mensaje;
+use crate::lectura::leer;
 use crate::pedido::ErrorDePedido;
 
 const PLAZO_DE_CONEXION: Duration = Duration::from_secs(10);
@@ -200,14 +201,15 @@ impl Canal {
 
     /// Lee lo que llegue en ese plazo; con un plazo de cero, lo que ya haya llegado.
     fn recibir(&mut self, plazo: Duration) -> io::Result<usize> {
-        if plazo.is_zero() {
+        let plazo = (!plazo.is_zero()).then_some(plazo);
+        if plazo.is_none() {
             self.socket.set_nonblocking(true)?;
-        } else if self.plazo_puesto != Some(plazo) {
-            self.socket.set_read_timeout(Some(plazo))?;
-            self.plazo_puesto = Some(plazo);
+        } else if self.plazo_puesto != plazo {
+            self.socket.set_read_timeout(plazo)?;
+            self.plazo_puesto = plazo;
         }
         let hueco = self.lector.hueco();
-        let leido = self.socket.read(hueco);
+        let leido = leer(&self.socket, hueco, plazo);
         if let Ok(cuantos @ 1..) = leido {
             self.llegada = Instant::now();
             self.silencio_desde = self.llegada;
@@ -215,7 +217,7 @@ impl Canal {
             self.por_dar.extend(entrega.map(|octeto| vec![octeto]));
             self.lector.avanzar(cuantos, self.llegada);
         }
-        if plazo.is_zero() {
+        if plazo.is_none() {
             self.socket.set_nonblocking(false)?;
         }
         leido
