@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::{iter, mem};
 
 use super::contenido::BLOQUE_BYTES;
-use super::respuesta::{ENTREGADO, NO_ENTREGADO};
+use super::respuesta::{ENTREGADO, NO_ENTREGADO, Respuesta};
 use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
 use crate::causa::{self, se_agoto};
 use crate::hl7::comienzo::{CR, LF, es_relleno};
@@ -30,15 +30,13 @@ const SILENCIO_TRAS_ENTREGA: Duration = Duration::from_millis(300);
 const MAX_IDS: usize = 256;
 /// Cuántas veces se lee aún lo que ya había llegado al acabar el plazo: bastan para lo que guarda el sistema.
 const LECTURAS_TRAS_EL_PLAZO: usize = 1000;
-/// Una respuesta que no es HL7.
-const AJENA: Vec<u8> = Vec::new();
 
 pub(super) struct Canal {
     socket: TcpStream,
     lector: Lector,
     oido: Oido,
-    /// Las respuestas que llegaron: un mensaje, el octeto de un acuse de entrega o, si no es HL7, nada.
-    por_dar: VecDeque<Vec<u8>>,
+    /// Las respuestas que llegaron.
+    por_dar: VecDeque<Respuesta>,
     /// Cuándo llegaron los últimos bytes.
     llegada: Instant,
     /// Desde cuándo se cuenta el silencio: desde ellos, o desde el último que cambió algo.
@@ -168,7 +166,7 @@ impl Canal {
     }
 
     /// La próxima respuesta; `None` si no llega antes de esa hora. Si la hora ya pasó, lo que haya.
-    pub(super) fn leer(&mut self, hasta: Instant) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn leer(&mut self, hasta: Instant) -> io::Result<Option<Respuesta>> {
         let mut tras_el_plazo = 0;
         loop {
             self.atender_lo_llegado();
@@ -214,7 +212,7 @@ impl Canal {
             self.llegada = Instant::now();
             self.silencio_desde = self.llegada;
             let entrega = self.oido.mirar(&hueco[..cuantos]);
-            self.por_dar.extend(entrega.map(|octeto| vec![octeto]));
+            self.por_dar.extend(entrega.map(Respuesta::Entrega));
             self.lector.avanzar(cuantos, self.llegada);
         }
         if plazo.is_none() {
@@ -226,8 +224,8 @@ impl Canal {
     fn atender_lo_llegado(&mut self) {
         while let Some(suceso) = self.lector.siguiente() {
             let respuesta = match suceso {
-                Suceso::Mensaje { bytes, .. } => bytes.to_vec(),
-                Suceso::Excedido { .. } | Suceso::Indicio(_) => AJENA,
+                Suceso::Mensaje { bytes, .. } => Respuesta::Mensaje(bytes.to_vec()),
+                Suceso::Excedido { .. } | Suceso::Indicio(_) => Respuesta::Ajena,
                 // Una respuesta a medias no dice nada; si después llega entera, vale esa.
                 Suceso::Apartado { motivo, .. } => {
                     self.cortado |= motivo == Motivo::Cortado;
@@ -253,7 +251,7 @@ impl Canal {
     fn callar(&mut self) {
         self.silencio_desde = Instant::now();
         if let Some(octeto) = self.oido.suelto.take() {
-            self.por_dar.push_back(vec![octeto]);
+            self.por_dar.push_back(Respuesta::Entrega(octeto));
             return;
         }
         self.lector.vencer();
@@ -285,7 +283,7 @@ impl Canal {
     fn acabar(&mut self) {
         self.cerrado = true;
         let suelto = self.oido.suelto.take();
-        self.por_dar.extend(suelto.map(|octeto| vec![octeto]));
+        self.por_dar.extend(suelto.map(Respuesta::Entrega));
         self.atender_lo_llegado();
         if !self.cortado {
             self.concluir_texto();
@@ -295,7 +293,7 @@ impl Canal {
     /// Lo que llegó acabó sin ser un mensaje.
     fn concluir_texto(&mut self) {
         if self.por_dar.is_empty() && mem::take(&mut self.oido.hay_texto) {
-            self.por_dar.push_back(AJENA);
+            self.por_dar.push_back(Respuesta::Ajena);
         }
     }
 }

@@ -12,6 +12,16 @@ const VISIBLE_ENTERO_BYTES: usize = 64 * 1024;
 pub(super) const ENTREGADO: u8 = 0x06;
 pub(super) const NO_ENTREGADO: u8 = 0x15;
 
+/// Lo que llegó del receptor.
+#[derive(Debug)]
+pub(super) enum Respuesta {
+    Mensaje(Vec<u8>),
+    /// El octeto de un acuse de entrega.
+    Entrega(u8),
+    /// Algo que no es HL7.
+    Ajena,
+}
+
 /// Lo que dice un acuse, o la respuesta a una consulta.
 #[derive(Debug, Default)]
 pub(super) struct Dicho {
@@ -31,20 +41,30 @@ pub(super) struct Dicho {
 }
 
 impl Dicho {
-    /// `crudo` es lo que llegó; `ids` son los MSH-10 de lo que se envió.
-    pub(super) fn leer(crudo: Vec<u8>, ids: &[Vec<u8>]) -> Dicho {
-        let Some(cabecera) = mensaje::leer_cabecera(&crudo) else {
-            let es_entrega = matches!(*crudo, [ENTREGADO | NO_ENTREGADO]);
-            return Dicho {
-                codigo: if es_entrega {
-                    crudo.clone()
-                } else {
-                    Vec::new()
-                },
-                es_ajeno: !es_entrega,
-                crudo,
+    /// `ids` son los MSH-10 de lo que se envió.
+    pub(super) fn leer(respuesta: Respuesta, ids: &[Vec<u8>]) -> Dicho {
+        match respuesta {
+            Respuesta::Mensaje(crudo) => Dicho::leer_mensaje(crudo, ids),
+            Respuesta::Entrega(octeto) => Dicho {
+                codigo: vec![octeto],
+                crudo: vec![octeto],
                 ..Dicho::default()
-            };
+            },
+            Respuesta::Ajena => Dicho::ajeno(Vec::new()),
+        }
+    }
+
+    fn ajeno(crudo: Vec<u8>) -> Dicho {
+        Dicho {
+            es_ajeno: true,
+            crudo,
+            ..Dicho::default()
+        }
+    }
+
+    fn leer_mensaje(crudo: Vec<u8>, ids: &[Vec<u8>]) -> Dicho {
+        let Some(cabecera) = mensaje::leer_cabecera(&crudo) else {
+            return Dicho::ajeno(crudo);
         };
         let campo = |nombre, numero| {
             let segmento = Segmento::buscar(&crudo, &cabecera, nombre);
