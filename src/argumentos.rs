@@ -1,5 +1,6 @@
 //! La línea de órdenes: qué se pide al programa. No sabe cómo se hace nada de ello.
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -57,8 +58,13 @@ const MAX_VECES: usize = 1_000_000;
 pub(crate) struct Argumentos {
     pub(crate) orden: Orden,
     pub(crate) config: Option<PathBuf>,
+    /// Lo que se envía, si se pide…
+    pub(crate) envio: Envio,
+    /// …y adónde, si se dijo.
+    pub(crate) destino: Option<String>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Orden {
     Servir,
     /// Lo mismo, para el gestor de servicios de Windows.
@@ -66,8 +72,7 @@ pub(crate) enum Orden {
     Instalar,
     Desinstalar,
     Revisar,
-    /// Con el destino, si se dijo.
-    Enviar(Envio, Option<String>),
+    Enviar,
     Mostrar(&'static str),
 }
 
@@ -82,10 +87,7 @@ fn entender(escritos: &[OsString]) -> Result<Argumentos, ErrorDePedido> {
         .first()
         .map(|primero| primero.to_string_lossy().to_lowercase());
     if primero.is_some_and(|primero| AYUDAS.contains(&primero.as_str())) {
-        return Ok(Argumentos {
-            orden: Orden::Mostrar(AYUDA),
-            config: None,
-        });
+        return entender(&["--help".into()]);
     }
     interpretar(lexopt::Parser::from_args(escritos.iter().cloned())).map_err(|error| {
         let motivo = match error {
@@ -94,10 +96,8 @@ fn entender(escritos: &[OsString]) -> Result<Argumentos, ErrorDePedido> {
             } => format!("a «{opcion}» le falta su valor"),
             lexopt::Error::UnexpectedOption(opcion) => {
                 // De «-config» solo dice «-c».
-                let entero = escritos.iter().map(|escrito| escrito.to_string_lossy());
-                let entero = entero
-                    .into_iter()
-                    .find(|entero| entero.starts_with(&opcion));
+                let mut enteros = escritos.iter().map(|escrito| escrito.to_string_lossy());
+                let entero = enteros.find(|entero| entero.starts_with(&opcion));
                 no_se_entiende(&entero.unwrap_or(opcion.into()))
             }
             lexopt::Error::UnexpectedArgument(valor) => no_se_entiende(&valor.to_string_lossy()),
@@ -176,10 +176,7 @@ impl Escrito {
                 }
                 Long("licencias") => escrito.mostrar = Some(LICENCIAS),
                 Long("revisar") => escrito.pedidas.push(("--revisar", Orden::Revisar)),
-                Long("enviar") => {
-                    let envio = Orden::Enviar(Envio::de_muestra(), None);
-                    escrito.pedidas.push(("--enviar", envio));
-                }
+                Long("enviar") => escrito.pedidas.push(("--enviar", Orden::Enviar)),
                 Long("servicio") => escrito.pedidas.push(("--servicio", Orden::Servicio)),
                 Long("instalar") => escrito.pedidas.push(("--instalar", Orden::Instalar)),
                 Long("desinstalar") => {
@@ -211,6 +208,31 @@ impl Escrito {
         }
         escrito.pedidas.dedup_by_key(|(opcion, _)| *opcion);
         Ok(escrito)
+    }
+
+    /// La orden que se da, si lo demás se aviene con ella.
+    fn orden(&self) -> Result<Orden, lexopt::Error> {
+        if let Some(texto) = self.mostrar {
+            return Ok(Orden::Mostrar(texto));
+        }
+        let orden = match self.pedidas[..] {
+            [] => Orden::Servir,
+            [(_, una)] => una,
+            [(una, _), (otra, _), ..] => {
+                return Err(format!(
+                    "{una} y {otra} no van juntas; dé primero una y después la otra"
+                )
+                .into());
+            }
+        };
+        if orden == Orden::Enviar {
+            self.comprobar_envio()?;
+        } else if let Some(opcion) = self.de_enviar {
+            return Err(format!("«{opcion}» solo vale con --enviar").into());
+        } else if let Some(archivo) = self.envio.archivos.last() {
+            return Err(Value(archivo.into()).unexpected());
+        }
+        Ok(orden)
     }
 
     /// Si lo que se escribió para --enviar se aviene.
@@ -253,38 +275,13 @@ impl Escrito {
 /// Qué se pide con lo escrito.
 fn interpretar(argumentos: lexopt::Parser) -> Result<Argumentos, lexopt::Error> {
     let mut escrito = Escrito::recoger(argumentos)?;
-    if let Some(texto) = escrito.mostrar {
-        return Ok(Argumentos {
-            orden: Orden::Mostrar(texto),
-            config: escrito.config,
-        });
-    }
-    if let [(una, _), (otra, _), ..] = &escrito.pedidas[..] {
-        return Err(
-            format!("{una} y {otra} no van juntas; dé primero una y después la otra").into(),
-        );
-    }
-    let mut orden = escrito
-        .pedidas
-        .pop()
-        .map_or(Orden::Servir, |(_, orden)| orden);
-    if let Orden::Enviar(envio, destino) = &mut orden {
-        escrito.comprobar_envio()?;
-        escrito.envio.opciones = escrito.opciones();
-        *envio = escrito.envio;
-        *destino = escrito
-            .destino
-            .map(|escrito| escrito.to_string_lossy().into_owned());
-    } else {
-        if let Some(opcion) = escrito.de_enviar {
-            return Err(format!("«{opcion}» solo vale con --enviar").into());
-        }
-        if let Some(archivo) = escrito.envio.archivos.pop() {
-            return Err(Value(archivo.into()).unexpected());
-        }
-    }
+    let orden = escrito.orden()?;
+    escrito.envio.opciones = escrito.opciones();
+    let destino = escrito.destino.as_deref().map(OsStr::to_string_lossy);
     Ok(Argumentos {
         orden,
+        destino: destino.map(Cow::into_owned),
+        envio: escrito.envio,
         config: escrito.config,
     })
 }

@@ -49,7 +49,12 @@ fn codigo(hecho: &Result<bool, Box<dyn Error>>) -> u8 {
 
 /// Hace lo que se pide; devuelve si salió bien.
 fn ejecutar() -> Result<bool, Box<dyn Error>> {
-    let Argumentos { orden, config } = argumentos::leer()?;
+    let Argumentos {
+        orden,
+        config,
+        envio,
+        destino,
+    } = argumentos::leer()?;
     match orden {
         Orden::Servir => servir(config.as_deref(), &Gestor::Consola),
         Orden::Servicio => {
@@ -62,7 +67,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             ventana::esperar_lectura();
             Ok(bien)
         }
-        Orden::Enviar(envio, destino) => {
+        Orden::Enviar => {
             let destino = destino.map_or_else(|| donde_escucha(config.as_deref()), Ok)?;
             let es_terminal = io::stdout().is_terminal();
             enviar(&envio, &destino, &mut io::stdout(), es_terminal)
