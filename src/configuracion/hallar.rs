@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::path::{self, Path, PathBuf};
 
 use super::Configuracion;
-use super::claves::visible;
 use super::sobra::POR_OMISION;
 use crate::causa;
 use crate::pedido::ErrorDePedido;
+use crate::texto::ruta_visible;
 
 const CONFIG: &str = "Config.ini";
 
@@ -27,7 +27,7 @@ pub fn configurar(elegida: Option<&Path>) -> Result<Configuracion, Box<dyn Error
         PathBuf::from(CONFIG)
     };
     let ruta = hallada.clone().unwrap_or_else(|| absoluta(&nueva));
-    let donde = ruta.display();
+    let donde = ruta_visible(&ruta);
     let mut avisos = Vec::new();
     if hallada.is_none() {
         escribir_por_omision(&ruta)?;
@@ -39,6 +39,7 @@ pub fn configurar(elegida: Option<&Path>) -> Result<Configuracion, Box<dyn Error
     let suyo = CONFIG.to_lowercase();
     let mut otros = con_otro_nombre(&ruta).into_iter();
     if let Some(otro) = otros.find(|otro| otro.to_lowercase().starts_with(&suyo)) {
+        let otro = ruta_visible(Path::new(&otro));
         avisos.push(format!(
             "junto a «{donde}» hay «{otro}», que nadie lee; si los cambios están en él, páselos al primero"
         ));
@@ -59,7 +60,7 @@ fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDePedido> {
     fs::File::create_new(ruta)
         .and_then(|mut archivo| archivo.write_all(texto.as_bytes()))
         .map_err(|causa| {
-            let (donde, causa) = (ruta.display(), causa::explicar(&causa));
+            let (donde, causa) = (ruta_visible(ruta), causa::explicar(&causa));
             ErrorDePedido(format!(
                 "no hay Config.ini y no se pudo escribir «{donde}»: {causa}"
             ))
@@ -85,7 +86,7 @@ pub fn donde_escucha(config: Option<&Path>) -> Result<String, Box<dyn Error>> {
     };
     let configuracion = Configuracion::leer(&ruta)?;
     let Some(puerto) = configuracion.puerto.filter(|puerto| *puerto != 0) else {
-        let donde = ruta.display();
+        let donde = ruta_visible(&ruta);
         return Err(ErrorDePedido(format!(
             "en «{donde}» el Puerto falta o es 0; diga adónde enviar con --a HOST:PUERTO"
         ))
@@ -110,7 +111,7 @@ fn hallar(elegida: Option<&Path>) -> Result<Option<PathBuf>, ErrorDePedido> {
     }
     for ruta in &posibles {
         if let Some(otro) = con_otro_nombre(ruta).into_iter().next() {
-            let (donde, otro) = (ruta.display(), visible(&otro));
+            let (donde, otro) = (ruta_visible(ruta), ruta_visible(Path::new(&otro)));
             return Err(ErrorDePedido(format!(
                 "no está «{donde}», pero sí «{otro}»: si es ese, póngale el otro nombre (el Explorador oculta el .txt); si no, llévelo a otra carpeta"
             )));

@@ -82,7 +82,7 @@ impl Configuracion {
     /// Lee el archivo. Cada valor que no sirve es un [`ErrorDePedido`] que dice su sección, su clave, qué decía
     /// y qué se esperaba.
     pub fn leer(ruta: &Path) -> Result<Configuracion, Box<dyn Error>> {
-        let donde = ruta.display();
+        let donde = ruta_visible(ruta);
         let bytes = fs::read(ruta).map_err(|causa| ilegible(ruta, &causa))?;
         let secciones = Secciones::leer(&bytes).map_err(|causa| {
             ErrorDePedido(match causa {
@@ -143,7 +143,7 @@ impl Configuracion {
 /// El archivo no se pudo leer. Una ruta que no vale o un permiso que falta los arregla quien lo pidió; lo
 /// demás, como otro programa que lo tiene abierto o un disco que no contesta, puede pasarse solo.
 fn ilegible(ruta: &Path, error: &io::Error) -> Box<dyn Error> {
-    let (donde, causa) = (ruta.display(), causa::explicar_lectura(ruta, error));
+    let (donde, causa) = (ruta_visible(ruta), causa::explicar_lectura(ruta, error));
     let dicho = format!("no se pudo leer «{donde}»: {causa}");
     match error.kind() {
         ErrorKind::NotFound
@@ -203,7 +203,7 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         ]
         .concat()
         .iter()
-        .map(|aviso| format!("en «{}» {aviso}", ruta.display()))
+        .map(|aviso| format!("en «{}» {aviso}", ruta_visible(ruta)))
         .collect(),
         diario,
         estado,

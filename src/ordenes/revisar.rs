@@ -115,7 +115,7 @@ impl<W: Write> Informe<'_, W> {
 
 fn probar_registro(ajustes: &Ajustes) -> Result<String, String> {
     Diario::new(ajustes.clone()).probar(Local::now().naive_local())?;
-    let carpeta = ajustes.carpeta.display();
+    let carpeta = ruta_visible(&ajustes.carpeta);
     Ok(format!("se escribirá cada día en «{carpeta}»"))
 }
 

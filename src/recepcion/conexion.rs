@@ -31,7 +31,7 @@ use crate::recepcion::parada::EnCurso;
 use crate::recepcion::plazas::{Actividad, CADA_MIRADA};
 use crate::recepcion::resto;
 use crate::recepcion::totales::Conectado;
-use crate::texto::{Color, cifras};
+use crate::texto::{Color, cifras, ruta_visible};
 
 /// Cuánto se espera a un equipo que no recoge su acuse.
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
@@ -332,7 +332,7 @@ impl Conversacion<'_> {
             Ok(archivo) => {
                 debug!(
                     "Direccion del Archivo a Guardar: {}",
-                    self.recepcion.almacen.carpeta().join(&archivo).display()
+                    ruta_visible(&self.recepcion.almacen.carpeta().join(&archivo))
                 );
                 let contestado = self
                     .negar_consulta(recibido, ahora)

@@ -12,6 +12,7 @@ use log::Level;
 
 use crate::causa;
 use crate::registro::linea::Linea;
+use crate::texto::ruta_visible;
 
 /// Cuánto puede crecer el archivo de un día: unos 500 000 mensajes.
 const MAX_BYTES_AL_DIA: u64 = 64 * 1024 * 1024;
@@ -61,7 +62,7 @@ impl Diario {
         let aviso = (self.perdidas > 0).then(|| {
             format!(
                 "el registro vuelve a escribirse en «{}»; se omitieron {} líneas",
-                self.ajustes.carpeta.display(),
+                ruta_visible(&self.ajustes.carpeta),
                 self.perdidas
             )
         });
@@ -90,13 +91,13 @@ impl Diario {
         if error.kind() == ErrorKind::FileTooLarge && error.raw_os_error().is_none() {
             return format!(
                 "el registro de hoy en «{}» ha llegado a {} MiB; hasta mañana las líneas solo se cuentan, y la recepción sigue",
-                self.ajustes.carpeta.display(),
+                ruta_visible(&self.ajustes.carpeta),
                 MAX_BYTES_AL_DIA / 1024 / 1024
             );
         }
         format!(
             "no se pudo escribir el registro en «{}»: {}; la recepción sigue",
-            self.ajustes.carpeta.display(),
+            ruta_visible(&self.ajustes.carpeta),
             causa::explicar(error)
         )
     }

@@ -687,6 +687,43 @@ fn un_config_ini_que_el_disco_no_deja_leer_acaba_con_uno() {
     fs::remove_dir_all(&carpeta).unwrap();
 }
 
+/// En Windows un nombre no puede llevar caracteres de control.
+#[cfg(unix)]
+#[test]
+fn una_ruta_con_caracteres_de_control_se_dice_en_una_linea_y_siempre_igual() {
+    let carpeta = carpeta_nueva().join("a\nb\x1b[2J\u{202e}c");
+    fs::create_dir(&carpeta).unwrap();
+    fs::write(carpeta.join("Config.ini"), "[Servidor]\nPuerto = x\n").unwrap();
+    fs::write(carpeta.join("suelto.ini"), "nada\n").unwrap();
+    fs::write(carpeta.join("otro.ini.txt"), "").unwrap();
+    fs::write(
+        carpeta.join("llamar.ini"),
+        "[Servidor]\nPuerto = 0\nDirectorio = m\n",
+    )
+    .unwrap();
+    for (argumentos, parte) in [
+        (&[][..], "en «"),
+        (&["--config", "suelto.ini"], "no se entiende «"),
+        (&["--config", "no_existe.ini"], "no se pudo leer «"),
+        (&["--config", "otro.ini"], "no está «"),
+        (&["--enviar", "--config", "llamar.ini"], "en «"),
+    ] {
+        let (dicho, _) = fallo(&carpeta, argumentos);
+        assert!(dicho.contains(parte), "{dicho}");
+        assert!(dicho.contains(r"a\u{a}b\u{1b}[2J\u{202e}c/"), "{dicho:?}");
+        assert!(!dicho.trim_end().contains(char::is_control), "{dicho:?}");
+    }
+    // Lo que se dice de lo que está bien, y los avisos.
+    let texto = "[Servidor]\nPuerto = 0\nDirectorio = m\nNada = 1\n[Registro]\nCarpeta = r\n";
+    fs::write(carpeta.join("Config.ini"), texto).unwrap();
+    let salida = ejecutar(orden(&carpeta).arg("--revisar"));
+    let dicho = String::from_utf8(salida.stdout).unwrap();
+    let mal = |linea: &&str| linea.contains(char::is_control) || linea.contains('\u{202e}');
+    assert_eq!(dicho.lines().find(mal), None, "{dicho:?}");
+    assert!(dicho.contains("se escribirá cada día en «"), "{dicho}");
+    fs::remove_dir_all(carpeta.parent().unwrap()).unwrap();
+}
+
 #[test]
 fn help_y_version_contestan_y_un_argumento_desconocido_se_dice() {
     let carpeta = carpeta_nueva();
