@@ -122,6 +122,12 @@ pub(crate) fn tras_extranos(trama: &[u8]) -> Option<usize> {
     }
 }
 
+/// Un mensaje desde su cabecera, si está en su primera línea: la pueden preceder un BOM, blancos, líneas
+/// vacías o unos pocos bytes extraños.
+pub(crate) fn desde_la_cabecera(mensaje: &[u8]) -> &[u8] {
+    tras_extranos(mensaje).map_or(sin_relleno(mensaje), |p| &mensaje[p..])
+}
+
 /// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si se parece al de
 /// [`abre_creible`] aunque no lo sea: en minúsculas, sin caracteres de codificación, con alguno de más o
 /// con blancos.

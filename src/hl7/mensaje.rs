@@ -8,7 +8,9 @@ use std::iter;
 
 use memchr::{memchr2, memchr2_iter, memrchr};
 
-use super::comienzo::{CR, Comienzo, LF, abre, abre_creible, apertura, sin_relleno, tras_extranos};
+use super::comienzo::{
+    CR, Comienzo, LF, abre, abre_creible, apertura, desde_la_cabecera, sin_relleno,
+};
 
 /// Último campo del MSH que interesa al acuse: MSH-21, perfil del mensaje.
 const CAMPOS: usize = 21;
@@ -215,7 +217,7 @@ pub fn leer_cabecera(mensaje: &[u8]) -> Option<Cabecera<'_>> {
 /// descuidos de los equipos, y las que siguen a la de un lote, con casi todos; en las demás, solo lo es
 /// una creíble.
 fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
-    let mut linea = tras_extranos(mensaje).map_or(sin_relleno(mensaje), |p| &mensaje[p..]);
+    let mut linea = desde_la_cabecera(mensaje);
     if abre(linea) == Comienzo::Si && se_llama(linea, b"MSH") {
         return Some(linea);
     }
@@ -264,14 +266,13 @@ impl<'a> Segmento<'a> {
 
 /// Si todo el mensaje es un acuse y nada más: su MSH, su MSA y, a lo sumo, los ERR que lo explican.
 pub(crate) fn solo_acusa(mensaje: &[u8]) -> bool {
-    let mut segmentos = segmentos(mensaje);
-    let Some(msh) = segmentos.next().filter(|msh| se_llama(msh, b"MSH")) else {
-        return false;
-    };
-    segmentos.all(|segmento| {
-        let es_uno = se_llama(segmento, b"MSA") || se_llama(segmento, b"ERR");
-        es_uno && segmento.get(3).is_none_or(|octeto| *octeto == msh[3])
-    })
+    let acuse = desde_la_cabecera(mensaje);
+    let tiene_msh = abre(acuse) == Comienzo::Si && se_llama(acuse, b"MSH");
+    tiene_msh
+        && segmentos(acuse).skip(1).all(|segmento| {
+            let es_uno = se_llama(segmento, b"MSA") || se_llama(segmento, b"ERR");
+            es_uno && segmento.get(3).is_none_or(|octeto| *octeto == acuse[3])
+        })
 }
 
 /// Si el segmento lleva ese nombre, en mayúsculas o en minúsculas.
@@ -550,7 +551,13 @@ mod tests {
         for (mensaje, esperado) in [
             (&b"MSH|^~\\&|A\rMSA|AA|1\r"[..], true),
             (b"\r\nmsh|^~\\&|A\nmsa|AA|1\nERR|x\nERR|y\n", true),
+            (b"NMSH|^~\\&|A\rMSA|AA|1", true),
+            (b"0001MSH#^~\\&#A\rMSA#AA#1\r", true),
+            (b"\xEF\xBB\xBFMSH|A\rMSA|AA|1\r", true),
             (b"MSH|^~\\&|A\rMSA|AA|1\rMSH|^~\\&|B\r", false),
+            (b"MSH\rMSA|AA|1\rMSH|^~\\&|A\rMSA|AA|1\r", false),
+            (b"NMSH|^~\\&|A\rMSA|AA|1\rOBX|1\r", false),
+            (b"texto\rMSH|^~\\&|A\rMSA|AA|1\r", false),
             (b"MSH|^~\\&|A\rMSA|AA|1\rERRORES: 2\r", false),
             (b"MSH|^~\\&|A\rMSA|AA|1\rMSH-2: conservada\r", false),
             (b"MSH|^~\\&|A\rMSA|AA|1\rOBX|1\r", false),
