@@ -7,10 +7,15 @@ use super::bufer::Bufer;
 use super::indicio::Muestra;
 use super::intercalado::{Intercalados, TEXTO_MINIMO_BYTES, es_texto};
 use super::trama::{Envoltura, FS, VACIO_BYTES, VT, es_trama_vacia};
-use crate::hl7::comienzo::{self, Comienzo, abre_creible, abre_tras_extranos, es_relleno};
+use crate::hl7::comienzo::{
+    self, Comienzo, EXTRANOS_BYTES, abre_creible, abre_tras_extranos, es_relleno, sin_relleno,
+};
+use crate::hl7::mensaje;
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
 pub const COMIENZO_BYTES: usize = 64 * 1024;
+/// Cuánto se mira de un mensaje en busca de su cabecera mientras se lee. Cabe lo que la precede, y de sobra.
+const CABECERA_BYTES: usize = 4 * EXTRANOS_BYTES;
 /// Cuántos bytes extraños se admiten entre un VT que está dentro de algo y la cabecera que le sigue.
 const EXTRANOS_TRAS_VT_BYTES: usize = 8;
 
@@ -317,6 +322,25 @@ impl Lector {
         }
     }
 
+    /// Los bytes en que se busca la cabecera de lo que se lee, sin llegar a ese. Son pocos, porque se busca en
+    /// mitad de un mensaje y muchas veces.
+    fn comienzo_hasta(&self, p: usize) -> &[u8] {
+        let primeros = match &self.exceso {
+            Some(exceso) => &exceso.comienzo,
+            None => &self.bufer.pendiente()[..p],
+        };
+        &primeros[..primeros.len().min(CABECERA_BYTES)]
+    }
+
+    /// El separador de campos de lo que se lee, si se sabe antes de ese byte.
+    pub(super) fn separador_hasta(&self, p: usize) -> Option<u8> {
+        match self.estado {
+            Estado::SinTrama(mensaje) => Some(mensaje.separador),
+            Estado::Resto(_) => self.apertura.get(3).copied(),
+            Estado::Ruido(_) | Estado::Trama(_) => mensaje::separador(self.comienzo_hasta(p)),
+        }
+    }
+
     /// Si de lo que se lee no hay más que lo pendiente.
     pub(super) fn esta_entero(&self) -> bool {
         self.exceso.is_none()
@@ -326,12 +350,14 @@ impl Lector {
     /// igual que la del mensaje que se lee o el anterior, en minúsculas o como sea.
     pub(super) fn abre_otro(&self, bytes: &[u8]) -> Comienzo {
         let abre = abre_creible(bytes);
-        if abre != Comienzo::No {
+        if abre != Comienzo::No || comienzo::abre(bytes) == Comienzo::No {
             return abre;
         }
         let apertura = match self.estado {
             Estado::Trama(_) | Estado::SinTrama(SinTrama { cola_de: None, .. }) => {
-                comienzo::apertura(self.primeros()).unwrap_or_default()
+                // Tras unos bytes extraños solo hay una cabecera creíble, y otra igual también lo es.
+                let suyos = self.comienzo_hasta(self.bufer.pendiente().len());
+                comienzo::apertura(sin_relleno(suyos)).unwrap_or_default()
             }
             _ => &self.apertura,
         };

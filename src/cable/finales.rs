@@ -117,7 +117,10 @@ impl Lector {
                 })
             }
             Estado::SinTrama(mensaje) => Some(match (mensaje.linea, acaba) {
-                (_, Some(cierre)) => Final::entero(cierre, fin, self.envoltura_de(cierre)),
+                (_, Some(cierre)) => Final {
+                    despues: Despues::QuizaCola,
+                    ..Final::entero(cierre, fin, self.envoltura_de(cierre))
+                },
                 (Linea::Dudosa(linea), _)
                     if self.es_intercalada(linea) || self.es_latido_desde(linea) =>
                 {
@@ -229,7 +232,7 @@ impl Lector {
                 // Un carácter UTF-16 no es un byte y su relleno.
                 0 if *en_utf16.get_or_insert_with(|| es_utf16(self.primeros())) => break,
                 octeto if octeto.is_ascii_control() || es_relleno(octeto) => self.revisado += 1,
-                _ => match self.abre_o_es_conocido(&pendiente[p..]) {
+                _ => match self.abre_o_es_conocido(cierre, &pendiente[p..]) {
                     Comienzo::Faltan => return TrasCierre::Faltan,
                     Comienzo::Si if !self.es_su_cabecera(p) => {
                         let trae_stx = pendiente[p - 1] == STX;
@@ -243,11 +246,14 @@ impl Lector {
         TrasCierre::Dato
     }
 
-    /// Si a un FS lo sigue otro mensaje, o un texto de un convertidor.
-    fn abre_o_es_conocido(&self, bytes: &[u8]) -> Comienzo {
-        let separador = self.primeros().get(3).copied().unwrap_or_default();
-        let texto = self.intercalados.en_mensaje(bytes, separador).0;
-        self.abre_otro(bytes).o(texto)
+    /// Si al FS que está ahí lo sigue otro mensaje, o un texto de un convertidor.
+    fn abre_o_es_conocido(&self, cierre: usize, bytes: &[u8]) -> Comienzo {
+        let abre = self.abre_otro(bytes);
+        if self.intercalados.al_comienzo(bytes).0 == Comienzo::No {
+            return abre;
+        }
+        let separador = self.separador_hasta(cierre).unwrap_or_default();
+        abre.o(self.intercalados.en_mensaje(bytes, separador).0)
     }
 
     /// Si la trama no tiene más cabecera que la de ahí: lo que hay antes son bytes extraños, y el FS, uno.

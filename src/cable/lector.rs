@@ -19,6 +19,7 @@ use super::finales::{Despues, Final};
 use super::indicio::Indicio;
 use super::trama::{Envoltura, STX, es_fin_de_segmento, es_trama_vacia};
 use crate::hl7::comienzo::{self, es_relleno};
+use crate::hl7::mensaje;
 
 /// Un equipo que envía FS sin CR espera ya su acuse: se le concede este silencio cuando el FS
 /// cierra un segmento…
@@ -258,19 +259,21 @@ impl Lector {
             }
             Estado::Trama(envoltura) if fin.despues == Despues::QuizaCola => {
                 self.recordar_apertura();
-                Estado::Ruido(match self.apertura.get(3) {
-                    Some(separador) => tras_mensaje(envoltura, *separador),
+                Estado::Ruido(match mensaje::separador(self.primeros()) {
+                    Some(separador) => tras_mensaje(envoltura, separador),
                     None => Antes::Nada,
                 })
             }
-            Estado::SinTrama(mensaje) if fin.envoltura == Envoltura::Ninguna => {
+            Estado::SinTrama(mensaje)
+                if fin.envoltura == Envoltura::Ninguna || fin.despues == Despues::QuizaCola =>
+            {
                 if mensaje.cola_de.is_some() {
                     let cola = &self.bufer.pendiente()[..fin.hasta];
                     self.intercalados.recordar_cola(cola, mensaje.separador);
                 } else {
                     self.recordar_apertura();
                 }
-                let envoltura = mensaje.cola_de.unwrap_or(Envoltura::Ninguna);
+                let envoltura = mensaje.cola_de.unwrap_or(fin.envoltura);
                 Estado::Ruido(tras_mensaje(envoltura, mensaje.separador))
             }
             _ => Estado::Ruido(Antes::Nada),
@@ -361,7 +364,7 @@ impl Lector {
 
     fn recordar_apertura(&mut self) {
         if let Estado::Trama(_) | Estado::SinTrama(_) = self.estado {
-            let apertura = comienzo::apertura(self.primeros());
+            let apertura = comienzo::apertura(comienzo::desde_la_cabecera(self.primeros()));
             self.apertura = apertura.unwrap_or_default().to_vec();
         }
     }

@@ -233,6 +233,16 @@ fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// El separador de campos de un mensaje o de un lote. `None`: no es HL7.
+pub(crate) fn separador(mensaje: &[u8]) -> Option<u8> {
+    let primera = desde_la_cabecera(mensaje);
+    let cabecera = match abre(primera) {
+        Comienzo::Si => primera,
+        _ => buscar_msh(mensaje)?,
+    };
+    Some(cabecera[3])
+}
+
 /// Un segmento que no es el MSH, sin su fin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segmento<'a> {

@@ -1950,6 +1950,135 @@ fn el_texto_que_sigue_a_una_trama_acabada_por_un_silencio_es_su_cola() {
     );
 }
 
+/// Lo que precede a una cabecera, y ella, cambian; lo que se hace con el resto, no.
+#[test]
+fn la_cola_de_una_trama_no_depende_de_lo_que_precede_a_su_cabecera_ni_de_sus_descuidos() {
+    use Paso::{Calma, Llega};
+    for (precede, cabecera) in [
+        (&b"N"[..], &b"MSH|^~\\&|1\r"[..]),
+        (b"0001", b"MSH|^~\\&|1\r"),
+        (b"\x1C", b"MSH|^~\\&|1\r"),
+        (&[b'x'; 64], b"MSH|^~\\&|1\r"),
+        (b"\r\n", b"MSH|^~\\&|1\r"),
+        (b" ", b"msh|^~\\&|1\r"),
+        (b"\xEF\xBB\xBF", b"MSH|^~\\&|1\r"),
+        (&[0; 1000], b"MSH|^~\\&|1\r"),
+        (b"un texto\r", b"MSH|^~\\&|1\r"),
+        (b"", b"MSH|A|1\r"),
+        (b"", b"MSH|\r"),
+        (b"", b"BHS|A|1\r"),
+    ] {
+        let suyo = [precede, cabecera, b"OBX|1|ED|a"].concat();
+        let llega = [b"\x0B", &suyo[..], b"\x1C"].concat();
+        comprobar(
+            &suyo.escape_ascii().to_string(),
+            &[Llega(&llega), Calma, Llega(b"b|c\r\x1C\r"), Calma],
+            &[con_trama(&suyo), apartado(b"b|c\r", Motivo::ColaDeTrama)],
+        );
+    }
+}
+
+#[test]
+fn una_trama_stx_que_callo_tras_su_etx_tiene_cola_tambien_donde_el_stx_es_un_latido() {
+    use Paso::{Calma, Llega};
+    let m = b"MSH|^~\\&|1\rOBX|1|ED|a";
+    let trama = [b"\x02", &m[..], b"\x03"].concat();
+    let resto = b"b|c\r";
+    for latido in [&b""[..], b"\x02"] {
+        comprobar(
+            "con un latido antes o sin él",
+            &[
+                Llega(latido),
+                Calma,
+                Llega(&trama),
+                Calma,
+                Llega(resto),
+                Calma,
+            ],
+            &[con_stx(m), apartado(resto, Motivo::ColaDeTrama)],
+        );
+    }
+}
+
+#[test]
+fn lo_que_precede_a_una_cabecera_no_esconde_que_otra_igual_abre_tras_un_fs_o_un_vt() {
+    use Paso::{Calma, Cierre, Llega, Silencio};
+    let m = b"msh|^~\\&|1\rOBX|1|ED|a";
+    for precede in [&b""[..], b"\r\n", b" ", b"\xEF\xBB\xBF"] {
+        let suyo = [precede, m].concat();
+        let trama = [b"\x0B", &suyo[..]].concat();
+        comprobar(
+            "tras un FS, sin VT",
+            &[Llega(&trama), Llega(b"\x1C"), Llega(m), Calma],
+            &[con_trama(&suyo), sin_trama(m)],
+        );
+        comprobar(
+            "tras un VT, sin FS",
+            &[Llega(&trama), Llega(&trama), Llega(b"\x1C\r"), Calma],
+            &[apartado(&suyo, Motivo::Reiniciado), con_trama(&suyo)],
+        );
+        comprobar(
+            "tras un VT, en el resto de una abandonada",
+            &[
+                Llega(&trama),
+                Silencio,
+                Llega(b"b|\r"),
+                Llega(&trama),
+                Llega(b"\x1C\r"),
+                Cierre,
+            ],
+            &[
+                apartado(&suyo, Motivo::Abandonado),
+                apartado(b"b|\r", Motivo::Abandonado),
+                con_trama(&suyo),
+            ],
+        );
+    }
+}
+
+/// El separador es el de su cabecera, y no el cuarto byte de lo que se lee.
+#[test]
+fn tras_un_fs_un_texto_conocido_con_el_separador_del_mensaje_es_suyo() {
+    use Paso::{Calma, Llega, Silencio};
+    let conocido = [Llega(b"ab|12"), Calma];
+    let indicio = Leido::Indicio(Indicio::Desconocido(None));
+    let m = b"MSH|^~\\&|1\r";
+    let resto = b"XY|QR\x1Cab|12|z\r";
+    for precede in [&b""[..], b"N", b"\r\n", b"un texto\r"] {
+        let suyo = [precede, m, resto].concat();
+        comprobar(
+            "en una trama",
+            &[&conocido[..], &[Llega(&tramar(&suyo)), Calma]].concat(),
+            &[indicio.clone(), con_trama(&suyo)],
+        );
+    }
+    comprobar(
+        "en el resto de una abandonada",
+        &[
+            &conocido[..],
+            &[
+                Llega(b"\x0B"),
+                Llega(m),
+                Silencio,
+                Llega(resto),
+                Llega(b"\x1C\r"),
+            ],
+        ]
+        .concat(),
+        &[
+            indicio.clone(),
+            apartado(m, Motivo::Abandonado),
+            apartado(resto, Motivo::Abandonado),
+        ],
+    );
+    let cola = resto;
+    comprobar(
+        "en la cola de uno sin trama",
+        &[&conocido[..], &[Llega(m), Calma, Llega(cola), Calma]].concat(),
+        &[indicio, sin_trama(m), apartado(cola, Motivo::Cola)],
+    );
+}
+
 #[test]
 fn una_cola_que_se_repite_sin_mensaje_entre_medias_es_un_latido() {
     use Paso::{Calma, Llega, Pausa};
