@@ -396,6 +396,8 @@ impl Conversacion<'_> {
             }
             let (equipo, acuses) = (self.equipo, self.acuses);
             debug!("{equipo}: llegó un acuse, que no se contesta ni se guarda (van {acuses})");
+            // Si algo lo sigue, es suyo y no del último mensaje.
+            self.ultimo = Lugar::Ninguno;
             return Rumbo::Continue(());
         }
         let lugar = self.apartar(recibido.bytes, recibido.hora, Apartado::Respuesta);
