@@ -135,12 +135,6 @@ impl Lector {
         Some(hasta.saturating_duration_since(self.ahora + self.callado))
     }
 
-    /// Cuándo el silencio decide qué es lo que llegó.
-    fn cuando_decide(&self) -> Option<Instant> {
-        let (desde, silencio) = self.silencio_que_decide()?;
-        Some(desde + silencio)
-    }
-
     /// Cuándo se devuelve la memoria que sobra.
     fn reposo(&self) -> Option<Instant> {
         Some(self.holgado? + REPOSO)
@@ -157,11 +151,11 @@ impl Lector {
         self.holgado = self.bufer.sobra().then_some(desde);
     }
 
-    /// Desde cuándo se cuenta el silencio que decide qué es lo que llegó, y cuánto dura.
-    fn silencio_que_decide(&self) -> Option<(Instant, Duration)> {
+    /// Cuándo el silencio decide qué es lo que llegó.
+    fn cuando_decide(&self) -> Option<Instant> {
         let sin_trama = self.limites.sin_trama;
         if self.acaba_si_calla() {
-            return Some((self.contado, self.gracia()));
+            return Some(self.contado + self.gracia());
         }
         match self.estado {
             Estado::Ruido(antes) => {
@@ -169,34 +163,34 @@ impl Lector {
                 let stx_solo = self.bufer.pendiente() == [STX];
                 let hay_texto = self.muestra.hay_texto() || self.intercalados.hay_actual();
                 let hay_duda = en_duda || stx_solo || hay_texto;
-                hay_duda.then_some((self.contado, ESPERA_CORTA))
+                hay_duda.then(|| self.contado + ESPERA_CORTA)
             }
             // En lo que no ha empezado no hay nada que abandonar.
             Estado::Trama(_) | Estado::Resto(_) => self
                 .hay_algo_a_medias()
-                .then_some((self.contado, self.limites.incompleta)),
+                .then(|| self.contado + self.limites.incompleta),
             Estado::SinTrama(mensaje) => Some(match mensaje.linea {
                 // Lo que va de la línea puede ser el comienzo de una cabecera.
                 Linea::Vacia { .. } if self.revisado < self.bufer.pendiente().len() => {
-                    (self.ahora, sin_trama * 4)
+                    self.ahora + sin_trama * 4
                 }
                 // Si era una trama STX, su ETX puede tardar.
-                _ if mensaje.puede_acabar_en_etx => (self.contado, sin_trama * 4),
+                _ if mensaje.puede_acabar_en_etx => self.contado + sin_trama * 4,
                 Linea::Vacia { .. } if self.calla_tras_un_fin_de_linea() => {
-                    (self.contado, sin_trama)
+                    self.contado + sin_trama
                 }
                 Linea::Dudosa(linea) if linea.conocida && linea.viene == Viene::Pegada => {
-                    (self.contado, sin_trama * 4)
+                    self.contado + sin_trama * 4
                 }
-                Linea::Dudosa(linea) if self.es_intercalada(linea) => (self.contado, sin_trama),
+                Linea::Dudosa(linea) if self.es_intercalada(linea) => self.contado + sin_trama,
                 // Donde nunca hubo un convertidor, lo que continúa la línea es del mensaje.
                 Linea::Dudosa(linea)
                     if !self.intercalados.hay() && !self.es_latido_desde(linea) =>
                 {
-                    (self.ahora, sin_trama * 4)
+                    self.ahora + sin_trama * 4
                 }
-                Linea::Dudosa(linea) => (linea.cuando, sin_trama * 4),
-                _ => (self.contado, sin_trama * 4),
+                Linea::Dudosa(linea) => linea.cuando + sin_trama * 4,
+                _ => self.contado + sin_trama * 4,
             }),
         }
     }

@@ -12,6 +12,10 @@ use crate::texto::cifras;
 
 /// MSA-3 de lo que se acepta, con las palabras que los equipos conocen.
 pub(crate) const ACEPTADO: &str = "Message accepted";
+/// Lo que suele ocupar un acuse entero: tras el MSH hay sitio para lo que lo sigue.
+const ACUSE_BYTES: usize = 256;
+/// El nombre del segmento y los campos del MSH-2 al MSH-21.
+const CAMPOS_DEL_MSH: usize = 21;
 
 /// Qué se hizo con el mensaje.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -251,11 +255,6 @@ pub(crate) fn tipo_de_resultado<'a>(cabecera: &Cabecera<'a>) -> &'a [u8] {
         _ => b"",
     }
 }
-
-/// Lo que suele ocupar un acuse entero: tras el MSH hay sitio para lo que lo sigue.
-const ACUSE_BYTES: usize = 256;
-/// El nombre del segmento y los campos del MSH-2 al MSH-21.
-const CAMPOS_DEL_MSH: usize = 21;
 
 /// El MSA hasta su sexto campo, sin su CR.
 pub(crate) fn msa(

@@ -103,18 +103,16 @@ impl<'a> Cabecera<'a> {
                 hasta_control(valor)
             };
         }
-        let cabecera = Cabecera {
+        let es_respuesta =
+            otro.is_some_and(|(posicion, p)| se_llama(&valores[posicion][p..], b"MSA"));
+        let mut cabecera = Cabecera {
             campos,
-            es_respuesta: otro
-                .is_some_and(|(posicion, p)| se_llama(&valores[posicion][p..], b"MSA")),
+            es_respuesta,
             es_de_fiar: cabe && otro.is_none() && valores.len() < MAX_CAMPOS,
         };
         let version = cabecera.campo(12);
-        let tiene_sentido = cabecera.tiene_tipo() && (version.is_empty() || es_version(version));
-        Cabecera {
-            es_de_fiar: cabecera.es_de_fiar && tiene_sentido,
-            ..cabecera
-        }
+        cabecera.es_de_fiar &= cabecera.tiene_tipo() && (version.is_empty() || es_version(version));
+        cabecera
     }
 
     /// MSH-`numero`, de 1 a 21. Un campo que falta está vacío.
