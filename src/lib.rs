@@ -41,7 +41,7 @@
 //! hl7                        qué comienza un mensaje, qué dice, qué se contesta
 //! registro                   lo que se dice, y los dos sitios donde queda
 //! ventana
-//! hilo, lectura, pedido, causa, texto, cerrojo, memoria
+//! hilo, lectura, octetos, pedido, causa, texto, cerrojo, memoria
 //! ```
 //!
 //! # Palabras
@@ -86,6 +86,7 @@ pub mod hilo;
 pub mod hl7;
 mod lectura;
 mod memoria;
+mod octetos;
 pub mod ordenes;
 pub mod pedido;
 pub mod recepcion;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use super::bufer::Bufer;
 use super::indicio::Muestra;
 use super::intercalado::{Intercalados, TEXTO_MINIMO_BYTES, es_texto};
-use super::trama::{Envoltura, FS, VACIO_BYTES, VT, es_trama_vacia};
+use super::trama::{Envoltura, VACIO_BYTES, es_trama_vacia};
 use crate::hl7::comienzo::{
     self, Comienzo, EXTRANOS_BYTES, abre_creible, abre_tras_extranos, es_relleno, sin_relleno,
 };
 use crate::hl7::mensaje;
+use crate::octetos::{FS, VT};
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
 pub const COMIENZO_BYTES: usize = 64 * 1024;

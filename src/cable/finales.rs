@@ -8,13 +8,10 @@ use memchr::memchr2;
 use super::estado::{Dudosa, Estado, Lector, Linea, Motivo, Pausa, SinTrama, Stx, Viene};
 use super::indicio::es_utf16;
 use super::intercalado::TEXTO_BYTES;
-use super::trama::{
-    EOT, ETX, Envoltura, FS, STX, VACIO_BYTES, VT, es_fin_de_segmento, es_trama_vacia,
-};
-use crate::hl7::comienzo::{
-    CR, Comienzo, LF, abre_creible, abre_parecida, es_relleno, tras_extranos,
-};
+use super::trama::{Envoltura, VACIO_BYTES, es_fin_de_segmento, es_trama_vacia};
+use crate::hl7::comienzo::{Comienzo, abre_creible, abre_parecida, es_relleno, tras_extranos};
 use crate::hl7::mensaje::se_llama;
+use crate::octetos::{CR, EOT, ETX, FS, LF, STX, VT};
 
 /// Cuánto relleno tras un FS o un ETX, o cuántos latidos seguidos, bastan sin que llegue un silencio.
 const DE_SOBRA_BYTES: usize = 1024;

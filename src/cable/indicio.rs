@@ -5,10 +5,9 @@
 
 use std::fmt;
 
-use super::trama::{EOT, ETX, FS, STX};
 use crate::hl7::comienzo::es_relleno;
+use crate::octetos::{ENQ, EOT, ETX, FS, STX};
 
-const ENQ: u8 = 0x05;
 const US: u8 = 0x1F;
 /// Cuánto ruido se mira. La firma más larga cabe varias veces.
 const MUESTRA_BYTES: usize = 32;

@@ -17,9 +17,10 @@ use super::estado::{
 };
 use super::finales::{Despues, Final};
 use super::indicio::Indicio;
-use super::trama::{Envoltura, STX, es_fin_de_segmento, es_trama_vacia};
+use super::trama::{Envoltura, es_fin_de_segmento, es_trama_vacia};
 use crate::hl7::comienzo::{self, es_relleno};
 use crate::hl7::mensaje;
+use crate::octetos::STX;
 
 /// Un equipo que envía FS sin CR espera ya su acuse: se le concede este silencio cuando el FS
 /// cierra un segmento…

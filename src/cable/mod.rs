@@ -14,4 +14,3 @@ pub use estado::{COMIENZO_BYTES, Lector, Limites, Motivo, Tope};
 pub use indicio::Indicio;
 pub use lector::Suceso;
 pub use trama::{Envoltura, enmarcar};
-pub(crate) use trama::{FS, VT};

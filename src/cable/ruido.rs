@@ -6,10 +6,11 @@
 use super::estado::{Antes, Estado, Lector, Linea, Pausa, SinTrama, Stx};
 use super::indicio::Indicio;
 use super::intercalado::{TEXTO_BYTES, es_texto};
-use super::trama::{Envoltura, STX, VT};
+use super::trama::Envoltura;
 use crate::hl7::comienzo::{
-    CR, Comienzo, EXTRANOS_BYTES, LF, abre, abre_creible, abre_tras_extranos, es_relleno,
+    Comienzo, EXTRANOS_BYTES, abre, abre_creible, abre_tras_extranos, es_relleno,
 };
+use crate::octetos::{CR, LF, STX, VT};
 
 /// Qué es lo primero que hay pendiente.
 enum Juicio {

@@ -1,16 +1,7 @@
-//! Los bytes de las tramas, y cómo viaja en ellas un mensaje. No sabe qué es un mensaje.
+//! Cómo viaja un mensaje en una trama. No sabe qué es un mensaje.
 
-use crate::hl7::comienzo::{CR, LF};
+use crate::octetos::{CR, ETX, FS, LF, STX, VT};
 
-/// Comienzo de una trama MLLP.
-pub(crate) const VT: u8 = 0x0B;
-/// Fin de una trama MLLP, seguido de CR.
-pub(crate) const FS: u8 = 0x1C;
-/// Comienzo y fin de la trama que algunos equipos usan en lugar de MLLP.
-pub(crate) const STX: u8 = 0x02;
-pub(crate) const ETX: u8 = 0x03;
-/// Fin de transmisión, que algunos equipos envían tras el ETX.
-pub(super) const EOT: u8 = 0x04;
 /// Lo más que mide un comienzo de trama en el que aún no hay nada.
 pub(super) const VACIO_BYTES: usize = 64;
 

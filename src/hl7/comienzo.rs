@@ -13,10 +13,7 @@
 //!
 //! No sabe dónde está cada cual: eso lo sabe quien pregunta.
 
-/// Fin de segmento (HL7 v2, capítulo 2).
-pub const CR: u8 = 0x0D;
-/// Algunos equipos terminan sus segmentos con LF o con CR LF.
-pub(crate) const LF: u8 = 0x0A;
+use crate::octetos::{ACK, CR, ENQ, FS, LF, NAK, STX, VT};
 
 const NOMBRES: [&[u8; 3]; 3] = [b"MSH", b"FHS", b"BHS"];
 /// Cuántos caracteres de codificación caben en MSH-2: cuatro, y el de truncado desde la versión 2.7.
@@ -100,7 +97,7 @@ pub(crate) fn abre_tras_extranos(bytes: &[u8], max: usize) -> (Comienzo, usize) 
     for i in desde..=max {
         match bytes.get(i) {
             None => return (Comienzo::Faltan, i),
-            Some(0x0B | &CR | &LF) => break,
+            Some(&VT | &CR | &LF) => break,
             Some(_) => {}
         }
         match abre_creible(&bytes[i..]) {
@@ -166,7 +163,7 @@ fn es_codificacion(bytes: &[u8]) -> bool {
 pub(crate) fn es_relleno(octeto: u8) -> bool {
     matches!(
         octeto,
-        0 | 0x02 | 0x05 | 0x06 | b'\t' | LF | CR | 0x15 | b' ' | 0xBB | 0xBF | 0xEF
+        0 | STX | ENQ | ACK | b'\t' | LF | CR | NAK | b' ' | 0xBB | 0xBF | 0xEF
     )
 }
 
@@ -177,7 +174,7 @@ pub(crate) fn sin_relleno(bytes: &[u8]) -> &[u8] {
 }
 
 fn vale_de_separador(octeto: u8) -> bool {
-    let es_de_trama = matches!(octeto, 0x0B | 0x1C);
+    let es_de_trama = matches!(octeto, VT | FS);
     !octeto.is_ascii_alphanumeric() && !es_relleno(octeto) && !es_de_trama
 }
 

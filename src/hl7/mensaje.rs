@@ -8,9 +8,8 @@ use std::iter;
 
 use memchr::{memchr2, memchr2_iter, memrchr};
 
-use super::comienzo::{
-    CR, Comienzo, LF, abre, abre_creible, apertura, desde_la_cabecera, sin_relleno,
-};
+use super::comienzo::{Comienzo, abre, abre_creible, apertura, desde_la_cabecera, sin_relleno};
+use crate::octetos::{CR, LF};
 
 /// Último campo del MSH que interesa al acuse: MSH-21, perfil del mensaje.
 const CAMPOS: usize = 21;

@@ -3,8 +3,8 @@
 
 use crate::almacen::Apartado;
 use crate::cable::{Indicio, Motivo};
-use crate::hl7::comienzo::{CR, LF};
 use crate::hl7::mensaje::leer_cabecera;
+use crate::octetos::{CR, LF};
 
 /// Cómo se aparta lo que acabó así, qué pasó y qué hacer.
 pub(super) fn explicar(motivo: Motivo) -> (Apartado, &'static str, &'static str) {

@@ -12,11 +12,12 @@ use std::{iter, mem};
 
 use super::contenido::BLOQUE_BYTES;
 use super::respuesta::{ENTREGADO, NO_ENTREGADO, Respuesta};
-use crate::cable::{FS, Lector, Limites, Motivo, Suceso, VT};
+use crate::cable::{Lector, Limites, Motivo, Suceso};
 use crate::causa::{self, se_agoto};
-use crate::hl7::comienzo::{CR, LF, es_relleno};
+use crate::hl7::comienzo::es_relleno;
 use crate::hl7::mensaje;
 use crate::lectura::leer;
+use crate::octetos::{CR, FS, LF, VT};
 use crate::pedido::ErrorDePedido;
 
 const PLAZO_DE_CONEXION: Duration = Duration::from_secs(10);

@@ -11,9 +11,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::ilegible;
-use crate::cable::{FS, Lector, Limites, Suceso, VT};
+use crate::cable::{Lector, Limites, Suceso};
 use crate::causa;
-use crate::hl7::comienzo::{CR, es_relleno};
+use crate::hl7::comienzo::es_relleno;
+use crate::octetos::{CR, FS, VT};
 use crate::pedido::ErrorDePedido;
 use crate::texto::{MIB, ruta_visible};
 

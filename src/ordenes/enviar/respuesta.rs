@@ -3,14 +3,15 @@
 use std::fmt;
 
 use crate::hl7::mensaje::{self, Segmento};
+use crate::octetos::{ACK, NAK};
 use crate::texto::escapar;
 
 const VISIBLE_BYTES: usize = 64;
 /// De un acuse, lo que se enseña entero.
 const VISIBLE_ENTERO_BYTES: usize = 64 * 1024;
 /// Los acuses de entrega de MLLP 2, que van solos en su trama.
-pub(super) const ENTREGADO: u8 = 0x06;
-pub(super) const NO_ENTREGADO: u8 = 0x15;
+pub(super) const ENTREGADO: u8 = ACK;
+pub(super) const NO_ENTREGADO: u8 = NAK;
 
 /// Lo que llegó del receptor.
 #[derive(Debug)]
