@@ -25,7 +25,7 @@ use servidor_hl7::recepcion::servidor::{abrir_puerto, iniciar_servidor};
 use servidor_hl7::registro::{self, Registro};
 use servidor_hl7::{FALLO, MAL_PEDIDO, ventana};
 
-use crate::argumentos::{Argumentos, Orden};
+use crate::argumentos::Orden;
 
 fn main() -> ExitCode {
     // Antes que nada: vale para los hilos que se abran después.
@@ -49,28 +49,25 @@ fn codigo(hecho: &Result<bool, Box<dyn Error>>) -> u8 {
 
 /// Hace lo que se pide; devuelve si salió bien.
 fn ejecutar() -> Result<bool, Box<dyn Error>> {
-    let Argumentos {
-        orden,
-        config,
-        envio,
-        destino,
-    } = argumentos::leer()?;
-    match orden {
-        Orden::Servir => servir(config.as_deref(), &Gestor::Consola),
+    let pedido = argumentos::leer()?;
+    let config = pedido.config.as_deref();
+    match pedido.orden {
+        Orden::Servir => servir(config, &Gestor::Consola),
         Orden::Servicio => {
+            let config = pedido.config.clone();
             servicio::atender(move |gestor| codigo(&servir(config.as_deref(), gestor)))
         }
-        Orden::Instalar => instalar(config.as_deref(), &mut io::stdout()),
-        Orden::Desinstalar => desinstalar(config.as_deref(), &mut io::stdout()),
+        Orden::Instalar => instalar(config, &mut io::stdout()),
+        Orden::Desinstalar => desinstalar(config, &mut io::stdout()),
         Orden::Revisar => {
-            let bien = revisar(&configurar(config.as_deref())?, true, &mut io::stdout());
+            let bien = revisar(&configurar(config)?, true, &mut io::stdout());
             ventana::esperar_lectura();
             Ok(bien)
         }
         Orden::Enviar => {
-            let destino = destino.map_or_else(|| donde_escucha(config.as_deref()), Ok)?;
+            let destino = pedido.destino.map_or_else(|| donde_escucha(config), Ok)?;
             let es_terminal = io::stdout().is_terminal();
-            enviar(&envio, &destino, &mut io::stdout(), es_terminal)
+            enviar(&pedido.envio, &destino, &mut io::stdout(), es_terminal)
         }
         Orden::Mostrar(texto) => {
             // Si nadie lee lo que se dice, no hay a quién decírselo.
