@@ -189,12 +189,27 @@ impl Conversacion<'_> {
         }
     }
 
-    /// Ya no se le puede contestar. Lo que envió a medias no se pierde: quizá no lo envíe otra vez.
+    /// Ya no se le puede contestar.
     fn acabar_sin_contestar(&mut self, lector: &mut Lector) -> io::Result<()> {
-        lector.cortar();
         // Acabe como acabe, no hay más que atender.
-        let _ = self.atender_lo_llegado(lector);
+        let _ = self.atender_lo_que_queda(lector);
         self.fallo.take().map_or(Ok(()), Err)
+    }
+
+    /// Lo que ya llegó a este PC y nadie ha leído, sin esperar a más, y lo que quedó a medias: quien cierra sin
+    /// recoger sus acuses pudo enviar muchos mensajes, y quizá no los envíe otra vez.
+    fn atender_lo_que_queda(&mut self, lector: &mut Lector) -> Rumbo {
+        let limite = Instant::now() + ESPERA_DE_ESCRITURA;
+        let sin_esperar = self.canal.set_nonblocking(true).is_ok();
+        while sin_esperar && Instant::now() < limite {
+            match leer(self.canal, lector.hueco(), None) {
+                Ok(cuantos) if cuantos > 0 => lector.avanzar(cuantos, Instant::now()),
+                _ => break,
+            }
+            self.atender_lo_llegado(lector)?;
+        }
+        lector.cortar();
+        self.atender_lo_llegado(lector)
     }
 
     /// Desde ahora no se le contesta. Quien abrió la conexión sabe que la rompió el programa.

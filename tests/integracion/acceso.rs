@@ -10,6 +10,8 @@ use servidor_hl7::configuracion::Configuracion;
 use servidor_hl7::recepcion::parada::Parada;
 use servidor_hl7::recepcion::servidor::{Acceso, iniciar_servidor};
 
+#[cfg(target_os = "linux")]
+use crate::analizador_simulado::mensaje_de;
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, esperar};
 #[cfg(unix)]
@@ -93,6 +95,29 @@ fn un_corte_a_mitad_de_un_mensaje_sin_trama_lo_aparta_y_no_lo_acusa() {
     servidor.esperar_linea("Error en la Conexion: 127.0.0.1:");
     assert_eq!(servidor.archivos(), [mensaje("1")]);
     assert!(!servidor.consola().contains("«2»"));
+}
+
+/// El programa ya los tenía: al no poder contestar al primero tiraba los demás. En Windows, un corte se lleva
+/// también lo que nadie ha leído.
+#[cfg(target_os = "linux")]
+#[test]
+fn de_quien_envia_muchos_y_cierra_sin_leer_sus_acuses_no_se_pierde_ninguno() {
+    let servidor = Servidor::arrancar();
+    let mensajes: Vec<_> = (0..50)
+        .map(|numero| mensaje_de(&format!("{numero:02}"), 2000))
+        .collect();
+    let mut equipo = servidor.conectar();
+    let tramas: Vec<_> = mensajes.iter().flat_map(|m| enmarcar(m)).collect();
+    equipo.enviar(&[&tramas[..], &enmarcar(&mensaje("MEDIO"))[..60]].concat());
+    drop(equipo);
+    let guardados = esperar("los mensajes", || {
+        Some(servidor.archivos()).filter(|hay| hay.len() >= 50)
+    });
+    assert!(guardados == mensajes);
+    assert_eq!(
+        servidor.esperar_apartados("cortado", 1)[0],
+        mensaje("MEDIO")[..59]
+    );
 }
 
 #[test]
