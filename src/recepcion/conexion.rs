@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
@@ -316,6 +317,9 @@ impl Conversacion<'_> {
                 recibido.hora,
             )
         };
+        self.recepcion
+            .no_guarda
+            .store(guardado.is_err(), Ordering::Relaxed);
         let destino = match &guardado {
             Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);

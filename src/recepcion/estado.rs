@@ -38,6 +38,8 @@ pub(super) struct Estado {
     pub(super) parado: Option<NaiveDateTime>,
     pub(super) puerto: Option<u16>,
     pub(super) carpeta: PathBuf,
+    /// Lo último que se intentó guardar no se pudo.
+    pub(super) no_guarda: bool,
     /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
     pub(super) espacio: Option<(String, bool)>,
     pub(super) equipos: Vec<EstadoDeEquipo>,
@@ -197,6 +199,10 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
             format!("El programa se detuvo {cuando}."),
         );
     }
+    if estado.no_guarda {
+        let detalle = "Lo último que llegó no se pudo guardar, y a los equipos no se les acepta nada. Lea los avisos.";
+        return ("mal", "No se puede guardar", detalle.to_owned());
+    }
     let con =
         |cuantos: fn(&EstadoDeEquipo) -> bool| estado.equipos.iter().filter(move |e| cuantos(e));
     let mut mirar: Vec<String> = con(|e| e.calla)
@@ -205,8 +211,10 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
     mirar.extend(
         con(|e| e.hoy.fallidos > 0).map(|e| format!("De {} no se pudo guardar todo.", e.nombre)),
     );
-    if let Some((libre, true)) = &estado.espacio {
-        mirar.push(format!("Quedan {libre} de disco."));
+    match &estado.espacio {
+        Some((libre, true)) => mirar.push(format!("Quedan {libre} de disco.")),
+        Some(_) => {}
+        None => mirar.push("No se sabe cuánto disco queda: ¿está la carpeta?".to_owned()),
     }
     if mirar.is_empty() {
         let conectados = con(|e| e.conectado).count();
@@ -393,6 +401,7 @@ mod tests {
         Estado {
             desde: a_las(7, 0),
             parado: None,
+            no_guarda: false,
             puerto: Some(2575),
             carpeta: PathBuf::from("/srv/hl7"),
             espacio: Some(("76 GB".to_owned(), false)),

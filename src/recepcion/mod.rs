@@ -26,6 +26,7 @@ pub(crate) mod vigilancia;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub struct Recepcion {
     parada: Arc<Parada>,
     /// La página de estado, si la hay y el programa no se ha despedido.
     pagina: Mutex<Option<Pagina>>,
+    /// Si lo último que se intentó guardar no se pudo.
+    no_guarda: AtomicBool,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     ancho_de_equipo: usize,
 }
@@ -75,6 +78,7 @@ impl Recepcion {
             ),
             parada,
             pagina: Mutex::default(),
+            no_guarda: AtomicBool::default(),
             ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
         }
     }
@@ -87,6 +91,7 @@ impl Recepcion {
             ruta_visible(self.almacen.carpeta()),
             probada.as_ref().map_or("", Prueba::nota)
         );
+        self.no_guarda.store(probada.is_err(), Ordering::Relaxed);
         if !self.almacen.sincroniza() {
             warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
         }
@@ -97,6 +102,14 @@ impl Recepcion {
         }
         if let Err(error) = self.almacen.probar_apartados(Local::now().naive_local()) {
             warn!("{error}; hasta que se arregle, lo que no sea un mensaje entero no se guardará");
+        }
+    }
+
+    /// Si lo último no se pudo guardar, mira si ya se puede: la página no espera a otro mensaje para decirlo.
+    fn mirar_si_guarda(&self) {
+        if self.no_guarda.load(Ordering::Relaxed) {
+            let probada = self.almacen.probar(Local::now().naive_local());
+            self.no_guarda.store(probada.is_err(), Ordering::Relaxed);
         }
     }
 
@@ -164,6 +177,7 @@ impl Recepcion {
         let estado = Estado {
             desde: self.totales.arranque(),
             parado,
+            no_guarda: self.no_guarda.load(Ordering::Relaxed),
             puerto: pagina.puerto(),
             carpeta: self.almacen.carpeta().to_path_buf(),
             espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),

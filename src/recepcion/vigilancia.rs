@@ -49,6 +49,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     loop {
         let ahora = (Local::now().naive_local(), Instant::now());
         ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
+        recepcion.mirar_si_guarda();
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }

@@ -66,6 +66,23 @@ fn la_pagina_dice_como_va_cada_equipo_y_nada_de_ningun_mensaje() {
     assert!(parada.contains("data-que=\"Guardados\"><span class=\"\">3</span>"));
 }
 
+/// También la de un programa que aún no ha recibido nada, y hasta que se arregla.
+#[test]
+fn la_pagina_no_dice_que_se_recibe_si_no_se_puede_guardar() {
+    let servidor = Servidor::con(ESTADO);
+    esperar_pagina(&servidor, &[">Recibiendo</h1>"]);
+    let mensajes = servidor.mensajes();
+    fs::remove_dir_all(&mensajes).unwrap();
+    fs::write(&mensajes, "").unwrap();
+    let mut equipo = servidor.conectar();
+    equipo.enviar_mensaje(&mensaje("1"));
+    assert_eq!(equipo.acuse().codigo, "AE");
+    esperar_pagina(&servidor, &["class=\"mal\"", ">No se puede guardar</h1>"]);
+    fs::remove_file(&mensajes).unwrap();
+    esperar_pagina(&servidor, &["class=\"mirar\"", "no se pudo guardar todo"]);
+    equipo.entregar("2");
+}
+
 #[test]
 fn quien_lee_la_pagina_nunca_ve_media() {
     let servidor = Servidor::con(ESTADO);
