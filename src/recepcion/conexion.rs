@@ -652,3 +652,78 @@ impl Conversacion<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Ipv4Addr, Shutdown, TcpListener};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::{env, fs, process};
+
+    use super::*;
+    use crate::almacen::Almacen;
+    use crate::configuracion::Configuracion;
+    use crate::recepcion::parada::Parada;
+
+    /// Lo que recibe y lo que se cuenta de quien ya se pasaba hace un minuto, que se finge y no se espera, y
+    /// envía eso.
+    fn tras_pasarse_un_minuto(carpeta: &str, tramas: &[&[u8]]) -> (String, String) {
+        static BANDERA: AtomicBool = AtomicBool::new(false);
+        let carpeta = env::temp_dir().join(format!("{carpeta}-{}", process::id()));
+        fs::create_dir_all(&carpeta).unwrap();
+        let ini = carpeta.join("Config.ini");
+        fs::write(&ini, "[Servidor]\nPuerto = 0\nDirectorio = .\n").unwrap();
+        let equipos = Configuracion::leer(&ini).unwrap().equipos;
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let parada = Arc::new(Parada::new(&BANDERA));
+        let recepcion = Recepcion::new(almacen, &equipos, parada);
+        let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut analizador = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
+        let (canal, origen) = escucha.accept().unwrap();
+        let equipo = equipos.identificar(origen);
+        let hace_un_minuto = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+        // Mientras hay una conexión suya, su cuenta se queda.
+        let suya = recepcion.totales.conectar(&equipo.quien);
+        for _ in 0..=MAX_POR_MINUTO {
+            suya.medir_desecho(hace_un_minuto);
+        }
+        for contenido in tramas {
+            let trama = enmarcar(contenido, Envoltura::Mllp);
+            analizador.write_all(&trama).unwrap();
+        }
+        analizador.shutdown(Shutdown::Write).unwrap();
+        recepcion
+            .atender(&canal, &equipo, &Actividad::default())
+            .unwrap();
+        drop(canal);
+        let mut acuses = Vec::new();
+        // Si se cerró sin leerlo todo, la conexión acaba rota.
+        let _ = analizador.read_to_end(&mut acuses);
+        fs::remove_dir_all(carpeta).unwrap();
+        (
+            String::from_utf8(acuses).unwrap(),
+            recepcion.totales.to_string(),
+        )
+    }
+
+    const MENSAJE: &[u8] = b"MSH|^~\\&|||||||ORU^R01|7|P|2.5\r";
+    const BASURA: [&[u8]; 1 + MAX_POR_MINUTO as usize] = [b"basura"; 1 + MAX_POR_MINUTO as usize];
+
+    #[test]
+    fn a_quien_se_pasa_un_minuto_se_le_cierra_y_lo_que_se_le_rechaza_se_cuenta() {
+        let enviado = [&BASURA, &[MENSAJE][..]].concat();
+        let (_, totales) = tras_pasarse_un_minuto("desmedido", &enviado);
+        let esperado =
+            "mensajes guardados: 0 (0 bytes), sin guardar: 0, rechazados: 61, apartados: 61";
+        assert_eq!(totales, esperado);
+    }
+
+    #[test]
+    fn a_quien_entrega_un_mensaje_se_le_perdona_lo_que_se_paso() {
+        let enviado = [&[MENSAJE], &BASURA[..], &[MENSAJE]].concat();
+        let (acuses, _) = tras_pasarse_un_minuto("perdonado", &enviado);
+        assert_eq!(acuses.matches("MSA|AA|7|").count(), 2);
+        assert_eq!(acuses.matches("MSA|AR|").count(), BASURA.len());
+    }
+}

@@ -123,20 +123,24 @@ mod tests {
         assert_eq!(cuantas(&medidas, Medida::Guardar), 600);
     }
 
-    /// Ni el minuto que pasó sin pasarse, ni los que pasó sin enviar nada.
+    /// El minuto que se tolera es uno seguido: ni el de ayer, ni el de antes de uno sin pasarse.
     #[test]
-    fn quien_dejo_de_pasarse_tiene_otro_minuto_antes_de_que_se_le_cierre() {
-        let (mut desechos, comienzo) = (Desechos::default(), Instant::now());
-        let mut muchas = |segundo| {
-            let medir = |_| desechos.medir(comienzo + Duration::from_secs(segundo));
-            (0..=MAX_POR_MINUTO).map(medir).last()
-        };
-        assert_eq!(muchas(0), Some(Medida::DecirYContar));
-        assert_eq!(muchas(200), Some(Medida::DecirYContar));
-        desechos.medir(comienzo + Duration::from_secs(261));
-        let despues = |_| desechos.medir(comienzo + Duration::from_secs(322));
-        let ultima = (0..=MAX_POR_MINUTO).map(despues).last();
-        assert_eq!(ultima, Some(Medida::DecirYContar));
+    fn quien_dejo_de_pasarse_de_la_medida_tiene_otra_vez_un_minuto_entero() {
+        for (cosas_y_cuando, al_final) in [
+            (&[(61, 0), (61, 60)][..], Medida::Cerrar),
+            (&[(61, 0), (61, 120)], Medida::DecirYContar),
+            (&[(61, 0), (60, 60), (61, 120)], Medida::DecirYContar),
+            (&[(61, 0), (61, 59), (61, 119)], Medida::Cerrar),
+        ] {
+            let (mut desechos, comienzo) = (Desechos::default(), Instant::now());
+            let mut ultima = Medida::Guardar;
+            for (cuantas, segundo) in cosas_y_cuando {
+                for _ in 0..*cuantas {
+                    ultima = desechos.medir(comienzo + Duration::from_secs(*segundo));
+                }
+            }
+            assert_eq!(ultima, al_final, "{cosas_y_cuando:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 #[cfg(unix)]
 use std::thread;
@@ -9,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use servidor_hl7::recepcion::parada::Parada;
 
-use crate::analizador_simulado::mensaje;
 #[cfg(target_os = "linux")]
 use crate::analizador_simulado::{Analizador, enmarcar};
+use crate::analizador_simulado::{mensaje, mensaje_de};
 use crate::servidor_de_prueba::{Servidor, con_rust_log};
 
 /// Cada byte que recoge no le da otros diez segundos. En Windows un envío que espera es una sola
@@ -51,6 +52,8 @@ fn quien_no_tiene_plaza_recibe_la_mas_ociosa_de_quien_mas_tiene() {
         equipo.entregar("SIGUE");
     }
     con_una.entregar("SIGUE");
+    // La rompió el programa: no hay ninguna avería que buscar.
+    assert!(!servidor.consola().contains("Error en la Conexion"));
 }
 
 /// Lo que está a medias se deja acabar, si hay algo ocioso; lo que se está guardando, siempre.
@@ -78,14 +81,15 @@ fn lo_que_estaba_a_medias_en_la_conexion_que_pierde_su_plaza_se_guarda_sin_acusa
     let servidor = Servidor::con("MaxConexiones = 3\nEsperaSinTramaMs = 60000");
     let (entero, a_medias) = (mensaje("ENTERO"), &mensaje("A_MEDIAS")[..60]);
     let mut acaparador: Vec<_> = (0..3).map(|_| servidor.conectar()).collect();
-    // Sin trama, lo que acaba en un fin de segmento está entero; lo demás, no se sabe.
+    // Sin trama, lo que acaba en un fin de segmento está entero; lo demás, no se sabe. Va pegado a otro: cuando
+    // ese se acusa, ya se ha leído.
     for (equipo, bytes) in acaparador.iter_mut().zip([
         &entero[..],
         a_medias,
         &enmarcar(&mensaje("CON_TRAMA"))[..61],
     ]) {
-        equipo.entregar("ANTES");
-        equipo.enviar(bytes);
+        equipo.enviar(&[&enmarcar(&mensaje("ANTES")), bytes].concat());
+        equipo.esperar_aa("ANTES");
     }
     let nuevos = [2, 3].map(|octeto| Analizador::desde([127, 0, 0, octeto], servidor.puerto));
     for equipo in &mut acaparador[..2] {
@@ -129,13 +133,19 @@ fn quien_no_envia_mas_que_basura_no_llena_el_disco() {
 /// El final de un mensaje que se acusó no es basura.
 #[test]
 fn el_resto_de_un_mensaje_guardado_se_aparta_aunque_su_equipo_pase_de_la_medida() {
-    let servidor = Servidor::con("Sincronizar = no\nEsperaSinTramaMs = 10");
+    let servidor = Servidor::con("Sincronizar = no\nEsperaSinTramaMs = 10\nMaxMensajeMiB = 1");
     let mut equipo = servidor.conectar();
     for numero in 0..61 {
         equipo.enviar_mensaje(format!("basura {numero}").as_bytes());
         assert_eq!(equipo.acuse().codigo, "AR");
     }
     servidor.esperar_linea("de las demás solo se guarda la última");
+    // La cola de lo que no se guardó no es de ningún mensaje acusado.
+    let excesivo = [b"\x0B", &mensaje_de("0", 1_048_577)[..], b"\x1C"].concat();
+    equipo.enviar(&excesivo);
+    assert_eq!(equipo.acuse().codigo, "AR");
+    equipo.enviar(b"NTE|1||resto del excesivo\r");
+    servidor.esperar_linea("26 bytes que no se guardaron");
     for id in ["1", "2"] {
         equipo.enviar(&mensaje(id));
         equipo.esperar_aa(id);
@@ -152,7 +162,8 @@ fn el_resto_de_un_mensaje_guardado_se_aparta_aunque_su_equipo_pase_de_la_medida(
 /// Hay clientes que acusan, por diseño, cada acuse que reciben.
 #[test]
 fn un_acuse_que_solo_acusa_se_cuenta_y_no_se_guarda() {
-    let servidor = Servidor::con_orden("", |carpeta| con_rust_log(carpeta, "debug"));
+    let orden = |carpeta: &Path| con_rust_log(carpeta, "debug");
+    let servidor = Servidor::con_orden("Sincronizar = no", orden);
     let mut equipo = servidor.conectar();
     for id in ["1", "2"] {
         equipo.entregar(id);
@@ -161,6 +172,13 @@ fn un_acuse_que_solo_acusa_se_cuenta_y_no_se_guarda() {
     servidor.esperar_linea("llegó un acuse, que no se contesta ni se guarda (van 2)");
     equipo.enviar_mensaje(b"MSH|^~\\&|||||||ORL|9|P|2.5\rMSA|AA|1\rPID|1\r");
     servidor.esperar_apartados("respuesta", 1);
+    // Por muchos que sean, si acusan algo: quien envía deprisa acusa deprisa.
+    for numero in 3..=70 {
+        equipo.entregar(&numero.to_string());
+        equipo.enviar_mensaje(b"MSH|^~\\&|||||||ACK|9|P|2.5\rMSA|AA|1\r");
+    }
+    servidor.esperar_linea("(van 70)");
+    assert!(!servidor.consola().contains("cosas que no son mensajes"));
     // Los que no acusan nada son basura como otra cualquiera.
     for _ in 0..100 {
         equipo.enviar_mensaje(b"MSH|^~\\&|||||||ACK|9|P|2.5\rMSA|AA|1\r");
