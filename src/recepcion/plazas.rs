@@ -337,6 +337,7 @@ impl Drop for Plaza {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::net::{Ipv4Addr, TcpListener};
 
     use super::Haciendo::{AMedias, Ociosa, Ocupada};
@@ -402,5 +403,40 @@ mod tests {
         drop((suyas, otros));
         let reparto = tomar(&plazas.reparto);
         assert!(reparto.equipos.is_empty() && reparto.ocupadas.is_empty());
+    }
+
+    /// A la red puede conectarse cualquiera, cada vez con otra dirección.
+    #[test]
+    fn no_esperan_mas_desconocidos_que_plazas_hay_y_del_que_no_cabe_no_queda_nada() {
+        let plazas = Plazas::new(2);
+        let pedir = |quien| plazas.pedir(quien, &canal());
+        let caben = ["A", "A", "B", "C"].map(|quien| pedir(quien).unwrap());
+        assert!(pedir("D").is_none());
+        drop(caben);
+        assert!(tomar(&plazas.reparto).equipos.is_empty());
+    }
+
+    /// La que se está atendiendo aún tiene que contestar a lo que atiende.
+    #[test]
+    fn a_quien_pierde_su_plaza_se_le_corta_la_conexion_si_no_se_le_esta_atendiendo() {
+        for (haciendo, se_corta) in [(Ociosa, true), (AMedias, true), (Ocupada, false)] {
+            let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let plazas = Plazas::new(2);
+            let conectar = |_| {
+                let equipo = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
+                let canal = Arc::new(escucha.accept().unwrap().0);
+                let Some(Pedido::Plaza(plaza)) = plazas.pedir("A", &canal) else {
+                    return None;
+                };
+                plaza.actividad.pasar_a(haciendo);
+                Some((equipo, canal, plaza))
+            };
+            let conexiones: Vec<_> = (0..2).filter_map(conectar).collect();
+            tomar(&plazas.reparto).quitar_una(Instant::now()).unwrap();
+            let pierde = |(.., plaza): &&(_, _, Plaza)| plaza.actividad.es_perdida();
+            let (_, canal, _) = conexiones.iter().find(pierde).unwrap();
+            let escrito = (&**canal).write(b"acuse");
+            assert_eq!(escrito.is_err(), se_corta, "{haciendo:?}");
+        }
     }
 }
