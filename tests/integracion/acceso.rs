@@ -231,6 +231,21 @@ fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que
     });
 }
 
+/// También abren archivos los equipos a los que se llama, y los intermediarios que aún no han dicho por quién
+/// hablan.
+#[cfg(unix)]
+#[test]
+fn lo_que_ocupa_quien_no_pide_plaza_se_descuenta_de_los_archivos_que_deja_abrir_el_sistema() {
+    for (archivos, claves, caben) in [
+        (64, "[Llamar]\nA = 127.0.0.1:1\nB = 127.0.0.1:2", 6),
+        (128, "Intermediarios = 10.0.0.1", 8),
+    ] {
+        let limite = format!("ulimit -n {archivos}");
+        let servidor = Servidor::con_orden(claves, |carpeta| limitada(carpeta, &limite));
+        servidor.esperar_linea(&format!("solo deja abrir archivos para {caben} conexiones"));
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn si_el_sistema_no_deja_abrir_archivos_ni_para_un_equipo_no_se_arranca() {

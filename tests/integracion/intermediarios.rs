@@ -126,6 +126,19 @@ fn las_conexiones_que_no_dicen_por_quien_hablan_tienen_su_limite_y_se_dice_cual(
     assert!(!dicho.contains("suba MaxConexiones"), "{dicho}");
 }
 
+/// Las que ya lo han dicho ocupan su plaza, y de aquel límite nada.
+#[test]
+fn por_un_intermediario_entran_cuantos_equipos_quepan() {
+    let servidor = servidor("MaxConexiones = 80\nSincronizar = no");
+    let mut dentro = Vec::new();
+    for numero in 0..70 {
+        let mut equipo = servidor.conectar();
+        let id = numero.to_string();
+        assert_eq!(codigo(&mut equipo, &primera(20), &id), "AA");
+        dentro.push(equipo);
+    }
+}
+
 /// El plazo es de la cabecera entera: quien la gotea no lo alarga.
 #[test]
 fn una_cabecera_a_cuentagotas_tiene_el_mismo_plazo() {
