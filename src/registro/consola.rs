@@ -206,3 +206,59 @@ fn escribir(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Una consola que lee todo, y lo que leyó.
+    #[derive(Clone, Default)]
+    struct Leido(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Leido {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut leido = self.0.lock().unwrap();
+            leido.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Leido {
+        fn texto(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn de_un_kib() -> Linea {
+        Linea::ahora(Level::Info, "x".repeat(1024))
+    }
+
+    /// Lo que se omite es lo que espera, y no lo que se ha dicho desde el arranque.
+    #[test]
+    fn una_consola_que_lee_no_pierde_nada_por_mucho_que_se_diga() {
+        let leido = Leido::default();
+        let consola = Consola::en(leido.clone(), QuienLee::Journal).unwrap();
+        let cuantas = 2 * EN_ESPERA_BYTES / 1024;
+        for _ in 0..cuantas {
+            consola.decir(&[de_un_kib()]);
+            consola.vaciar();
+        }
+        assert_eq!(leido.texto().matches("<6>").count(), cuantas);
+    }
+
+    #[test]
+    fn lo_que_no_cabe_en_la_espera_se_cuenta_linea_por_linea() {
+        let leido = Leido::default();
+        let consola = Consola::en(leido.clone(), QuienLee::Journal).unwrap();
+        consola.decir(&vec![de_un_kib(); EN_ESPERA_BYTES / 1024]);
+        consola.vaciar();
+        let omitidas = format!("se omitieron {} líneas", EN_ESPERA_BYTES / 1024);
+        assert!(leido.texto().contains(&omitidas), "{}", leido.texto());
+    }
+}

@@ -443,6 +443,69 @@ mod tests {
     }
 
     #[test]
+    fn la_cuenta_se_dice_tambien_al_acabar() {
+        let repetidas = Repetidas::default();
+        repetidas::decir(&repetidas, "10.0.0.1", 1, 30);
+        let (entradas, recibidas) = sync_channel(1);
+        let (hecho, _espera) = channel();
+        entradas.send(Entrada::Vaciar(hecho)).unwrap();
+        drop(entradas);
+        let escrito = Escrito::default();
+        let mut salidas = salidas_en(&escrito);
+        let perdidas = AtomicUsize::new(0);
+        escribir(&recibidas, &perdidas, &repetidas, PERIODO, &mut salidas);
+        escrito.esperar("(10 líneas como esta");
+    }
+
+    /// Un disco de red puede retener el arranque para siempre: lo dicho hasta ahí debe constar.
+    #[test]
+    fn lo_que_se_dice_en_un_arranque_que_no_acaba_tambien_va_al_archivo() {
+        let nombre = format!("servidor-hl7-arranque-lento-{}", std::process::id());
+        let carpeta = std::env::temp_dir().join(nombre);
+        let (entradas, recibidas) = sync_channel(1);
+        let mut salidas = Salidas {
+            diario: Some(Diario::new(Ajustes {
+                carpeta: carpeta.clone(),
+                dias: 1,
+            })),
+            retenidas: Some(Retenidas::hasta(Instant::now())),
+            ..salidas_en(&Escrito::default())
+        };
+        let linea = Linea::ahora(Level::Info, "se presenta".to_owned());
+        entradas.send(Entrada::Linea(linea)).unwrap();
+        drop(entradas);
+        let (perdidas, repetidas) = (AtomicUsize::new(0), Repetidas::default());
+        escribir(&recibidas, &perdidas, &repetidas, PERIODO, &mut salidas);
+        let archivo = std::fs::read_dir(&carpeta).unwrap().next().unwrap();
+        let texto = std::fs::read_to_string(archivo.unwrap().path()).unwrap();
+        assert!(texto.contains("se presenta"), "{texto}");
+        std::fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    /// Quien solo mira la página debe saber que no está quedando constancia.
+    #[test]
+    fn que_no_se_puede_escribir_el_archivo_esta_entre_los_ultimos_avisos() {
+        let nombre = format!("servidor-hl7-avisos-{}", std::process::id());
+        let carpeta = std::env::temp_dir().join(nombre);
+        std::fs::write(&carpeta, "un archivo").unwrap();
+        let mut salidas = Salidas {
+            diario: Some(Diario::new(Ajustes {
+                carpeta: carpeta.clone(),
+                dias: 1,
+            })),
+            ..salidas_en(&Escrito::default())
+        };
+        salidas.decir(&[Linea::ahora(Level::Info, "algo".to_owned())]);
+        let avisos = salidas.avisos.ultimos();
+        let textos: Vec<_> = avisos.iter().map(|aviso| aviso.texto.as_str()).collect();
+        assert!(
+            matches!(textos[..], [aviso] if aviso.starts_with("no se pudo escribir el registro")),
+            "{textos:?}"
+        );
+        std::fs::remove_file(carpeta).unwrap();
+    }
+
+    #[test]
     fn lo_mismo_de_un_arranque_que_falla_no_se_repite_en_el_archivo() {
         let nombre = format!("servidor-hl7-arranques-{}", std::process::id());
         let carpeta = std::env::temp_dir().join(nombre);
