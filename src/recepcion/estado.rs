@@ -477,6 +477,23 @@ mod tests {
         assert_eq!(dibujo.matches("<rect").count(), 3);
     }
 
+    /// A los 90 s sin escribirse, la página dice que nadie recibe.
+    #[test]
+    fn aunque_nada_cambie_la_pagina_se_escribe_otra_vez_antes_de_que_parezca_parado() {
+        let carpeta = std::env::temp_dir().join(format!("pagina-{}", std::process::id()));
+        let ruta = carpeta.join("estado.html");
+        let mut pagina = Pagina::new(ruta.clone(), None, Avisos::default());
+        for (hace, se_escribe) in [(0, true), (0, false), (30, true)] {
+            if let Some((cuando, ..)) = &mut pagina.escrita {
+                *cuando -= Duration::from_secs(hace);
+                fs::remove_file(&ruta).unwrap_or_default();
+            }
+            pagina.poner_al_dia(estado(Vec::new()), a_las(9, 45), 1_000_000);
+            assert_eq!(ruta.exists(), se_escribe, "a los {hace} s");
+        }
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
     #[test]
     fn muchos_desconocidos_no_hacen_crecer_la_pagina() {
         let equipos = (0..1001)

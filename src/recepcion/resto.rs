@@ -58,3 +58,27 @@ pub(super) fn si_parece_entero(bytes: &[u8], apartado: Apartado) -> &'static str
         ""
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solo_se_dice_que_parece_entero_de_lo_que_acaba_como_un_mensaje() {
+        let msh = |resto: &str| format!("MSH|^~\\&|A|B|||||ORU^R01|1|P|2.3\r{resto}");
+        for (bytes, apartado, lo_parece) in [
+            (msh("OBX|1\r"), Apartado::Cortado, true),
+            (msh("OBX|1\n"), Apartado::Abandonado, true),
+            (msh("OBX|1\r\x03"), Apartado::Cortado, true),
+            (msh("OBX|1"), Apartado::Cortado, false),
+            // La primera letra del segmento siguiente no es un final.
+            (msh("OBX|1\rO"), Apartado::Cortado, false),
+            (msh("OBX|1\r\x03\x03"), Apartado::Cortado, false),
+            ("OBX|1\r".to_owned(), Apartado::Cortado, false),
+            (msh("OBX|1\r"), Apartado::Cola, false),
+        ] {
+            let dicho = si_parece_entero(bytes.as_bytes(), apartado);
+            assert_eq!(!dicho.is_empty(), lo_parece, "{bytes:?} {apartado:?}");
+        }
+    }
+}

@@ -533,6 +533,8 @@ mod tests {
         totales.recibido("BC-20", 1, guardado(1), a_las(0));
         assert_eq!(tomar(&totales.cuentas).equipos.len(), MAX_EQUIPOS + 1);
         assert_eq!(tomar(&totales.cuentas).equipos["BC-20"].suma.guardados, 1);
+        // Ni la página, que no los enseña todos, deja sin ver al que tiene nombre.
+        assert_eq!(totales.mirar(a_las(0).0)[0].nombre, "BC-20");
         assert!(totales.to_string().starts_with("mensajes guardados: 2001 "));
     }
 

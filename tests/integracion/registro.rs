@@ -290,7 +290,7 @@ fn sin_mensajes_no_hay_tabla() {
 
 #[test]
 fn si_queda_poco_espacio_se_avisa_al_arrancar_y_al_revisar() {
-    let servidor = Servidor::con("EspacioMinimoMiB = 1000000000");
+    let servidor = Servidor::con("EspacioMinimoMiB = 1000000000\n[Registro]\nEstado = estado.html");
     let aviso = "menos que los 1000000000 de EspacioMinimoMiB: libere espacio";
     servidor.esperar_linea(aviso);
     servidor.conectar().entregar("1");
@@ -299,6 +299,10 @@ fn si_queda_poco_espacio_se_avisa_al_arrancar_y_al_revisar() {
     let dicho = String::from_utf8(revision.stdout).unwrap();
     assert!(dicho.contains("MAL   espacio    quedan "), "{dicho}");
     assert!(dicho.contains(aviso), "{dicho}");
+    esperar("la página que lo dice", || {
+        let pagina = fs::read_to_string(servidor.carpeta.join("estado.html")).ok()?;
+        pagina.contains(" de disco.").then_some(())
+    });
 }
 
 #[test]
