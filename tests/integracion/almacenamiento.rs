@@ -337,6 +337,13 @@ fn lo_que_se_promete_de_la_carpeta_se_promete_de_cada_subcarpeta() {
     let almacen = abrir();
     almacen.probar(instante()).unwrap();
     assert_eq!(fs::read_dir(&equipo).unwrap().count(), 0);
+    // Donde solo un equipo no podría guardar, también se dice antes de que llegue nada.
+    fs::remove_dir(&equipo).unwrap();
+    fs::write(&equipo, "un archivo").unwrap();
+    let error = almacen.probar(instante()).unwrap_err().to_string();
+    assert!(error.contains("Química"), "{error}");
+    fs::remove_file(&equipo).unwrap();
+    fs::create_dir(&equipo).unwrap();
     let nombres: Vec<_> = (0..4)
         .map(|numero| {
             let subcarpeta = (numero % 2 == 0).then_some("Química");

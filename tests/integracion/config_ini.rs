@@ -248,6 +248,21 @@ fn un_caracter_de_control_no_llega_a_la_consola_ni_al_nombre_de_un_equipo() {
     servidor.esperar_linea("sobra la sección [y\u{FFFD}]");
 }
 
+/// Una lista sin nadie no puede ser la de todos, ni una dirección la de dos.
+#[test]
+fn los_permitidos_son_alguien_y_cada_direccion_es_de_un_equipo() {
+    comprobar_fallos(&[
+        (
+            "EquiposPermitidos = ,",
+            &["EquiposPermitidos = «,»", "rangos"],
+        ),
+        (
+            "[Equipos]\nA = 127.0.0.1\nB = ::ffff:127.0.0.1\n[Servidor]\nPuerto = 0\nDirectorio = x\n",
+            &["[Equipos], B = «::ffff:127.0.0.1»", "distinta de la de «A»"],
+        ),
+    ]);
+}
+
 #[test]
 fn los_intermediarios_son_direcciones_o_rangos() {
     for malos in ["haproxy.lab", "10.0.0.0/33", "127.0.0.1 o ::1"] {
