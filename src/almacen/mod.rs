@@ -101,6 +101,7 @@ impl Almacen {
         // La carpeta que ya existe pudo crearse un instante antes de una caída: su nombre se sincroniza
         // una vez, con el primer archivo.
         let madre = madre(&carpeta).to_path_buf();
+        let sin_nada = esta_donde_no_hay_nada(&carpeta);
         let almacen = Almacen {
             carpeta,
             subcarpetas: Vec::new(),
@@ -117,6 +118,12 @@ impl Almacen {
                 &almacen.carpeta,
             ))?;
         *tomar(&almacen.dispositivo) = disco::dispositivo(&almacen.carpeta);
+        if sin_nada {
+            almacen.avisar(format!(
+                "la carpeta «{}» no estaba y se creó, y donde debía estar no había nada; si ya se usaba, ¿falta la unidad?",
+                ruta_visible(&almacen.carpeta)
+            ));
+        }
         Ok(almacen)
     }
 
@@ -222,7 +229,8 @@ impl Almacen {
             ultimo.clone()
         });
         let tiempo = comienzo.elapsed();
-        let borrado = fs::remove_file(carpeta.join(format!("{ultimo}.{PRUEBA}")));
+        let prueba = carpeta.join(format!("{ultimo}.{PRUEBA}"));
+        let borrado = disco::con_paciencia(|| fs::remove_file(&prueba));
         escrito
             .and_then(|escrito| borrado.map(|()| escrito.nombre_seguro))
             .map(|nombre_seguro| Prueba {
@@ -404,6 +412,14 @@ impl Almacen {
             avisos.push(aviso);
         }
     }
+}
+
+/// Si la carpeta no está, y en la más próxima que sí no hay nada: es lo que se ve de una unidad que no está
+/// montada.
+fn esta_donde_no_hay_nada(carpeta: &Path) -> bool {
+    let cercana = carpeta.ancestors().find(|c| c.is_dir());
+    let vacia = |cercana: &Path| fs::read_dir(cercana).is_ok_and(|mut hay| hay.next().is_none());
+    cercana.is_some_and(|cercana| cercana != carpeta && vacia(cercana))
 }
 
 /// La carpeta que contiene a otra.

@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use log::LevelFilter;
 
 use crate::causa;
@@ -275,10 +275,21 @@ fn leer_puerto(claves: &Claves<'_>, sin_llamados: bool) -> Result<Option<u16>, P
     Ok(Some(puerto))
 }
 
+/// El mismo rango, en IPv4 si se escribió disfrazado de IPv6: así se comparan las direcciones.
+fn canonica(red: IpNet) -> IpNet {
+    let IpNet::V6(disfrazada) = red else {
+        return red;
+    };
+    let ip = disfrazada.network().to_ipv4_mapped();
+    let prefijo = disfrazada.prefix_len().checked_sub(96);
+    let llana = ip.zip(prefijo).map(|(ip, p)| Ipv4Net::new(ip, p));
+    llana.and_then(Result::ok).map_or(red, IpNet::V4)
+}
+
 fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
     let una = |trozo: &str| match trozo.parse::<IpAddr>() {
         Ok(ip) => Some(IpNet::from(ip.to_canonical())),
-        Err(_) => trozo.parse().ok(),
+        Err(_) => trozo.parse().ok().map(canonica),
     };
     let trozos = valor
         .split([',', ';', ' ', '\t', '\r', '\n'])

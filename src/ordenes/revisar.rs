@@ -213,18 +213,19 @@ fn mirar_espacio(configuracion: &Configuracion) -> Result<String, String> {
     }
 }
 
-/// Las direcciones IPv4 que un equipo de la red puede usar para llegar hasta aquí.
+/// Las direcciones que un equipo de la red puede usar para llegar hasta aquí.
 fn direcciones_de_este_pc(escucha: IpAddr) -> Vec<IpAddr> {
-    if !escucha.is_unspecified() {
+    if escucha.is_loopback() {
         return vec![escucha];
     }
     let tarjetas = if_addrs::get_if_addrs().unwrap_or_default();
-    tarjetas
-        .iter()
-        .filter(|tarjeta| !tarjeta.is_loopback())
-        .map(if_addrs::Interface::ip)
-        .filter(IpAddr::is_ipv4)
-        .collect()
+    let suyas = tarjetas.iter().filter(|tarjeta| !tarjeta.is_loopback());
+    let suyas = suyas.map(if_addrs::Interface::ip);
+    if escucha.is_unspecified() {
+        suyas.filter(IpAddr::is_ipv4).collect()
+    } else {
+        suyas.filter(|ip| *ip == escucha).collect()
+    }
 }
 
 fn como_se_entra(ip: IpAddr, puerto: u16) -> String {

@@ -182,7 +182,9 @@ impl Conversacion<'_> {
                 self.perder_la_plaza();
                 continue;
             }
+            let llegando = a_medias.then(|| self.recepcion.parada.llega_a_medias());
             let leido = leer(self.canal, lector.hueco(), plazo);
+            drop(llegando);
             if !self.actividad.atender() {
                 self.perder_la_plaza();
             }
@@ -666,22 +668,27 @@ mod tests {
     use crate::configuracion::Configuracion;
     use crate::recepcion::parada::Parada;
 
-    /// Lo que recibe y lo que se cuenta de quien ya se pasaba hace un minuto, que se finge y no se espera, y
-    /// envía eso.
-    fn tras_pasarse_un_minuto(carpeta: &str, tramas: &[&[u8]]) -> (String, String) {
+    /// Una recepción en una carpeta nueva, y una conexión: la del analizador, la nuestra y quién es.
+    fn conectar(carpeta: &str) -> (Recepcion, TcpStream, TcpStream, Equipo) {
         static BANDERA: AtomicBool = AtomicBool::new(false);
         let carpeta = env::temp_dir().join(format!("{carpeta}-{}", process::id()));
         fs::create_dir_all(&carpeta).unwrap();
         let ini = carpeta.join("Config.ini");
         fs::write(&ini, "[Servidor]\nPuerto = 0\nDirectorio = .\n").unwrap();
         let equipos = Configuracion::leer(&ini).unwrap().equipos;
-        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let almacen = Almacen::abrir(carpeta, false).unwrap();
         let parada = Arc::new(Parada::new(&BANDERA));
         let recepcion = Recepcion::new(almacen, &equipos, parada);
         let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let mut analizador = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
+        let analizador = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
         let (canal, origen) = escucha.accept().unwrap();
-        let equipo = equipos.identificar(origen);
+        (recepcion, analizador, canal, equipos.identificar(origen))
+    }
+
+    /// Lo que recibe y lo que se cuenta de quien ya se pasaba hace un minuto, que se finge y no se espera, y
+    /// envía eso.
+    fn tras_pasarse_un_minuto(carpeta: &str, tramas: &[&[u8]]) -> (String, String) {
+        let (recepcion, mut analizador, canal, equipo) = conectar(carpeta);
         let hace_un_minuto = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
         // Mientras hay una conexión suya, su cuenta se queda.
         let suya = recepcion.totales.conectar(&equipo.quien);
@@ -700,7 +707,7 @@ mod tests {
         let mut acuses = Vec::new();
         // Si se cerró sin leerlo todo, la conexión acaba rota.
         let _ = analizador.read_to_end(&mut acuses);
-        fs::remove_dir_all(carpeta).unwrap();
+        fs::remove_dir_all(recepcion.almacen.carpeta()).unwrap();
         (
             String::from_utf8(acuses).unwrap(),
             recepcion.totales.to_string(),
@@ -709,6 +716,29 @@ mod tests {
 
     const MENSAJE: &[u8] = b"MSH|^~\\&|||||||ORU^R01|7|P|2.5\r";
     const BASURA: [&[u8]; 1 + MAX_POR_MINUTO as usize] = [b"basura"; 1 + MAX_POR_MINUTO as usize];
+
+    /// Si el programa se detiene entonces, se dice.
+    #[test]
+    fn mientras_un_mensaje_llega_consta_que_esta_a_medias() {
+        let (recepcion, mut analizador, canal, equipo) = conectar("a-medias");
+        let a_medias = || recepcion.parada.a_medias();
+        thread::scope(|hilos| {
+            let atendido =
+                hilos.spawn(|| recepcion.atender(&canal, &equipo, &Actividad::default()));
+            assert_eq!(a_medias(), 0);
+            analizador
+                .write_all(&enmarcar(MENSAJE, Envoltura::Mllp)[..20])
+                .unwrap();
+            while a_medias() != 1 {
+                assert!(!atendido.is_finished());
+                thread::yield_now();
+            }
+            drop(analizador);
+            atendido.join().unwrap().unwrap();
+        });
+        assert_eq!(a_medias(), 0);
+        fs::remove_dir_all(recepcion.almacen.carpeta()).unwrap();
+    }
 
     #[test]
     fn a_quien_se_pasa_un_minuto_se_le_cierra_y_lo_que_se_le_rechaza_se_cuenta() {

@@ -149,9 +149,17 @@ impl Recepcion {
         if sin_acusar > 0 {
             warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
         }
-        // Antes que la tabla, que pone las cuentas a cero. Un disco que no responde no retiene la parada.
+        let a_medias = self.parada.a_medias();
+        if a_medias > 0 {
+            warn!(
+                "mensajes que no acabaron de llegar antes de parar: {a_medias}; sus equipos deben enviarlos de nuevo"
+            );
+        }
+        // Lo que el almacén notó al final, y la página antes que la tabla, que pone las cuentas a cero. Un disco
+        // que no responde no retiene la parada.
         let (recepcion, (cerrada, espera)) = (Arc::clone(self), mpsc::channel());
         let cerrar = move || {
+            vigilancia::decir_avisos(&recepcion.almacen);
             recepcion.cerrar_pagina();
             // Si ya nadie espera, da igual.
             let _ = cerrada.send(());

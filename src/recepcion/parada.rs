@@ -4,7 +4,7 @@
 //! solo espera no tiene nada que perder; su hilo acaba con el proceso. Que un mensaje acusado
 //! esté a salvo no depende de esta parada, sino de que se guarda antes de acusarlo.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ pub struct Parada {
     bandera: &'static AtomicBool,
     cuenta: Mutex<Cuenta>,
     menos: Condvar,
+    a_medias: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +38,10 @@ pub struct EnCurso<'a> {
     acusando: bool,
 }
 
+/// Un mensaje que aún no ha acabado de llegar; la parada no lo espera.
+#[derive(Debug)]
+pub(super) struct AMedias<'a>(&'a Parada);
+
 impl Parada {
     /// Una parada que nadie ha pedido, si `bandera` está bajada.
     #[must_use]
@@ -48,6 +53,7 @@ impl Parada {
                 acusando: 0,
             }),
             menos: Condvar::new(),
+            a_medias: AtomicUsize::new(0),
         }
     }
 
@@ -77,6 +83,17 @@ impl Parada {
             parada: self,
             acusando: false,
         })
+    }
+
+    /// Anuncia que un mensaje está llegando, hasta que se suelte lo que devuelve.
+    pub(super) fn llega_a_medias(&self) -> AMedias<'_> {
+        self.a_medias.fetch_add(1, Ordering::Relaxed);
+        AMedias(self)
+    }
+
+    /// Cuántos mensajes no han acabado de llegar.
+    pub(super) fn a_medias(&self) -> usize {
+        self.a_medias.load(Ordering::Relaxed)
     }
 
     /// Espera a que acaben los mensajes en curso, a lo sumo `plazo`; devuelve cuántos quedan. A los que
@@ -116,6 +133,12 @@ impl EnCurso<'_> {
             cuenta.acusando += 1;
             self.parada.avisar();
         }
+    }
+}
+
+impl Drop for AMedias<'_> {
+    fn drop(&mut self) {
+        self.0.a_medias.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -55,6 +55,13 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     }
 }
 
+/// Lo que el almacén notó desde la última vez.
+pub(super) fn decir_avisos(almacen: &Almacen) {
+    for aviso in almacen.avisos() {
+        warn!("{aviso}");
+    }
+}
+
 /// La tabla por equipo de lo recibido desde la anterior, si alguno tiene nombre o ha enviado algo.
 pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
     let tabla = totales.tabla(Instant::now());
@@ -89,9 +96,7 @@ impl Ronda {
         almacen: &Almacen,
         (hora, ahora): (NaiveDateTime, Instant),
     ) {
-        for aviso in almacen.avisos() {
-            warn!("{aviso}");
-        }
+        decir_avisos(almacen);
         let carpeta = almacen.carpeta();
         match espacio_libre_mib(carpeta) {
             Ok(libres_mib) => {

@@ -51,7 +51,11 @@ fn solo_entran_los_equipos_permitidos() {
         "{linea}"
     );
 
-    for permitidos in ["10.0.0.1 127.0.0.0/8", "::ffff:127.0.0.1"] {
+    for permitidos in [
+        "10.0.0.1 127.0.0.0/8",
+        "::ffff:127.0.0.1",
+        "::ffff:127.0.0.0/104",
+    ] {
         let servidor = Servidor::con(&format!("EquiposPermitidos = {permitidos}"));
         servidor.conectar().entregar("1");
     }

@@ -9,7 +9,7 @@ use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use servidor_hl7::almacen::{Almacen, Apartado, Parciales, generar_nombre_archivo};
 
 use crate::analizador_simulado::{mensaje, mensaje_de};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, rutas};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, interrumpible, rutas};
 
 fn instante() -> NaiveDateTime {
     NaiveDate::from_ymd_opt(2026, 9, 12)
@@ -234,6 +234,36 @@ fn si_al_arrancar_no_se_puede_guardar_se_dice_antes_de_que_llegue_nada() {
         "{linea}"
     );
     assert!(fs::read_dir(servidor.mensajes()).unwrap().next().is_none());
+}
+
+/// Lo que se acusa en la carpeta de debajo de una unidad sin montar queda escondido cuando se monta.
+#[test]
+fn si_la_carpeta_se_crea_donde_no_habia_nada_se_pregunta_por_la_unidad() {
+    let carpeta = carpeta_nueva();
+    let unidad = carpeta.join("unidad");
+    fs::create_dir(&unidad).unwrap();
+    let avisos = |donde: &Path| Almacen::abrir(donde.to_owned(), false).unwrap().avisos();
+    let de_la_unidad = unidad.join("hl7/mensajes");
+    let [aviso] = &avisos(&de_la_unidad)[..] else {
+        panic!("no se avisó una vez")
+    };
+    assert!(aviso.contains(&format!("«{}» no estaba y se creó", de_la_unidad.display())));
+    assert!(aviso.ends_with("¿falta la unidad?"), "{aviso}");
+    // Ni si ya está, ni la primera vez que arranca el programa, que tiene al lado su Config.ini.
+    assert!(avisos(&de_la_unidad).is_empty());
+    assert!(avisos(&carpeta.join("otra/mensajes")).is_empty());
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// Sin esperar a la próxima ronda, que no llegará.
+#[test]
+fn lo_que_el_almacen_noto_se_dice_tambien_si_se_para_enseguida() {
+    let mut servidor = Servidor::con_orden("", interrumpible);
+    fs::remove_dir_all(servidor.mensajes()).unwrap();
+    servidor.conectar().entregar("1");
+    servidor.interrumpir();
+    assert!(servidor.esperar_fin().success());
+    servidor.esperar_linea("no estaba y se volvió a crear");
 }
 
 #[test]

@@ -398,6 +398,17 @@ fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+#[test]
+fn revisar_no_manda_teclear_una_direccion_que_no_es_de_este_pc() {
+    let carpeta = carpeta_nueva();
+    escribir_ini(&carpeta, "Puerto = 2575\nDireccion = 192.0.2.77");
+    let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
+    assert!(!bien, "{dicho}");
+    assert!(dicho.contains("esta dirección no es de este PC"), "{dicho}");
+    assert!(!dicho.contains("teclee esto"), "{dicho}");
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
 /// Lo que no se puede apartar se pierde, y con Repetidos = apartar, un reenvío recibe AE.
 #[test]
 fn revisar_y_el_arranque_prueban_la_carpeta_de_los_apartados() {
