@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
+
 use super::bufer::Bufer;
 use super::indicio::Muestra;
 use super::intercalado::{Intercalados, TEXTO_MINIMO_BYTES, es_texto};
@@ -76,6 +78,8 @@ pub struct Lector {
     pub(super) stx: Stx,
     /// La apertura del último mensaje sin trama, o de la trama abandonada: la del siguiente será igual.
     pub(super) apertura: Vec<u8>,
+    /// Cuántos bytes precedían a la cabecera de esa trama.
+    pub(super) distancia: usize,
     /// Cuándo llegaron los últimos bytes.
     pub(super) ahora: Instant,
     /// Cuánto silencio ha vencido ya desde entonces.
@@ -262,6 +266,7 @@ impl Lector {
             intercalados: Intercalados::default(),
             stx: Stx::Desconocido,
             apertura: Vec::new(),
+            distancia: 0,
             ahora,
             callado: Duration::ZERO,
             holgado: None,
@@ -333,6 +338,11 @@ impl Lector {
         &primeros[..primeros.len().min(CABECERA_BYTES)]
     }
 
+    /// Cuántos bytes preceden a la cabecera de lo que se lee, si está antes de ese byte.
+    pub(super) fn distancia_hasta(&self, p: usize) -> usize {
+        mensaje::distancia(self.comienzo_hasta(p)).unwrap_or_default()
+    }
+
     /// El separador de campos de lo que se lee, si se sabe antes de ese byte.
     pub(super) fn separador_hasta(&self, p: usize) -> Option<u8> {
         match self.estado {
@@ -375,6 +385,35 @@ impl Lector {
 
     /// Si a un VT que está dentro de algo le sigue otro mensaje.
     pub(super) fn abre_tras_vt(&self, bytes: &[u8]) -> Comienzo {
+        match self.abre_cerca(bytes) {
+            Comienzo::No => self.abre_a_su_distancia(bytes),
+            abre => abre,
+        }
+    }
+
+    /// Si a un VT que está dentro de una trama le sigue una cabecera tan lejos como estaba la de esa trama: hay
+    /// equipos que ponen delante de cada mensaje su longitud, la hora o una línea suya.
+    fn abre_a_su_distancia(&self, bytes: &[u8]) -> Comienzo {
+        // Todas las cabeceras llevan una, y casi ningún VT que es un dato la tiene detrás.
+        let cerca = &bytes[..bytes.len().min(CABECERA_BYTES)];
+        if cerca.len() == CABECERA_BYTES && memchr(b'H', cerca).is_none() {
+            return Comienzo::No;
+        }
+        let distancia = match self.estado {
+            Estado::Trama(_) => self.distancia_hasta(self.bufer.pendiente().len() - bytes.len()),
+            Estado::Resto(_) => self.distancia,
+            Estado::Ruido(_) | Estado::SinTrama(_) => 0,
+        };
+        match bytes.get(distancia..) {
+            _ if distancia == 0 || memchr(FS, &bytes[..bytes.len().min(distancia)]).is_some() => {
+                Comienzo::No
+            }
+            Some(bytes) => abre_creible(bytes),
+            None => Comienzo::Faltan,
+        }
+    }
+
+    fn abre_cerca(&self, bytes: &[u8]) -> Comienzo {
         // VT VT es un solo comienzo.
         let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
         let bytes = &bytes[repetidos.take(EXTRANOS_TRAS_VT_BYTES).count()..];

@@ -230,14 +230,23 @@ fn buscar_msh(mensaje: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// Un mensaje o un lote desde su cabecera, aunque la precedan otras líneas. `None`: no es HL7.
+fn desde_su_cabecera(mensaje: &[u8]) -> Option<&[u8]> {
+    let primera = desde_la_cabecera(mensaje);
+    match abre(primera) {
+        Comienzo::Si => Some(primera),
+        _ => buscar_msh(mensaje),
+    }
+}
+
 /// El separador de campos de un mensaje o de un lote. `None`: no es HL7.
 pub(crate) fn separador(mensaje: &[u8]) -> Option<u8> {
-    let primera = desde_la_cabecera(mensaje);
-    let cabecera = match abre(primera) {
-        Comienzo::Si => primera,
-        _ => buscar_msh(mensaje)?,
-    };
-    Some(cabecera[3])
+    desde_su_cabecera(mensaje).map(|cabecera| cabecera[3])
+}
+
+/// Cuántos bytes preceden a la cabecera de un mensaje o de un lote. `None`: no es HL7.
+pub(crate) fn distancia(mensaje: &[u8]) -> Option<usize> {
+    desde_su_cabecera(mensaje).map(|cabecera| mensaje.len() - cabecera.len())
 }
 
 /// Un segmento que no es el MSH, sin su fin.

@@ -323,6 +323,46 @@ fn un_vt_dentro_de_una_trama_solo_la_reinicia_si_le_sigue_una_cabecera() {
     }
 }
 
+/// Dos pacientes en un archivo, y un AA: lo que un equipo pone delante de cada mensaje lo pone también delante del
+/// que comienza tras uno cortado.
+#[test]
+fn tras_una_trama_cortada_el_prefijo_de_su_equipo_no_esconde_la_siguiente() {
+    use Paso::{Llega, Silencio};
+    let blancos = [b' '; 40];
+    let prefijos: [&[u8]; 8] = [
+        b"0000000084",
+        b"D23\r",
+        b"2026-11-29 08:50 ",
+        b"LOG: enviando\r\n",
+        b"EVN|x\r",
+        b"\r\nA1\r\n",
+        &[0; 17],
+        &blancos,
+    ];
+    for prefijo in prefijos {
+        let uno = [prefijo, b"MSH|^~\\&|1\rPID|1||UNO\rOBX|1|NM|GL"].concat();
+        let dos = [prefijo, b"MSH|^~\\&|2\rPID|1||DOS\r"].concat();
+        let (abre, cierra) = (&b"\x0B"[..], &b"\x1C\r"[..]);
+        let nombre = String::from_utf8_lossy(prefijo);
+        comprobar(
+            &nombre,
+            &[Llega(&[abre, &uno, abre, &dos, cierra].concat())],
+            &[apartado(&uno, Motivo::Reiniciado), con_trama(&dos)],
+        );
+        let pasos = [
+            Llega(&[abre, &uno].concat()),
+            Silencio,
+            Llega(&[abre, &dos, cierra].concat()),
+        ];
+        let esperado = [apartado(&uno, Motivo::Abandonado), con_trama(&dos)];
+        comprobar(&nombre, &pasos, &esperado);
+        // Un VT que es un dato sigue siéndolo, con una cabecera a otra distancia o sin ninguna.
+        let datos = [prefijo, b"MSH|^~\\&|3\rNTE|1|\x0Bun dato H\rNTE|2|\x0B\r"].concat();
+        let trama = [abre, &datos, cierra].concat();
+        comprobar(&nombre, &[Llega(&trama)], &[con_trama(&datos)]);
+    }
+}
+
 #[test]
 fn una_trama_sin_acabar_se_aparta() {
     use Paso::{Cierre, Llega, Silencio};
