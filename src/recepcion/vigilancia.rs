@@ -75,7 +75,9 @@ pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
 
 fn hasta_medianoche(hora: NaiveTime) -> Duration {
     const DIA: Duration = Duration::from_hours(24);
-    let transcurrido = Duration::from_secs(u64::from(hora.num_seconds_from_midnight()));
+    // En un segundo intercalar hay más de mil millones de nanosegundos.
+    let nanos = hora.nanosecond().min(999_999_999);
+    let transcurrido = Duration::new(hora.num_seconds_from_midnight().into(), nanos);
     DIA.saturating_sub(transcurrido)
 }
 
@@ -313,6 +315,9 @@ mod tests {
         let a_las = |h, m, s| NaiveTime::from_hms_opt(h, m, s).unwrap();
         assert_eq!(hasta_medianoche(a_las(23, 59, 58)), Duration::from_secs(2));
         assert_eq!(hasta_medianoche(a_las(0, 0, 0)), Duration::from_hours(24));
+        // Ni un segundo del día siguiente cuenta en este.
+        let casi = NaiveTime::from_hms_milli_opt(23, 59, 59, 750).unwrap();
+        assert_eq!(hasta_medianoche(casi), Duration::from_millis(250));
     }
 
     /// Decir la tabla empieza las cuentas del día siguiente.
