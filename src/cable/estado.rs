@@ -404,15 +404,16 @@ impl Lector {
             Estado::Resto(_) => self.distancia,
             Estado::Ruido(_) | Estado::SinTrama(_) => 0,
         };
-        match bytes.get(distancia..) {
-            _ if distancia == 0 || memchr(FS, &bytes[..bytes.len().min(distancia)]).is_some() => {
-                Comienzo::No
-            }
-            Some(bytes) => abre_creible(bytes),
-            None => Comienzo::Faltan,
+        let antes = &bytes[..bytes.len().min(distancia)];
+        if distancia == 0 || antes.contains(&FS) {
+            return Comienzo::No;
         }
+        bytes
+            .get(distancia..)
+            .map_or(Comienzo::Faltan, abre_creible)
     }
 
+    /// Si a un VT que está dentro de algo le sigue, muy cerca, otro mensaje.
     fn abre_cerca(&self, bytes: &[u8]) -> Comienzo {
         // VT VT es un solo comienzo.
         let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));

@@ -657,28 +657,16 @@ impl Conversacion<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Read;
     use std::net::{Ipv4Addr, Shutdown, TcpListener};
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
-    use std::{env, fs, process};
 
     use super::*;
-    use crate::almacen::Almacen;
-    use crate::configuracion::Configuracion;
-    use crate::recepcion::parada::Parada;
+    use crate::recepcion::tests::recepcion_en;
 
     /// Una recepción en una carpeta nueva, y una conexión: la del analizador, la nuestra y quién es.
     fn conectar(carpeta: &str) -> (Recepcion, TcpStream, TcpStream, Equipo) {
-        static BANDERA: AtomicBool = AtomicBool::new(false);
-        let carpeta = env::temp_dir().join(format!("{carpeta}-{}", process::id()));
-        fs::create_dir_all(&carpeta).unwrap();
-        let ini = carpeta.join("Config.ini");
-        fs::write(&ini, "[Servidor]\nPuerto = 0\nDirectorio = .\n").unwrap();
-        let equipos = Configuracion::leer(&ini).unwrap().equipos;
-        let almacen = Almacen::abrir(carpeta, false).unwrap();
-        let parada = Arc::new(Parada::new(&BANDERA));
-        let recepcion = Recepcion::new(almacen, &equipos, parada);
+        let (recepcion, equipos) = recepcion_en(carpeta, "");
         let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let analizador = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
         let (canal, origen) = escucha.accept().unwrap();

@@ -205,8 +205,6 @@ impl Recepcion {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::time::Duration;
     use std::{env, fs, process};
 
     use chrono::NaiveTime;
@@ -214,21 +212,28 @@ mod tests {
     use super::*;
     use crate::configuracion::Configuracion;
 
+    /// Una recepción en una carpeta nueva con ese nombre, con esas líneas en su Config.ini, y sus equipos.
+    pub(super) fn recepcion_en(carpeta: &str, lineas: &str) -> (Recepcion, Equipos) {
+        static BANDERA: AtomicBool = AtomicBool::new(false);
+        let carpeta = env::temp_dir().join(format!("{carpeta}-{}", process::id()));
+        fs::create_dir_all(&carpeta).unwrap();
+        let ini = carpeta.join("Config.ini");
+        let claves = format!("[Servidor]\nPuerto = 0\nDirectorio = .\n{lineas}");
+        fs::write(&ini, claves).unwrap();
+        let equipos = Configuracion::leer(&ini).unwrap().equipos;
+        let almacen = Almacen::abrir(carpeta, false).unwrap();
+        let parada = Arc::new(Parada::new(&BANDERA));
+        (Recepcion::new(almacen, &equipos, parada), equipos)
+    }
+
     /// El plazo más corto que admite Config.ini es de un minuto, que aquí no se espera.
     #[test]
     fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
-        static BANDERA: AtomicBool = AtomicBool::new(false);
-        let carpeta = env::temp_dir().join(format!("recepcion-{}", process::id()));
-        fs::create_dir_all(&carpeta).unwrap();
-        let ini = "[Servidor]\nPuerto = 0\nDirectorio = .\nAvisoSilencioMin = 1\n\
+        let lineas = "AvisoSilencioMin = 1\n\
                    [Llamar]\nBC-20 = 127.0.0.1:9\n\
                    [Equipos]\nHematología = 127.0.0.2\nGases = 127.0.0.5\nNoche = 127.0.0.6\n\
                    [Gases]\nAvisoSilencioMin = 2\n[Noche]\nAvisoSilencioHoras = 20-7\n";
-        fs::write(carpeta.join("Config.ini"), ini).unwrap();
-        let configuracion = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
-        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
-        let parada = Arc::new(Parada::new(&BANDERA));
-        let recepcion = Recepcion::new(almacen, &configuracion.equipos, parada);
+        let (recepcion, _) = recepcion_en("recepcion", lineas);
 
         let (comienzo, dia) = (Instant::now(), Local::now().date_naive());
         let callan = |minutos, hora| {
@@ -242,6 +247,6 @@ mod tests {
         assert_eq!(callan(2, 9), ["Gases"]);
         assert_eq!(callan(60, 9), [""; 0]);
         assert_eq!(callan(61, 20), ["Noche"]);
-        fs::remove_dir_all(carpeta).unwrap();
+        fs::remove_dir_all(recepcion.almacen.carpeta()).unwrap();
     }
 }

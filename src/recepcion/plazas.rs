@@ -61,8 +61,8 @@ impl Actividad {
         })
     }
 
-    /// Llegaron bytes y se van a atender. `false`: ha perdido su plaza, y lo que no se acuse lo
-    /// enviará otra vez el equipo.
+    /// Llegaron bytes y se van a atender. `false`: ha perdido su plaza, y a lo que llegó ya no se le
+    /// contesta.
     pub(super) fn atender(&self) -> bool {
         self.pasar_a(Haciendo::Ocupada)
     }
