@@ -65,7 +65,8 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             Ok(bien)
         }
         Orden::Enviar => {
-            let destino = pedido.destino.map_or_else(|| donde_escucha(config), Ok)?;
+            let escucha = || donde_escucha(config, &pedido.envio.archivos);
+            let destino = pedido.destino.map_or_else(escucha, Ok)?;
             let es_terminal = io::stdout().is_terminal();
             enviar(&pedido.envio, &destino, &mut io::stdout(), es_terminal)
         }

@@ -239,6 +239,28 @@ fn enviar_sin_a_envia_adonde_escucha_el_servidor_de_config_ini() {
 }
 
 #[test]
+fn sin_a_lo_que_guardo_el_servidor_no_se_le_envia_otra_vez() {
+    let servidor = Servidor::arrancar();
+    let puerto = servidor.puerto;
+    let ini = format!("[Servidor]\nPuerto = {puerto}\nDirectorio = mensajes\n");
+    fs::write(servidor.carpeta.join("Otro.ini"), ini).unwrap();
+    let orden = |archivo: &'static str| ["--config", "Otro.ini", "--enviar", archivo];
+    fs::write(servidor.carpeta.join("a.hl7"), mensaje("A")).unwrap();
+    let (dicho, bien) = ordenar(&servidor.carpeta, &orden("a.hl7"));
+    assert!(bien, "{dicho}");
+    for suyo in ["mensajes", "./mensajes/*.res", "mensajes/no.res"] {
+        let esperado = format!("«{suyo}» ya lo guardó este servidor");
+        sale_mal(&servidor.carpeta, &orden(suyo), &esperado);
+    }
+    let apartado = servidor.carpeta.join("mensajes/apartados/a.cortado");
+    fs::create_dir_all(apartado.parent().unwrap()).unwrap();
+    fs::write(&apartado, mensaje("B")).unwrap();
+    let (dicho, bien) = ordenar(&servidor.carpeta, &orden("mensajes/apartados/a.cortado"));
+    assert!(bien, "{dicho}");
+    assert_eq!(servidor.archivos(), [mensaje("A"), mensaje("B")]);
+}
+
+#[test]
 fn enviar_nunca_escribe_un_config_ini() {
     let carpeta = carpeta_nueva();
     let (dicho, bien) = ordenar(&carpeta, &["--enviar"]);
