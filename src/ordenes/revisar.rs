@@ -40,7 +40,7 @@ pub fn revisar(
         salida,
         todo_bien: true,
     };
-    let (carpeta, aviso_del_disco) = probar_carpeta(configuracion);
+    let (carpeta, avisos_del_disco) = probar_carpeta(configuracion);
     informe.exigir("carpeta", carpeta);
     informe.exigir("espacio", mirar_espacio(configuracion));
     if let Some(ajustes) = &configuracion.diario {
@@ -58,8 +58,8 @@ pub fn revisar(
     for equipo in &configuracion.equipos.nombrados {
         informe.exigir("equipo", Ok(como_se_trata(equipo)));
     }
-    if let Some(aviso) = aviso_del_disco {
-        informe.mirar("disco", Err(aviso.to_owned()));
+    for aviso in avisos_del_disco {
+        informe.mirar("disco", Err(aviso));
     }
     if en_marcha
         .as_ref()
@@ -130,20 +130,23 @@ fn probar_pagina(ruta: &Path) -> Result<String, String> {
     }
 }
 
-/// Lo que se supo de la carpeta, y por qué no hay que fiarse de su disco, si es así.
-fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Option<&'static str>) {
+/// Lo que se supo de la carpeta, y lo que hay que mirar en ella o en su disco. Si la crea, el arranque ya no
+/// verá que faltaba: se dice aquí.
+fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Vec<String>) {
     let (carpeta, sincronizar) = (configuracion.directorio.clone(), configuracion.sincronizar);
     let probada = Almacen::abrir(carpeta, sincronizar)
         .and_then(|almacen| almacen.con_subcarpetas(configuracion.equipos.carpetas()))
         .and_then(|almacen| {
             let ahora = Local::now().naive_local();
             almacen.probar_apartados(ahora)?;
-            almacen.probar(ahora)
+            let prueba = almacen.probar(ahora)?;
+            Ok((prueba, almacen.avisos()))
         });
-    let prueba = match probada {
-        Ok(prueba) => prueba,
-        Err(error) => return (Err(error.to_string()), None),
+    let (prueba, mut avisos) = match probada {
+        Ok(probada) => probada,
+        Err(error) => return (Err(error.to_string()), Vec::new()),
     };
+    avisos.extend(prueba.aviso().map(str::to_owned));
     let sincronizado = if sincronizar { "y sincronizar " } else { "" };
     let bien = format!(
         "guardar {sincronizado}en «{}» tarda {} ms{}",
@@ -151,7 +154,7 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Opt
         milisegundos(prueba.tiempo),
         prueba.nota()
     );
-    (Ok(bien), prueba.aviso())
+    (Ok(bien), avisos)
 }
 
 /// El puerto está libre o lo tiene este mismo programa con el mismo Config.ini, en otro proceso; y si es así,

@@ -420,6 +420,23 @@ fn revisar_comprueba_carpeta_disco_y_puerto_y_no_deja_nada_en_la_carpeta() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+/// Creada por la revisión, el arranque ya no vería que faltaba.
+#[test]
+fn revisar_avisa_de_la_carpeta_que_crea_donde_no_hay_nada() {
+    let carpeta = carpeta_nueva();
+    fs::create_dir(carpeta.join("unidad")).unwrap();
+    let ini = "[Servidor]\nPuerto = 0\nDirectorio = unidad/mensajes\n";
+    fs::write(carpeta.join("Config.ini"), ini).unwrap();
+    for falta in [true, false] {
+        let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
+        assert!(bien, "{dicho}");
+        let avisa =
+            dicho.contains("aviso disco      la carpeta «") && dicho.contains("¿falta la unidad?");
+        assert_eq!(avisa, falta, "{dicho}");
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
 #[test]
 fn revisar_no_manda_teclear_una_direccion_que_no_es_de_este_pc() {
     let carpeta = carpeta_nueva();
