@@ -62,7 +62,8 @@ pub fn abre(bytes: &[u8]) -> Comienzo {
 }
 
 /// Si `bytes` comienza un mensaje en mitad de un texto: el nombre en mayúsculas, un signo de
-/// puntuación por separador, de uno a cinco signos más, todos distintos, y otra vez el separador.
+/// puntuación por separador, de uno a cinco signos más, todos distintos, y otra vez el separador. Ninguno
+/// encierra lo que lleva dentro: en un texto, `"MSH","ACTH"` es una lista, y MSH, una hormona.
 pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
     let nombre = &bytes[..bytes.len().min(3)];
     if !NOMBRES.iter().any(|segmento| segmento.starts_with(nombre)) {
@@ -71,7 +72,7 @@ pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
     let Some(separador) = bytes.get(3) else {
         return Comienzo::Faltan;
     };
-    if !separador.is_ascii_punctuation() {
+    if !es_signo_suelto(*separador) {
         return Comienzo::No;
     }
     let resto = &bytes[4..];
@@ -80,7 +81,7 @@ pub(crate) fn abre_creible(bytes: &[u8]) -> Comienzo {
             return if i > 0 { Comienzo::Si } else { Comienzo::No };
         }
         let repetido = resto[..i].contains(octeto);
-        if i == MAX_CODIFICACION || repetido || !octeto.is_ascii_punctuation() {
+        if i == MAX_CODIFICACION || repetido || !es_signo_suelto(*octeto) {
             return Comienzo::No;
         }
     }
@@ -125,37 +126,40 @@ pub(crate) fn desde_la_cabecera(mensaje: &[u8]) -> &[u8] {
     tras_extranos(mensaje).map_or(sin_relleno(mensaje), |p| &mensaje[p..])
 }
 
-/// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si se parece al de
-/// [`abre_creible`] aunque no lo sea: en minúsculas, sin caracteres de codificación, con alguno de más o
-/// con blancos.
+/// El comienzo de un mensaje hasta el separador que cierra su MSH-2, si está cerca, lleve lo que lleve. Solo
+/// sirve para reconocer otro igual: ningún texto empieza así por casualidad.
 pub(crate) fn apertura(mensaje: &[u8]) -> Option<&[u8]> {
-    let separador = mensaje
-        .get(3)
-        .filter(|octeto| octeto.is_ascii_punctuation())?;
+    let separador = mensaje.get(3)?;
     let mut cerca = mensaje[4..].iter().take(2 * MAX_CODIFICACION);
     let codificacion = cerca.position(|octeto| octeto == separador)?;
-    let abierto = &mensaje[..4 + codificacion];
-    let vale = es_codificacion(&abierto[4..]) && abre(abierto) == Comienzo::Si;
-    vale.then(|| &mensaje[..=abierto.len()])
+    let apertura = &mensaje[..=4 + codificacion];
+    let acaba = apertura.iter().any(|o| matches!(*o, CR | LF | VT | FS));
+    (!acaba && abre(apertura) == Comienzo::Si).then_some(apertura)
 }
 
-/// Si `bytes` comienza por una [`apertura`].
+/// Si `bytes` comienza por una [`apertura`] que se parece a lo que pide [`abre_creible`] aunque no lo sea: en
+/// minúsculas, sin caracteres de codificación, con alguno de más o con blancos.
 pub(crate) fn abre_parecida(bytes: &[u8]) -> Comienzo {
-    let codificacion = bytes.get(4..).unwrap_or_default();
-    let sigue = codificacion.len() < 2 * MAX_CODIFICACION;
-    match abre(bytes) {
-        Comienzo::Si if apertura(bytes).is_some() => Comienzo::Si,
-        Comienzo::Si if sigue && es_codificacion(codificacion) => Comienzo::Faltan,
-        Comienzo::Si => Comienzo::No,
-        abre => abre,
+    let separadores = bytes.get(3..).unwrap_or_default();
+    let sigue = separadores.len() <= 2 * MAX_CODIFICACION;
+    match (abre(bytes), apertura(bytes)) {
+        (Comienzo::Si, Some(apertura)) if son_separadores(&apertura[3..]) => Comienzo::Si,
+        (Comienzo::Si, None) if sigue && son_separadores(separadores) => Comienzo::Faltan,
+        (Comienzo::Si, _) => Comienzo::No,
+        (abre, _) => abre,
     }
 }
 
-/// Si los bytes pueden ser un MSH-2, también uno descuidado.
-fn es_codificacion(bytes: &[u8]) -> bool {
+/// Si los bytes pueden ser un MSH-1 y un MSH-2, también descuidados.
+fn son_separadores(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|octeto| octeto.is_ascii_punctuation() || *octeto == b' ')
+}
+
+fn es_signo_suelto(octeto: u8) -> bool {
+    let encierra = b"\"'()[]{}<>".contains(&octeto);
+    octeto.is_ascii_punctuation() && !encierra
 }
 
 /// Si el byte no significa nada delante de un segmento: blancos, fines de línea, NUL, BOM, y lo
@@ -184,7 +188,7 @@ mod tests {
     use super::*;
 
     /// Lo que abre, con la regla de donde no puede ser otra cosa y con la de en mitad de un texto.
-    const REGLA: [(&[u8], Comienzo, Comienzo); 42] = [
+    const REGLA: [(&[u8], Comienzo, Comienzo); 46] = [
         (b"", Faltan, Faltan),
         (b"M", Faltan, Faltan),
         (b"FH", Faltan, Faltan),
@@ -222,6 +226,10 @@ mod tests {
         (b"MSH---", Si, No),
         (b"msh/dXZ3eHl6e3x9", Si, No),
         (b"MSH|texto", Si, No),
+        (b"MSH\",\"ACTH\"", Si, No),
+        (b"MSH\":{\"MSH.1\"", Si, No),
+        (b"MSH/><MSH/", Si, No),
+        (b"MSH|[]|", Si, No),
         (b"MSH ", No, No),
         (b"MSH\x0B", No, No),
         (b"MSHA", No, No),
@@ -292,7 +300,12 @@ mod tests {
             (b"MSH|^~\\&#%|A", Some(b"MSH|^~\\&#%|")),
             (b"MSH|^~\\& |A", Some(b"MSH|^~\\& |")),
             (b"MSH|^~\\&,;:!?*+|A", None),
-            (b"MSH|a|A", None),
+            (b"MSH|a|A", Some(b"MSH|a|")),
+            (b"MSH|^~\\&amp;|A", Some(b"MSH|^~\\&amp;|")),
+            (b"MSH\xA6^~\\&\xA6A", Some(b"MSH\xA6^~\\&\xA6")),
+            (b"MSH\x1E^~\\&\x1EA", Some(b"MSH\x1E^~\\&\x1E")),
+            (b"MSH|^~\\&\r|A", None),
+            (b"MSH ^ A", None),
             (b"MSH-2: conservada", None),
             (b"MSH|A", None),
             (b"MSH", None),
