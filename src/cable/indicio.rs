@@ -73,7 +73,8 @@ impl Indicio {
         let bytes = &bytes[..bytes.len().min(MUESTRA_BYTES)];
         let empieza_por = |firma: &[u8]| bytes.starts_with(firma);
         let contiene = |firma: &[u8]| bytes.windows(firma.len()).any(|tramo| tramo == firma);
-        if empieza_por(&[0x16, 0x03]) {
+        // SYN y ETX solos son de una línea serie.
+        if matches!(bytes, [0x16, 0x03, 0..=4, ..]) {
             Some(Indicio::Tls)
         } else if pide(bytes, &METODOS) {
             Some(Indicio::Http)

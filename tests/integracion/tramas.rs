@@ -679,7 +679,7 @@ fn el_ruido_antes_de_un_mensaje_se_descarta() {
     );
     comprobar(
         "TLS se reconoce antes de buscar un VT",
-        &[Llega(b"\x16\x03")],
+        &[Llega(b"\x16\x03\x01")],
         &[Leido::Indicio(Indicio::Tls)],
     );
 }
