@@ -109,8 +109,11 @@ impl<'a> Cabecera<'a> {
             es_respuesta,
             es_de_fiar: cabe && otro.is_none() && valores.len() < MAX_CAMPOS,
         };
-        let version = cabecera.campo(12);
-        cabecera.es_de_fiar &= cabecera.tiene_tipo() && (version.is_empty() || es_version(version));
+        // Sin uno de los dos, lo que hay en su lugar puede ser de otro segmento.
+        cabecera.es_de_fiar &= match (cabecera.campo(9), cabecera.campo(12)) {
+            ([], []) => false,
+            (_, version) => cabecera.tiene_tipo() && (version.is_empty() || es_version(version)),
+        };
         cabecera
     }
 
@@ -518,7 +521,9 @@ mod tests {
     type Fila = (&'static [u8], [&'static [u8]; 4], bool);
 
     #[rustfmt::skip]
-    const PEGADAS: [Fila; 26] = [
+    const PEGADAS: [Fila; 28] = [
+        (b"MSH|^~\\&|A|B|C|D|20260101 \x85 GT1|1||GOMEZ^ANA|x\rOBX|1\r", [b"", b"GOMEZ^ANA", b"", b""], false),
+        (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|7|P\rOBX|1\r", [b"ORU^R01", b"7", b"", b""], true),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1||||||UTF-8\rPID|1", [b"ORU^R01", b"77", b"2.3.1", b"UTF-8"], true),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1PID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
         (b"MSH|^~\\&|A|B|C|D|2026||ORU^R01|77|P|2.3.1\x1EPID|1||9||NOMBRE|MADRE", [b"ORU^R01", b"77", b"2.3.1", b""], false),
