@@ -315,7 +315,7 @@ impl Almacen {
                     return Ok(Parcial {
                         archivo,
                         ruta,
-                        definitivo: [&nombre, ".", extension].concat(),
+                        definitivo: nombre + "." + extension,
                         publicado: false,
                     });
                 }

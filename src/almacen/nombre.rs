@@ -3,6 +3,7 @@
 //! Es puro: la hora es un argumento. No sabe qué archivos hay ya en la carpeta.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 
@@ -13,6 +14,8 @@ pub(super) const MAX_CONTADOR: u16 = 9999;
 const COMIENZO: &str = "HL7_ORU_";
 /// Las cifras de una hora con milisegundos.
 const CIFRAS_DE_LA_HORA: usize = 17;
+/// Lo que ocupa el nombre de casi todos los archivos, con su contador y su extensión.
+const ARCHIVO_BYTES: usize = COMIENZO.len() + CIFRAS_DE_LA_HORA + "_0001.res".len();
 const FIN_DE_PARCIAL: &str = ".parcial";
 /// Con menos atraso, los nombres alcanzan al reloj antes de que a nadie le importe.
 const ATRASO_QUE_SE_DICE: TimeDelta = TimeDelta::minutes(1);
@@ -23,11 +26,14 @@ const ATRASO_QUE_SE_DICE: TimeDelta = TimeDelta::minutes(1);
 /// Los nombres se ordenan por llegada: `_` va detrás del punto de la extensión.
 #[must_use]
 pub fn generar_nombre_archivo(llegada: NaiveDateTime, contador: u16) -> String {
-    let hora = cifras(llegada);
-    match contador {
-        0 => [COMIENZO, &hora].concat(),
-        _ => format!("{COMIENZO}{hora}_{contador:04}"),
+    let mut nombre = String::with_capacity(ARCHIVO_BYTES);
+    nombre.push_str(COMIENZO);
+    nombre.push_str(&cifras(llegada));
+    if contador > 0 {
+        // Escribir en un String no falla.
+        let _ = write!(nombre, "_{contador:04}");
     }
+    nombre
 }
 
 /// El nombre de un archivo mientras no está entero. Empieza por punto para que nadie lo tome por uno.
