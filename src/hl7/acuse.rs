@@ -183,7 +183,8 @@ fn estandar(
     let resultado = cabecera.map_or(&b""[..], tipo_de_resultado);
     let mut acuse = msh(cabecera, &tipo, resultado, hora, id_propio);
     acuse.push(b'\r');
-    acuse.extend_from_slice(&msa(codigo, cabecera, texto, condicion));
+    let msa = msa(codigo, cabecera, texto, condicion);
+    escribir_segmento(&mut acuse, &msa, separador(cabecera));
     acuse.push(b'\r');
     acuse
 }
@@ -232,14 +233,18 @@ pub(crate) fn msh(
         b"",
         campo(21, ""),
     ];
-    let separador = separador(cabecera);
     let mut msh = Vec::with_capacity(ACUSE_BYTES);
-    for campo in campos {
-        msh.extend_from_slice(campo);
-        msh.push(separador);
-    }
-    msh.pop();
+    escribir_segmento(&mut msh, &campos, separador(cabecera));
     msh
+}
+
+/// Escribe un segmento, sin su CR, detrás de lo que ya hay.
+fn escribir_segmento(acuse: &mut Vec<u8>, campos: &[&[u8]], separador: u8) {
+    for campo in campos {
+        acuse.extend_from_slice(campo);
+        acuse.push(separador);
+    }
+    acuse.pop();
 }
 
 /// MSH-1 del equipo, que es el de su acuse.
@@ -256,17 +261,16 @@ pub(crate) fn tipo_de_resultado<'a>(cabecera: &Cabecera<'a>) -> &'a [u8] {
     }
 }
 
-/// El MSA hasta su sexto campo, sin su CR.
-pub(crate) fn msa(
-    codigo: &str,
-    cabecera: Option<&Cabecera<'_>>,
-    texto: &str,
-    condicion: &str,
-) -> Vec<u8> {
+/// El nombre del MSA y sus campos, hasta el sexto y su separador.
+pub(crate) fn msa<'a>(
+    codigo: &'a str,
+    cabecera: Option<&Cabecera<'a>>,
+    texto: &'a str,
+    condicion: &'a str,
+) -> [&'a [u8]; 8] {
     let id = cabecera.map_or(&b""[..], |cabecera| cabecera.campo(10));
     let (codigo, texto, condicion) = (codigo.as_bytes(), texto.as_bytes(), condicion.as_bytes());
-    let campos: [&[u8]; 8] = [b"MSA", codigo, id, texto, b"", b"", condicion, b""];
-    campos.join(&separador(cabecera))
+    [b"MSA", codigo, id, texto, b"", b"", condicion, b""]
 }
 
 /// MSH-9 del acuse: `ACK^<suceso>`, con `^ACK` solo si el mensaje traía los tres componentes. Los

@@ -136,8 +136,12 @@ impl<'a> Consulta<'a> {
         campos.join(self.cabecera.campo(1))
     }
 
+    fn msa(&self, codigo: &str, texto: &str, condicion: &str) -> Vec<u8> {
+        self.unir(&acuse::msa(codigo, Some(self.cabecera), texto, condicion))
+    }
+
     fn msa_aceptado(&self) -> Vec<u8> {
-        acuse::msa("AA", Some(self.cabecera), acuse::ACEPTADO, "0")
+        self.msa("AA", acuse::ACEPTADO, "0")
     }
 
     /// Los segmentos que dicen que no hay datos en las consultas anteriores a la versión 2.4.
@@ -170,12 +174,7 @@ fn dsr(consulta: &Consulta<'_>) -> Option<Vec<Vec<u8>>> {
 /// Tabla HL7 0357: 204 es un identificador que no se conoce.
 fn orf(consulta: &Consulta<'_>) -> Option<Vec<Vec<u8>>> {
     const DESCONOCIDO: &str = "Unknown key identifier";
-    let mut segmentos = vec![acuse::msa(
-        "AR",
-        Some(consulta.cabecera),
-        DESCONOCIDO,
-        "204",
-    )];
+    let mut segmentos = vec![consulta.msa("AR", DESCONOCIDO, "204")];
     segmentos.extend(consulta.qrd_y_qrf()?);
     Some(segmentos)
 }
