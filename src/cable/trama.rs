@@ -18,12 +18,16 @@ pub enum Envoltura {
 
 /// Pone un acuse en la trama en que vino su mensaje.
 #[must_use]
-pub fn enmarcar(contenido: &[u8], envoltura: Envoltura) -> Vec<u8> {
-    match envoltura {
-        Envoltura::Mllp => [&[VT], contenido, &[FS, CR]].concat(),
-        Envoltura::StxEtx => [&[STX], contenido, &[ETX]].concat(),
-        Envoltura::Ninguna => contenido.to_vec(),
-    }
+pub fn enmarcar(contenido: impl Into<Vec<u8>>, envoltura: Envoltura) -> Vec<u8> {
+    let mut trama = contenido.into();
+    let (comienzo, fin) = match envoltura {
+        Envoltura::Mllp => (VT, &[FS, CR][..]),
+        Envoltura::StxEtx => (STX, &[ETX][..]),
+        Envoltura::Ninguna => return trama,
+    };
+    trama.insert(0, comienzo);
+    trama.extend_from_slice(fin);
+    trama
 }
 
 /// Nada, solo fines de línea, o el byte de acuse de MLLP 2 (0x06 o 0x15): es ruido.

@@ -540,7 +540,7 @@ impl Conversacion<'_> {
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
             return Contestado::Nada;
         };
-        self.contestar(recibido, &acuse);
+        self.contestar(recibido, acuse);
         if veredicto == Veredicto::Aceptado {
             Contestado::Aceptado(codigo)
         } else {
@@ -560,7 +560,7 @@ impl Conversacion<'_> {
         }
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, self.id_propio(recibido))?;
-        self.contestar(recibido, &contestacion.bytes);
+        self.contestar(recibido, contestacion.bytes);
         self.conectado.consulta();
         Some(Contestado::Negada(contestacion.tipo))
     }
@@ -579,7 +579,7 @@ impl Conversacion<'_> {
         })
     }
 
-    fn contestar(&mut self, recibido: &Recibido<'_>, contenido: &[u8]) {
+    fn contestar(&mut self, recibido: &Recibido<'_>, contenido: Vec<u8>) {
         // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
         if self.fallo.is_some() {
             return;
@@ -587,7 +587,7 @@ impl Conversacion<'_> {
         debug!(
             "{}: acuse: {}",
             self.equipo,
-            sin_paciente(recibido, contenido)
+            sin_paciente(recibido, &contenido)
         );
         if let Some(en_curso) = &mut self.en_curso {
             en_curso.acusar();
@@ -684,7 +684,7 @@ mod tests {
             suya.medir_desecho(hace_un_minuto);
         }
         for contenido in tramas {
-            let trama = enmarcar(contenido, Envoltura::Mllp);
+            let trama = enmarcar(*contenido, Envoltura::Mllp);
             analizador.write_all(&trama).unwrap();
         }
         analizador.shutdown(Shutdown::Write).unwrap();

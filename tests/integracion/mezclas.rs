@@ -383,7 +383,7 @@ fn comprobar_contestacion(mensaje: &[u8], envoltura: Envoltura) {
                 "1",
             )
             .unwrap();
-        let contestacion = enmarcar(&acuse, envoltura);
+        let contestacion = enmarcar(acuse, envoltura);
         assert!(
             !contestacion
                 .windows(SECRETO.len())

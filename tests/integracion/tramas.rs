@@ -890,7 +890,7 @@ fn el_texto_de_un_informe_no_abre_ni_acaba_nada() {
             &[Llega(&informe), Llega(otro), Silencio],
             &[sin_trama(&informe), sin_trama(otro)],
         );
-        let en_stx = enmarcar(&informe, Envoltura::StxEtx);
+        let en_stx = enmarcar(&informe[..], Envoltura::StxEtx);
         comprobar(
             &format!("entre STX y ETX: {nombre}"),
             &[
