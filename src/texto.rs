@@ -154,10 +154,12 @@ pub(crate) fn cifras(hora: NaiveDateTime) -> String {
 
 /// hh:mm:ss.mmm, el comienzo de cada línea del registro.
 pub(crate) fn reloj(hora: NaiveDateTime) -> String {
-    let hora = cifras(hora);
-    let (horas, minutos) = (&hora[8..10], &hora[10..12]);
-    let (segundos, ms) = (&hora[12..14], &hora[14..]);
-    [horas, ":", minutos, ":", segundos, ".", ms].concat()
+    let mut reloj = cifras(hora);
+    reloj.drain(.."AAAAMMDD".len());
+    for (lugar, signo) in [(2, ':'), (5, ':'), (8, '.')] {
+        reloj.insert(lugar, signo);
+    }
+    reloj
 }
 
 /// Los milisegundos de su segundo.
