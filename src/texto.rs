@@ -113,7 +113,11 @@ pub(crate) fn blancos(texto: &str, ancho: usize) -> Cow<'static, str> {
 
 /// La línea, que puede tener color, partida por un blanco donde pasaría de `ancho` letras; lo que
 /// sigue va con `sangria`. Una palabra más larga se deja entera.
-pub(crate) fn partir(linea: &str, ancho: usize, sangria: usize) -> String {
+pub(crate) fn partir(linea: String, ancho: usize, sangria: usize) -> String {
+    // Casi todas caben, y mirar la de un mensaje palabra por palabra cuesta la mitad que recibirlo.
+    if sin_color(linea.trim_end()).chars().count() <= ancho {
+        return linea;
+    }
     let mut partida = String::with_capacity(linea.len());
     let mut columna = 0;
     for palabra in linea.split_inclusive(' ') {
@@ -229,7 +233,7 @@ mod tests {
             ("uno dos \x1b[32mtres\x1b[0m", "uno dos \x1b[32mtres\x1b[0m"),
             ("12 á ñ ó é í ú", "12 á ñ ó é í\n  ú"),
         ] {
-            assert_eq!(partir(linea, 12, 2), esperada);
+            assert_eq!(partir(linea.to_owned(), 12, 2), esperada);
         }
     }
 

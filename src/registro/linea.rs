@@ -48,7 +48,7 @@ impl Linea {
         let linea = self.en_color();
         match columnas {
             // En la última columna, una consola de Windows salta de línea.
-            Some(columnas) => partir(&linea, columnas.saturating_sub(1), SANGRIA),
+            Some(columnas) => partir(linea, columnas.saturating_sub(1), SANGRIA),
             None => linea,
         }
     }
