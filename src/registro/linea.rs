@@ -3,7 +3,7 @@
 use chrono::{Local, NaiveDateTime};
 use log::{Level, Record};
 
-use crate::texto::{Color, FIN_DE_COLOR, partir, reloj};
+use crate::texto::{Color, FIN_DE_COLOR, cifras, partir, reloj};
 
 /// Una línea: cuándo se dijo, su nivel y lo que dice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,8 +82,10 @@ impl Linea {
 
     /// En el archivo del registro, que se lee otro día y junto con otros: con la fecha.
     pub(super) fn en_archivo(&self) -> String {
-        let dia = self.hora.date().to_string();
-        [&dia, " ", &self.sin_color(), "\n"].concat()
+        let cifras = cifras(self.hora);
+        let (mes, dia) = (&cifras[4..6], &cifras[6..8]);
+        let linea = &self.sin_color();
+        [&cifras[..4], "-", mes, "-", dia, " ", linea, "\n"].concat()
     }
 
     /// En el diario de systemd, que da a cada renglón la prioridad de su comienzo (`sd-daemon(3)`).
