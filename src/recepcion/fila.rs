@@ -25,10 +25,10 @@ pub(super) struct Fila<'a> {
     pub(super) contestado: &'a str,
     pub(super) color: Color,
     pub(super) equipo: &'a str,
-    pub(super) tipo: &'a str,
+    pub(super) tipo: Cow<'a, str>,
     pub(super) longitud: usize,
     pub(super) tiempo: Duration,
-    pub(super) id: &'a str,
+    pub(super) id: Cow<'a, str>,
     pub(super) archivo: &'a str,
     /// El archivo del que es una copia, que se ve en lugar del suyo.
     pub(super) repetido_de: Option<&'a str>,
@@ -41,7 +41,7 @@ impl Fila<'_> {
         let tipo = if self.tipo.is_empty() {
             "—"
         } else {
-            self.tipo
+            &self.tipo
         };
         let fin = tipo
             .match_indices('^')
@@ -58,7 +58,7 @@ impl Fila<'_> {
         // El archivo es lo que se busca después: antes que él se abrevia el MSH-10.
         let archivo = sin_comienzo(&archivo, resto - "«12…» ".chars().count());
         let para_el_id = ID.min(resto - 1 - archivo.chars().count()) - "«»".chars().count();
-        let id = recortar(self.id, para_el_id);
+        let id = recortar(&self.id, para_el_id);
         [
             self.color.comienzo(),
             self.contestado,
@@ -132,10 +132,10 @@ mod tests {
             contestado: "sin acuse",
             color: Color::Bien,
             equipo,
-            tipo: "OUL^R22^OUL_R22",
+            tipo: "OUL^R22^OUL_R22".into(),
             longitud: 1_023_999,
             tiempo: Duration::from_millis(9999),
-            id,
+            id: id.into(),
             archivo,
             repetido_de: None,
         }
@@ -173,7 +173,7 @@ mod tests {
             ("", "", ""),
         ] {
             let mut fila = fila(equipo, id, archivo);
-            fila.tipo = &largo;
+            fila.tipo = (&largo).into();
             let vista = vista(&fila);
             assert!(vista.chars().count() <= ANCHO, "{vista}");
             assert!(archivo.len() > 60 || vista.ends_with(archivo), "{vista}");
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(
             vista(&Fila {
                 contestado: "AA",
-                tipo: "ORU^R01",
+                tipo: "ORU^R01".into(),
                 longitud: 219,
                 tiempo: Duration::from_millis(12),
                 ..fila("127.0.0.1", "PRUEBA-1", ARCHIVO)

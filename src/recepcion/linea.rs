@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::NaiveDateTime;
 
@@ -129,12 +129,12 @@ pub(super) fn color(contestado: Contestado, lugar: &Lugar) -> Color {
 
 /// La línea de un mensaje, en la que el nombre del equipo ocupa `ancho` letras, y su fila, que es lo
 /// que cabe de ella en la consola.
-pub(super) fn redactar(
-    recibido: &Recibido<'_>,
-    equipo: &Equipo,
+pub(super) fn redactar<'a>(
+    recibido: &'a Recibido<'a>,
+    equipo: &'a Equipo,
     ancho: usize,
     contestado: Contestado,
-    lugar: &Lugar,
+    lugar: &'a Lugar,
 ) -> (impl Display, String) {
     let dicho = match contestado {
         Contestado::Aceptado(codigo) | Contestado::NoAceptado(codigo) => codigo,
@@ -142,15 +142,14 @@ pub(super) fn redactar(
         Contestado::Negada(tipo) => tipo.rsplit_once("^RSP_").map_or(tipo, |(breve, _)| breve),
         Contestado::Nada => "sin acuse",
     };
-    let tiempo = recibido.instante.elapsed();
     let fila = Fila {
         contestado: dicho,
         color: color(contestado, lugar),
         equipo: &equipo.quien,
-        tipo: &recibido.visible(9),
+        tipo: recibido.visible(9),
         longitud: recibido.longitud,
-        tiempo,
-        id: &recibido.visible(10),
+        tiempo: recibido.instante.elapsed(),
+        id: recibido.visible(10),
         archivo: lugar.breve(),
         // De lo que no se pudo guardar importa eso, y no que lo de antes sí.
         repetido_de: recibido
@@ -159,37 +158,36 @@ pub(super) fn redactar(
             .filter(|_| *lugar != Lugar::Ninguno)
             .map(sin_carpeta),
     };
+    let redactada = fila.redactar();
     // Se escribe si alguien la va a leer.
     let entera = fmt::from_fn(move |f| {
-        let entera = entera(recibido, equipo, ancho, dicho, tiempo, lugar);
+        let entera = entera(&fila, recibido, equipo, ancho, lugar);
         f.write_str(&entera)
     });
-    (entera, fila.redactar())
+    (entera, redactada)
 }
 
 fn entera(
+    fila: &Fila<'_>,
     recibido: &Recibido<'_>,
     equipo: &Equipo,
     ancho: usize,
-    dicho: &str,
-    tiempo: Duration,
     lugar: &Lugar,
 ) -> String {
-    let visible = recibido.visible(9);
-    let tipo = if visible.is_empty() {
+    let tipo = if fila.tipo.is_empty() {
         "(sin tipo)"
     } else {
-        &visible
+        &fila.tipo
     };
-    let longitud = recibido.longitud.to_string();
-    let ms = tiempo.as_millis().to_string();
+    let longitud = fila.longitud.to_string();
+    let ms = fila.tiempo.as_millis().to_string();
     let (repetido, original) = match &recibido.repetido_de {
         Some(archivo) => (" repetido de ", archivo.as_str()),
         None => ("", ""),
     };
     [
-        dicho,
-        &blancos(dicho, 9),
+        fila.contestado,
+        &blancos(fila.contestado, 9),
         " ",
         &equipo.visible,
         &blancos(&equipo.visible, ancho),
@@ -205,7 +203,7 @@ fn entera(
         " ms. Archivo en Transmision: ",
         lugar.nombre(),
         " MSH-10 «",
-        &recibido.visible(10),
+        &fila.id,
         "»",
         repetido,
         original,
