@@ -279,17 +279,17 @@ fn tipo_de_acuse(cabecera: Option<&Cabecera<'_>>) -> Vec<u8> {
     let Some(cabecera) = cabecera else {
         return b"ACK".to_vec();
     };
-    let separador = cabecera.separador_de_componentes();
-    let suceso = match cabecera.componente_del_tipo(2) {
+    let [_, suceso, estructura] = cabecera.componentes_del_tipo();
+    let suceso = match suceso {
         b"R30" | b"R31" if es_hasta_2_6(cabecera.campo(12)) => b"R33",
         suceso => suceso,
     };
-    let separador = &[separador][..];
-    match (suceso, cabecera.componente_del_tipo(3)) {
-        (b"", _) => b"ACK".to_vec(),
-        (suceso, b"") => [b"ACK", separador, suceso].concat(),
-        (suceso, _) => [b"ACK", separador, suceso, separador, b"ACK"].concat(),
-    }
+    let componentes: &[&[u8]] = match (suceso, estructura) {
+        (b"", _) => &[b"ACK"],
+        (suceso, b"") => &[b"ACK", suceso],
+        (suceso, _) => &[b"ACK", suceso, b"ACK"],
+    };
+    componentes.join(&cabecera.separador_de_componentes())
 }
 
 /// Si la versión de HL7 es la 2.6 o una anterior.

@@ -82,7 +82,7 @@ pub fn negar(
 ) -> Option<Contestacion> {
     let consulta = Consulta { mensaje, cabecera };
     // Algunos equipos rellenan con blancos.
-    let tipo = [1, 2, 3].map(|numero| cabecera.componente_del_tipo(numero).trim_ascii());
+    let tipo = cabecera.componentes_del_tipo().map(<[u8]>::trim_ascii);
     let suceso = tipo[1];
     let encaja = |negativa: &&Negativa| {
         let mut pedidos = negativa.consulta.iter().zip(tipo);

@@ -142,13 +142,11 @@ impl<'a> Cabecera<'a> {
         self.es_de_fiar
     }
 
-    /// El componente `numero` (desde 1) de MSH-9, o vacío.
-    pub(crate) fn componente_del_tipo(&self, numero: usize) -> &'a [u8] {
+    /// Los tres componentes de MSH-9. Uno que falta está vacío.
+    pub(crate) fn componentes_del_tipo(&self) -> [&'a [u8]; 3] {
         let separador = self.separador_de_componentes();
-        self.campo(9)
-            .split(|&octeto| octeto == separador)
-            .nth(numero.saturating_sub(1))
-            .unwrap_or_default()
+        let mut componentes = self.campo(9).split(|&octeto| octeto == separador);
+        [(); 3].map(|()| componentes.next().unwrap_or_default())
     }
 
     /// El primer carácter de MSH-2; `^` si MSH-2 está vacío.

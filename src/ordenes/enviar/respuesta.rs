@@ -73,7 +73,7 @@ impl Dicho {
         };
         let codigo = campo(b"MSA", 1).to_vec();
         // ORR y ORF no tienen QAK: es su MSA quien lo dice, con un código que en un ACK es un rechazo.
-        let sin_pendientes = match cabecera.componente_del_tipo(1) {
+        let sin_pendientes = match cabecera.componentes_del_tipo()[0] {
             b"ACK" => false,
             b"ORR" | b"ORF" => codigo == b"AR",
             _ => codigo == b"AA" && campo(b"QAK", 2) == b"NF",
