@@ -78,8 +78,10 @@ pub struct Lector {
     pub(super) stx: Stx,
     /// La apertura del último mensaje sin trama, o de la trama abandonada: la del siguiente será igual.
     pub(super) apertura: Vec<u8>,
-    /// Cuántos bytes precedían a la cabecera de esa trama.
+    /// Cuántos bytes preceden a la cabecera de la trama que se lee, o de la abandonada…
     pub(super) distancia: usize,
+    /// …y en cuántos se buscó, si aún se lee.
+    pub(super) mirados: usize,
     /// Cuándo llegaron los últimos bytes.
     pub(super) ahora: Instant,
     /// Cuánto silencio ha vencido ya desde entonces.
@@ -267,6 +269,7 @@ impl Lector {
             stx: Stx::Desconocido,
             apertura: Vec::new(),
             distancia: 0,
+            mirados: 0,
             ahora,
             callado: Duration::ZERO,
             holgado: None,
@@ -338,9 +341,15 @@ impl Lector {
         &primeros[..primeros.len().min(CABECERA_BYTES)]
     }
 
-    /// Cuántos bytes preceden a la cabecera de lo que se lee, si está antes de ese byte.
-    pub(super) fn distancia_hasta(&self, p: usize) -> usize {
-        mensaje::distancia(self.comienzo_hasta(p)).unwrap_or_default()
+    /// Anota cuántos bytes preceden a la cabecera de lo que se lee, si está antes de ese byte. No la busca
+    /// dos veces en los mismos: una trama puede llevar muchos VT.
+    pub(super) fn notar_distancia(&mut self, p: usize) {
+        let comienzo = self.comienzo_hasta(p);
+        let mirados = comienzo.len();
+        if mirados != self.mirados {
+            self.distancia = mensaje::distancia(comienzo).unwrap_or_default();
+            self.mirados = mirados;
+        }
     }
 
     /// El separador de campos de lo que se lee, si se sabe antes de ese byte.
@@ -400,8 +409,7 @@ impl Lector {
             return Comienzo::No;
         }
         let distancia = match self.estado {
-            Estado::Trama(_) => self.distancia_hasta(self.bufer.pendiente().len() - bytes.len()),
-            Estado::Resto(_) => self.distancia,
+            Estado::Trama(_) | Estado::Resto(_) => self.distancia,
             Estado::Ruido(_) | Estado::SinTrama(_) => 0,
         };
         let antes = &bytes[..bytes.len().min(distancia)];

@@ -159,6 +159,9 @@ impl Lector {
             }
             let p = self.buscar_en_trama(envoltura)?;
             let octeto = self.bufer.pendiente()[p];
+            if octeto == VT && !es_resto {
+                self.notar_distancia(p);
+            }
             let resto = &self.bufer.pendiente()[p + 1..];
             let empieza_otra = match octeto {
                 FS | ETX => {

@@ -361,7 +361,7 @@ impl Lector {
         if let Estado::Trama(_) | Estado::SinTrama(_) = self.estado {
             let apertura = comienzo::apertura(comienzo::desde_la_cabecera(self.primeros()));
             self.apertura = apertura.unwrap_or_default().to_vec();
-            self.distancia = self.distancia_hasta(self.bufer.pendiente().len());
+            self.notar_distancia(self.bufer.pendiente().len());
         }
     }
 }

@@ -221,7 +221,7 @@ impl Lector {
         self.bufer.soltar(trama);
         self.rafagas.soltar(trama);
         self.estado = estado;
-        (self.revisado, self.cierre) = (0, None);
+        (self.revisado, self.cierre, self.mirados) = (0, None, 0);
         let conocido = self.intercalados.concluir();
         if matches!(estado, Estado::SinTrama(mensaje) if mensaje.cola_de.is_some()) {
             return None;

@@ -2227,15 +2227,31 @@ fn el_tiempo_es_lineal_en_la_longitud_a_cada_tamano_de_trozo() {
 }
 
 /// Si la trama está en UTF-16 se mira en sus primeros bytes, y no en todos los que se miran de un XML a cada
-/// NUL. Basta con que un intento lo muestre.
+/// NUL.
 #[cfg(unix)]
 #[test]
 fn los_nul_tras_un_fs_cuestan_lo_mismo_empiece_como_empiece_la_trama() {
+    let dudas = [b"\x1C", &[0; 1000][..], b"x"].concat().repeat(100);
+    comprobar_que_cuestan_lo_mismo(&dudas, [b"<a", b"MSH|"]);
+}
+
+/// Dónde está la cabecera de la trama no se busca otra vez a cada VT.
+#[cfg(unix)]
+#[test]
+fn los_vt_de_una_trama_cuestan_lo_mismo_preceda_lo_que_preceda_a_su_cabecera() {
+    let dudas = b"\x0BH".repeat(50_000);
+    let lejana = [&b"una linea del equipo\r".repeat(12)[..], b"MSH|^~\\&|"].concat();
+    comprobar_que_cuestan_lo_mismo(&dudas, [&lejana, b"MSH|^~\\&|"]);
+}
+
+/// Que leer eso en una trama que empieza de la primera manera cuesta como si empieza de la segunda. Basta
+/// con que un intento lo muestre.
+#[cfg(unix)]
+fn comprobar_que_cuestan_lo_mismo(dudas: &[u8], comienzos: [&[u8]; 2]) {
     const RAZON_MAXIMA: f64 = 3.0;
     const INTENTOS: usize = 8;
-    let dudas = [b"\x1C", &[0; 1000][..], b"x"].concat().repeat(100);
     let trabajo = |comienzo: &[u8]| {
-        let trama = tramar(&[comienzo, &dudas, b"\r"].concat());
+        let trama = tramar(&[comienzo, dudas, b"\r"].concat());
         let limites = Limites {
             mensaje_bytes: 1 << 20,
             ..LIMITES
@@ -2245,7 +2261,8 @@ fn los_nul_tras_un_fs_cuestan_lo_mismo_empiece_como_empiece_la_trama() {
         assert_eq!(contar(&mut lector, &trama, 65_536), 1);
         trabajado().saturating_sub(antes).as_secs_f64()
     };
-    let cuesta_lo_mismo = |_| trabajo(b"<a") < RAZON_MAXIMA * trabajo(b"MSH|");
+    let [una, otra] = comienzos;
+    let cuesta_lo_mismo = |_| trabajo(una) < RAZON_MAXIMA * trabajo(otra);
     assert!((0..INTENTOS).any(cuesta_lo_mismo));
 }
 
