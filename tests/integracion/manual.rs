@@ -47,7 +47,6 @@ const NO_SON_AVISOS: &[&str] = &[
     "no hay reglas",
     "ya no existe",
     "sc.exe ",
-    "netsh.exe ",
     "*S-1-5-32-545",
     "…:(OI)(CI)RX",
     "Recibe los mensajes HL7",

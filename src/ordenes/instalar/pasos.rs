@@ -32,7 +32,7 @@ pub(super) struct Instalacion {
 /// Lo que hace un paso.
 #[derive(Debug)]
 pub(super) enum Accion {
-    /// Crear el servicio o, si ya existe, dejarlo como se crearía.
+    /// Crear el servicio o, si ya existe, dejarlo como se crearía, salvo su cuenta.
     Crear,
     /// Que no estorbe a un PC que está arrancando.
     Retrasar,
@@ -43,6 +43,8 @@ pub(super) enum Accion {
     Borrar,
     /// Órdenes de Windows, una tras otra.
     Dar(Vec<Orden>),
+    /// Una orden que cambia lo que ya hay o, si no lo hay, las que lo ponen, una tras otra.
+    Ajustar(Orden, Vec<Orden>),
 }
 
 /// Una orden de Windows.
@@ -106,6 +108,18 @@ impl Paso {
         }
     }
 
+    /// Cambia lo que ya hay sin tocar lo demás que se le cambió a mano o, si falla porque no lo hay, lo pone.
+    fn de_ajuste(que: &'static str, hecho: String, ajustar: Orden, poner: Vec<Orden>) -> Paso {
+        let escritas: Vec<_> = poner.iter().map(Orden::escrita).collect();
+        Paso {
+            que,
+            hecho,
+            a_mano: format!("{} || ({})", ajustar.escrita(), escritas.join(" & ")),
+            accion: Accion::Ajustar(ajustar, poner),
+            deshacer: None,
+        }
+    }
+
     fn del_servicio(que: &'static str, hecho: &str, accion: Accion, a_mano: String) -> Paso {
         Paso {
             que,
@@ -147,7 +161,7 @@ impl Instalacion {
             Paso::del_servicio(
                 "servicio",
                 &format!(
-                    "arrancará con Windows, con la cuenta {CUENTA} y la configuración «{}»",
+                    "arrancará con Windows, con la configuración «{}» y, si no se eligió otra, la cuenta {CUENTA}",
                     self.config.display()
                 ),
                 Accion::Crear,
@@ -266,51 +280,63 @@ impl Instalacion {
         Paso::de_ordenes("programa", hecho, ordenes).y_se_deshace(deshacer)
     }
 
-    /// Antes quita las reglas que haya para el programa: la que Windows pone al contestar «Cancelar» a
-    /// su pregunta vence a cualquier otra.
+    /// La regla que ya está puede admitir a más equipos, porque alguien la amplió: solo se le pone el puerto.
+    /// Si no está, antes se quitan las que haya para el programa: la que Windows pone al contestar «Cancelar»
+    /// a su pregunta vence a cualquier otra. Con la regla puesta, Windows no pregunta.
     fn abrir_el_puerto(&self) -> Paso {
         let Some(puerto) = self.puerto else {
             let hecho = "nadie tiene que entrar: solo se llama a los equipos".to_owned();
             return Paso::de_ordenes("cortafuegos", hecho, vec![self.quitar_reglas()]);
         };
-        let regla = [
-            format!("name={NOMBRE}"),
-            "dir=in".to_owned(),
-            "action=allow".to_owned(),
-            "protocol=TCP".to_owned(),
-            format!("localport={puerto}"),
-            "remoteip=localsubnet".to_owned(),
-            format!("program={}", self.programa.display()),
-        ];
-        let argumentos = ["advfirewall", "firewall", "add", "rule"];
-        let abrir = Orden::new(
-            "netsh.exe",
-            argumentos
-                .into_iter()
-                .chain(regla.iter().map(String::as_str)),
-        );
+        let nombre = format!("name={NOMBRE}");
+        let local = format!("localport={puerto}");
+        let programa = self.del_programa();
+        let (permitir, tcp) = ("action=allow", "protocol=TCP");
+        let ajustar = del_cortafuegos([
+            "set",
+            "rule",
+            &nombre,
+            "dir=in",
+            "new",
+            "enable=yes",
+            permitir,
+            &local,
+            &programa,
+        ]);
+        let red = "remoteip=localsubnet";
+        let abrir = del_cortafuegos([
+            "add", "rule", &nombre, "dir=in", permitir, tcp, &local, red, &programa,
+        ]);
         let hecho = format!("desde la red de este PC se puede entrar al puerto {puerto}");
-        Paso::de_ordenes("cortafuegos", hecho, vec![self.quitar_reglas(), abrir]).y_se_deshace(
-            format!("netsh.exe advfirewall firewall delete rule name={NOMBRE}"),
+        let deshacer = del_cortafuegos(["delete", "rule", &nombre]).escrita();
+        Paso::de_ajuste(
+            "cortafuegos",
+            hecho,
+            ajustar,
+            vec![self.quitar_reglas(), abrir],
         )
+        .y_se_deshace(deshacer)
     }
 
     fn quitar_reglas(&self) -> Orden {
-        let programa = format!("program={}", self.programa.display());
-        Orden::new(
-            "netsh.exe",
-            [
-                "advfirewall",
-                "firewall",
-                "delete",
-                "rule",
-                "name=all",
-                "dir=in",
-                &programa,
-            ],
-        )
-        .si_hay()
+        del_cortafuegos(["delete", "rule", "name=all", "dir=in", &self.del_programa()]).si_hay()
     }
+
+    /// De qué programa es una regla del cortafuegos.
+    fn del_programa(&self) -> String {
+        format!("program={}", self.programa.display())
+    }
+}
+
+fn del_cortafuegos<'a>(argumentos: impl IntoIterator<Item = &'a str>) -> Orden {
+    let argumentos = ["advfirewall", "firewall"].into_iter().chain(argumentos);
+    Orden::new("netsh.exe", argumentos)
+}
+
+/// La cuenta que se pone al servicio. El que ya existe se queda con la suya: pudo elegirse otra, para una
+/// carpeta de red. La propia conserva sus permisos, que no sirven a nadie más.
+pub(super) fn cuenta_que_se_pone(ya_existe: bool) -> Option<&'static str> {
+    (!ya_existe).then_some(CUENTA)
 }
 
 fn dar_permiso(ruta: &Path, permiso: &str, verbo: &str) -> Paso {
@@ -402,6 +428,8 @@ pub(super) fn no_es_propia(
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     fn instalacion(carpeta: &str) -> Instalacion {
@@ -436,7 +464,7 @@ mod tests {
                 r#"icacls.exe "/hl7 lab" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab" /reset & icacls.exe "/hl7 lab" /inheritance:r /grant:r "*S-1-5-18:(OI)(CI)F" "*S-1-5-32-544:(OI)(CI)F" "*S-1-5-32-545:(OI)(CI)RX" "NT SERVICE/servidor-hl7:(OI)(CI)RX" & icacls.exe "/hl7 lab/servidor-hl7.exe" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab/servidor-hl7.exe" /reset & icacls.exe "/hl7 lab/Config.ini" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab/Config.ini" /reset"#,
                 r#"icacls.exe "/hl7 lab/mensajes" /grant "NT SERVICE/servidor-hl7:(OI)(CI)M""#,
                 r#"icacls.exe "/hl7 lab/registro" /grant "NT SERVICE/servidor-hl7:(OI)(CI)M""#,
-                r#"netsh.exe advfirewall firewall delete rule name=all dir=in "program=/hl7 lab/servidor-hl7.exe" & netsh.exe advfirewall firewall add rule name=servidor-hl7 dir=in action=allow protocol=TCP localport=2575 remoteip=localsubnet "program=/hl7 lab/servidor-hl7.exe""#,
+                r#"netsh.exe advfirewall firewall set rule name=servidor-hl7 dir=in new enable=yes action=allow localport=2575 "program=/hl7 lab/servidor-hl7.exe" || (netsh.exe advfirewall firewall delete rule name=all dir=in "program=/hl7 lab/servidor-hl7.exe" & netsh.exe advfirewall firewall add rule name=servidor-hl7 dir=in action=allow protocol=TCP localport=2575 remoteip=localsubnet "program=/hl7 lab/servidor-hl7.exe")"#,
                 "sc.exe start servidor-hl7",
             ]
         );
@@ -470,6 +498,7 @@ mod tests {
         let ordenes = |pasos: Vec<Paso>| -> Vec<Orden> {
             let de_cada_paso = pasos.into_iter().map(|paso| match paso.accion {
                 Accion::Dar(ordenes) => ordenes,
+                Accion::Ajustar(orden, ordenes) => iter::once(orden).chain(ordenes).collect(),
                 _ => Vec::new(),
             });
             de_cada_paso.flatten().collect()
@@ -485,6 +514,26 @@ mod tests {
                 .iter()
                 .any(|que| quita.contains(&que.as_str()));
             assert_eq!(orden.puede_faltar, quita, "{orden:?}");
+        }
+    }
+
+    /// Lo que el manual dice que se cambie: la cuenta, y quién entra por el cortafuegos.
+    #[test]
+    fn instalar_otra_vez_no_deshace_lo_que_se_cambio_a_mano() {
+        assert_eq!(cuenta_que_se_pone(false), Some(CUENTA));
+        assert_eq!(cuenta_que_se_pone(true), None);
+        for paso in instalacion("/hl7").pasos_de_instalar() {
+            match paso.accion {
+                Accion::Ajustar(ajustar, _) => {
+                    let toca = |que| ajustar.argumentos.iter().any(|dicho| dicho.contains(que));
+                    assert!(toca("localport=2575") && !toca("remoteip"), "{ajustar:?}");
+                }
+                Accion::Dar(ordenes) => {
+                    let de_red = |orden: &Orden| orden.programa == "netsh.exe";
+                    assert!(!ordenes.iter().any(de_red), "{ordenes:?}");
+                }
+                _ => {}
+            }
         }
     }
 
@@ -538,7 +587,9 @@ mod tests {
         assert!(todo.contains("para deshacerlo: sc.exe delete servidor-hl7\n"));
         assert!(!todo.contains("a mano"), "{todo}");
 
-        let (bien, casi_todo) = dicho(false, |accion| matches!(accion, Accion::Dar(_)));
+        let (bien, casi_todo) = dicho(false, |accion| {
+            matches!(accion, Accion::Dar(_) | Accion::Ajustar(..))
+        });
         assert!(!bien);
         assert_eq!(casi_todo.lines().count(), pasos.len());
         let a_mano = "MAL   cortafuegos no hay permiso; para hacerlo a mano: netsh.exe";

@@ -15,7 +15,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-use super::pasos::{Accion, CUENTA, Instalacion, Orden, dar, no_es_propia};
+use super::pasos::{Accion, Instalacion, Orden, cuenta_que_se_pone, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
 use crate::ordenes::revisar::revisar;
@@ -148,6 +148,9 @@ impl Gestion {
             Accion::Detener => self.detener().map(drop),
             Accion::Borrar => self.borrar(),
             Accion::Dar(ordenes) => ordenes.iter().try_for_each(ejecutar),
+            Accion::Ajustar(orden, si_no) => {
+                ejecutar(orden).or_else(|_| si_no.iter().try_for_each(ejecutar))
+            }
         }
     }
 
@@ -166,6 +169,7 @@ impl Gestion {
     }
 
     fn crear(&self, instalacion: &Instalacion) -> Result<(), String> {
+        let existente = self.servicio()?;
         let datos = ServiceInfo {
             name: NOMBRE.into(),
             display_name: "Receptor HL7 (servidor-hl7)".into(),
@@ -179,10 +183,10 @@ impl Gestion {
                 OsString::from(&instalacion.config),
             ],
             dependencies: Vec::new(),
-            account_name: Some(CUENTA.into()),
+            account_name: cuenta_que_se_pone(existente.is_some()).map(OsString::from),
             account_password: None,
         };
-        let servicio = match self.servicio()? {
+        let servicio = match existente {
             Some(servicio) => {
                 servicio.change_config(&datos).map_err(explicar)?;
                 servicio
