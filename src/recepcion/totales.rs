@@ -226,6 +226,13 @@ impl Totales {
         self.arranque.0
     }
 
+    /// De lo que pasó desde la mirada anterior, solo esto último es silencio: si pasó más, el PC durmió, y el
+    /// reloj monótono de Windows lo cuenta.
+    pub(super) fn descontar_el_sueno(&self, ahora: Instant, rato_maximo: Duration) {
+        let mirado = &mut tomar(&self.cuentas).mirado;
+        *mirado = (*mirado).max(ahora.checked_sub(rato_maximo).unwrap_or(*mirado));
+    }
+
     /// Los equipos que han callado más de lo que su aviso admite, y los que han vuelto; cada cosa se
     /// dice una vez. De un equipo sin nombre se espera algo desde que envía.
     pub(super) fn silencios(&self, (hora, ahora): Cuando) -> Vec<(String, Silencio)> {

@@ -17,6 +17,8 @@ use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
 const CADA: Duration = Duration::from_secs(5);
+/// Entre dos miradas puede pasar más, si el disco es lento. Con más que esto, el PC durmió.
+const RATO_MAXIMO: Duration = Duration::from_secs(15);
 /// El aviso de espacio no se repite antes.
 const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
 
@@ -117,6 +119,7 @@ impl Ronda {
             warn!("{}", se_llenan(carpeta, &muchos));
         }
         self.limpiar_apartados(almacen, hora.date());
+        totales.descontar_el_sueno(ahora, RATO_MAXIMO);
         for (equipo, silencio) in totales.silencios((hora, ahora)) {
             let (nivel, dicho) = en_palabras(&equipo, &silencio);
             log!(nivel, "{dicho}");
@@ -283,6 +286,31 @@ mod tests {
             let ahora = comienzo + Duration::from_secs(segundos);
             ronda.vigilar(&totales, &almacen, (hora, ahora));
             assert_eq!(movido.exists(), segundos == 60);
+        }
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    /// En Windows, lo que el PC duerme también pasa en el reloj monótono.
+    #[test]
+    fn lo_que_el_pc_durmio_no_cuenta_como_silencio() {
+        let carpeta = env::temp_dir().join(format!("vigilancia-sueno-{}", process::id()));
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let mut ronda = ronda(0);
+        let (hora, comienzo) = (ronda.dia.and_time(NaiveTime::MIN), Instant::now());
+        let aviso = AvisoDeSilencio {
+            tras: Some(Duration::from_mins(1)),
+            ..AvisoDeSilencio::NUNCA
+        };
+        let equipo = iter::once(("BC-20".to_owned(), aviso));
+        let totales = Totales::new(equipo, aviso, (hora, comienzo));
+        let despierta = 12 * 60 * 60;
+        let despues = (despierta..=despierta + 40).step_by(5);
+        for segundos in [0, 5].into_iter().chain(despues) {
+            let ahora = comienzo + Duration::from_secs(segundos);
+            ronda.vigilar(&totales, &almacen, (hora, ahora));
+            // Cinco segundos antes de dormir, quince al despertar y cuarenta después.
+            let calla = segundos == despierta + 40;
+            assert_eq!(totales.mirar(hora)[0].calla, calla, "a los {segundos} s");
         }
         fs::remove_dir_all(carpeta).unwrap();
     }
