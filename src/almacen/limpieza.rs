@@ -14,22 +14,28 @@ use super::{APARTADOS, Almacen, Apartado, nombre};
 
 impl Almacen {
     /// Borra los apartados de más de esos días; devuelve cuántos. Los que ahora no se dejen borrar se
-    /// intentarán otro día.
+    /// intentarán otro día. No se cuenta desde hoy, sino desde el último día anterior en que se apartó algo: un
+    /// reloj que se adelanta años no los borra todos, ni aunque se aparte algo ese día.
     pub(crate) fn limpiar_apartados(&self, dias: u64, hoy: NaiveDate) -> io::Result<usize> {
-        let Some(limite) = hoy.checked_sub_days(Days::new(dias)) else {
-            return Ok(0);
-        };
         let entradas = match fs::read_dir(self.carpeta.join(APARTADOS)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             entradas => entradas?,
         };
-        let viejos = entradas.flatten().filter(|entrada| {
+        let apartados: Vec<_> = entradas
+            .flatten()
             // Un enlace o una carpeta con ese nombre no son nuestros.
-            let es_archivo = entrada.file_type().is_ok_and(|tipo| tipo.is_file());
-            es_archivo && dia(&entrada.file_name()).is_some_and(|dia| dia < limite)
-        });
+            .filter(|entrada| entrada.file_type().is_ok_and(|tipo| tipo.is_file()))
+            .filter_map(|entrada| Some((dia(&entrada.file_name())?, entrada.path())))
+            .collect();
+        let ultimo = apartados
+            .iter()
+            .map(|(dia, _)| *dia)
+            .filter(|dia| *dia < hoy)
+            .max();
+        let limite = ultimo.and_then(|ultimo| ultimo.checked_sub_days(Days::new(dias)));
+        let viejos = apartados.iter().filter(|(dia, _)| Some(*dia) < limite);
         Ok(viejos
-            .filter(|entrada| fs::remove_file(entrada.path()).is_ok())
+            .filter(|(_, ruta)| fs::remove_file(ruta).is_ok())
             .count())
     }
 }
@@ -62,7 +68,7 @@ mod tests {
         let apartados = carpeta.join(APARTADOS);
         fs::create_dir(&apartados).unwrap();
         let borrados = [
-            "HL7_ORU_20260812235959999.no_hl7",
+            "HL7_ORU_20260811235959999.no_hl7",
             "HL7_ORU_20250101000000000_0001.cortado",
             "HL7_ORU_20260101000000000-1.parcial",
             "HL7_ORU_20260101000000000.repetido",
@@ -71,7 +77,8 @@ mod tests {
             "HL7_ORU_20200101000000000.cola",
             "HL7_ORU_20200101000000000.res",
             "HL7_ORU_20200101000000000.no_hl7.txt",
-            "HL7_ORU_20260813000000000.no_hl7",
+            "HL7_ORU_20260812000000000.no_hl7",
+            "HL7_ORU_20260911000000000.no_hl7",
             "HL7_ORU_20260912094501123.cortado",
             "HL7_ORU_20261301000000000.no_hl7",
             "apuntes.no_hl7",
@@ -87,6 +94,35 @@ mod tests {
             assert!(apartados.join(nombre).exists(), "{nombre}");
         }
         assert!(carpeta_con_ese_nombre.exists());
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    #[test]
+    fn un_reloj_que_se_adelanta_no_borra_los_apartados() {
+        let carpeta = env::temp_dir().join(format!("limpieza-adelantada-{}", process::id()));
+        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
+        let apartados = carpeta.join(APARTADOS);
+        fs::create_dir(&apartados).unwrap();
+        let apartar = |dia: u32| {
+            fs::write(
+                apartados.join(format!("HL7_ORU_{dia}094501123.no_hl7")),
+                "x",
+            )
+            .unwrap();
+        };
+        let borrados = |ano, mes, dia| {
+            let hoy = NaiveDate::from_ymd_opt(ano, mes, dia).unwrap();
+            almacen.limpiar_apartados(30, hoy).unwrap()
+        };
+        for dia in [20_260_901, 20_260_912] {
+            apartar(dia);
+        }
+        assert_eq!(borrados(2099, 1, 1), 0);
+        apartar(20_990_101);
+        assert_eq!(borrados(2099, 1, 1), 0, "aunque se aparte algo ese día");
+        assert_eq!(borrados(2026, 9, 13), 0, "corregido");
+        apartar(20_261_002);
+        assert_eq!(borrados(2026, 10, 3), 1, "y lo viejo se borra");
         fs::remove_dir_all(carpeta).unwrap();
     }
 }

@@ -355,6 +355,11 @@ mod tests {
         let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
         let viejo = carpeta.join("apartados/HL7_ORU_20260801000000000.no_hl7");
         fs::create_dir(carpeta.join("apartados")).unwrap();
+        fs::write(
+            carpeta.join("apartados/HL7_ORU_20260911000000000.no_hl7"),
+            "x",
+        )
+        .unwrap();
         let mut ronda = ronda(0);
         let ahora = Instant::now();
         let hora = ronda.dia.and_hms_opt(23, 59, 59).unwrap();

@@ -315,6 +315,8 @@ fn los_apartados_viejos_se_borran_si_se_pide() {
     for viejo in &viejos {
         fs::write(apartados.join(viejo), "viejo").unwrap();
     }
+    // Se cuenta desde el último.
+    fs::write(apartados.join("HL7_ORU_20200301000000000.no_hl7"), "x").unwrap();
     let servidor = Servidor::en(carpeta, "DiasDeApartados = 30");
     servidor.esperar_linea("borrados 2 apartados de hace más de 30 días");
     let quedan = viejos.map(|viejo| apartados.join(viejo).exists());
