@@ -88,8 +88,10 @@ pub fn iniciar(
     let repetidas = Arc::new(Repetidas::default());
     let pedido = env::var("RUST_LOG").unwrap_or_default();
     let nivel_pedido: Option<LevelFilter> = pedido.parse().ok();
+    let nivel = nivel_pedido.unwrap_or(nivel);
     let avisos = Avisos::default();
     let mut salidas = Salidas {
+        nivel,
         consola: Consola::abrir()?,
         retenidas: diario
             .is_some()
@@ -98,10 +100,10 @@ pub fn iniciar(
         avisos: avisos.clone(),
     };
     let queda_constancia = salidas.diario.is_some() || salidas.consola.deja_constancia();
+    // Los avisos van a la página diga lo que diga `Nivel`.
+    let entra = nivel.max(LevelFilter::Warn);
     let buzon = Buzon {
-        filtro: Builder::new()
-            .filter_level(nivel_pedido.unwrap_or(nivel))
-            .build(),
+        filtro: Builder::new().filter_level(entra).build(),
         repetidas: Arc::clone(&repetidas),
         entradas: entradas.clone(),
         perdidas: Arc::clone(&perdidas),
@@ -188,6 +190,8 @@ impl Drop for Registro {
 
 /// Adónde va cada línea.
 struct Salidas {
+    /// Cuánto se dice en la consola y en el archivo.
+    nivel: LevelFilter,
     consola: Consola,
     diario: Option<Diario>,
     avisos: Avisos,
@@ -212,14 +216,19 @@ impl Retenidas {
 
 impl Salidas {
     /// Primero al archivo: salvo en el arranque, lo que se ve en la consola ya está en él. Un aviso sobre el
-    /// archivo va antes que las líneas, entre las que puede estar la despedida.
-    fn decir(&mut self, lineas: &[Linea]) {
-        match &mut self.retenidas {
-            Some(retenidas) => retenidas.lineas.extend_from_slice(lineas),
-            None => self.archivar_y_avisar(lineas),
+    /// archivo va antes que las líneas, entre las que puede estar la despedida. Lo que el nivel calla queda al
+    /// menos entre los últimos avisos, si lo es.
+    fn decir(&mut self, mut lineas: Vec<Linea>) {
+        self.avisos.recordar(&lineas);
+        lineas.retain(|linea| linea.nivel <= self.nivel);
+        if lineas.is_empty() {
+            return;
         }
-        self.avisos.recordar(lineas);
-        self.consola.decir(lineas);
+        match &mut self.retenidas {
+            Some(retenidas) => retenidas.lineas.extend_from_slice(&lineas),
+            None => self.archivar_y_avisar(&lineas),
+        }
+        self.consola.decir(&lineas);
     }
 
     fn archivar_y_avisar(&mut self, lineas: &[Linea]) {
@@ -239,7 +248,7 @@ impl Salidas {
 
     /// Deja un error en el archivo, detrás de esas líneas y de las retenidas. Si el archivo ya acaba así, no
     /// se repiten: una tarea que arranca otra vez cada minuto lo llenaría de lo mismo.
-    fn constar(&mut self, lineas: &[Linea], error: Linea) {
+    fn constar(&mut self, lineas: Vec<Linea>, error: Linea) {
         self.decir(lineas);
         let hoy = error.hora.date();
         let retenidas = self.retenidas.take().map(|retenidas| retenidas.lineas);
@@ -314,7 +323,7 @@ fn recoger(entradas: &Receiver<Entrada>, limite: Instant, salidas: &mut Salidas)
                 bloque.arrancado = true;
             }
             Entrada::Constancia(linea) => {
-                salidas.constar(&std::mem::take(&mut bloque.lineas), linea);
+                salidas.constar(std::mem::take(&mut bloque.lineas), linea);
             }
             Entrada::Vaciar(hecho) => bloque.vaciados.push(hecho),
         }
@@ -351,9 +360,7 @@ fn escribir(
             );
             bloque.lineas.push(Linea::ahora(Level::Warn, aviso));
         }
-        if !bloque.lineas.is_empty() {
-            salidas.decir(&bloque.lineas);
-        }
+        salidas.decir(bloque.lineas);
         let ya_tarda = fin_del_arranque.is_some_and(|fin| Instant::now() >= fin);
         if bloque.arrancado || !bloque.vaciados.is_empty() || ya_tarda {
             salidas.soltar_retenidas();
@@ -408,6 +415,7 @@ mod tests {
     /// Unas salidas sin diario cuya consola es `escrito`.
     fn salidas_en(escrito: &Escrito) -> Salidas {
         Salidas {
+            nivel: LevelFilter::Info,
             consola: Consola::en(escrito.clone(), QuienLee::Otro).unwrap(),
             diario: None,
             avisos: Avisos::default(),
@@ -495,7 +503,7 @@ mod tests {
             })),
             ..salidas_en(&Escrito::default())
         };
-        salidas.decir(&[Linea::ahora(Level::Info, "algo".to_owned())]);
+        salidas.decir(vec![Linea::ahora(Level::Info, "algo".to_owned())]);
         let avisos = salidas.avisos.ultimos();
         let textos: Vec<_> = avisos.iter().map(|aviso| aviso.texto.as_str()).collect();
         assert!(

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, ejecutar, esperar, interrumpible, orden};
+use crate::servidor_de_prueba::{
+    Servidor, carpeta_nueva, ejecutar, escribir_ini, esperar, interrumpible, orden,
+};
 
 const ESTADO: &str = "[Registro]\nEstado = estado.html\n";
 
@@ -64,6 +66,17 @@ fn la_pagina_dice_como_va_cada_equipo_y_nada_de_ningun_mensaje() {
         "solo el último mensaje"
     );
     assert!(parada.contains("data-que=\"Guardados\"><span class=\"\">3</span>"));
+}
+
+/// De un arranque sin archivos del registro se avisa siempre.
+#[test]
+fn la_pagina_dice_los_avisos_aunque_nivel_los_calle() {
+    let carpeta = carpeta_nueva();
+    escribir_ini(&carpeta, &format!("{ESTADO}Nivel = error"));
+    let orden = orden(&carpeta);
+    let servidor = Servidor::lanzar_sin_puerto(carpeta, orden);
+    esperar_pagina(&servidor, &["no hay registro: si nadie mira la ventana"]);
+    assert_eq!(servidor.consola(), "");
 }
 
 /// También la de un programa que aún no ha recibido nada, y hasta que se arregla.
