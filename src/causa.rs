@@ -55,6 +55,20 @@ pub(crate) fn explicar(error: &io::Error) -> String {
     conocida.to_owned()
 }
 
+/// Por qué no se pudo conectar: en la red no hay rutas ni carpetas.
+pub(crate) fn explicar_conexion(error: &io::Error) -> String {
+    let conocida = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "este PC no deja conectar con esa dirección; revísela, y permita este programa en el cortafuegos y en el antivirus"
+        }
+        ErrorKind::NotFound | ErrorKind::InvalidInput => {
+            "esa dirección no sirve para conectar; corríjala"
+        }
+        _ => return explicar(error),
+    };
+    conocida.to_owned()
+}
+
 /// Por qué no se pudo leer ese archivo. De una carpeta o de un comodín, Windows no dice lo que son.
 pub(crate) fn explicar_lectura(ruta: &Path, error: &io::Error) -> String {
     if ruta.is_dir() {
@@ -98,4 +112,27 @@ fn es_falta_de_descriptores(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|codigo| codigos.contains(&codigo))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn de_una_conexion_no_se_dice_nada_de_rutas_ni_de_carpetas() {
+        for (tipo, remedio) in [
+            (ErrorKind::PermissionDenied, "el cortafuegos"),
+            (ErrorKind::NotFound, "corríjala"),
+            (ErrorKind::InvalidInput, "corríjala"),
+            (ErrorKind::ConnectionRefused, "que su puerto sea ese"),
+            (ErrorKind::TimedOut, "el cortafuegos"),
+        ] {
+            let dicho = explicar_conexion(&tipo.into());
+            let ajenas = ["ruta", "carpeta", "abierto"];
+            assert!(
+                dicho.contains(remedio) && !ajenas.iter().any(|ajena| dicho.contains(ajena)),
+                "{dicho}"
+            );
+        }
+    }
 }

@@ -280,7 +280,7 @@ fn llamar(equipo: &Equipo) -> Result<String, String> {
         Ok(_) => Ok(format!("{equipo} contesta en {direccion}")),
         Err(error) => Err(format!(
             "{equipo} no contesta en {direccion}: {}",
-            causa::explicar(&error)
+            causa::explicar_conexion(&error)
         )),
     }
 }

@@ -56,10 +56,10 @@ pub(super) fn mantener(equipo: &Equipo, recepcion: &Recepcion) {
                 }
             }
             Err(error) if avisado.is_some_and(|antes| antes.elapsed() < ENTRE_AVISOS) => {
-                debug!("{quien}: {}", causa::explicar(&error));
+                debug!("{quien}: {}", causa::explicar_conexion(&error));
             }
             Err(error) => {
-                let causa = causa::explicar(&error);
+                let causa = causa::explicar_conexion(&error);
                 avisar!(warn, equipo; "{quien}: no se pudo llamar al equipo: {causa}; se seguirá intentando");
                 avisado = Some(Instant::now());
             }

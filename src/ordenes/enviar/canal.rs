@@ -95,7 +95,7 @@ impl Canal {
             ErrorKind::ConnectionRefused => {
                 "rechaza la conexión; compruebe que el servidor está en marcha y que su puerto es ese".to_owned()
             }
-            _ => causa::explicar(&ultimo),
+            _ => causa::explicar_conexion(&ultimo),
         };
         Err(format!("no se pudo conectar con «{destino}»: {causa}").into())
     }
