@@ -98,16 +98,16 @@ impl Almacen {
     /// Abre la carpeta, que se crea si falta. Sin `sincronizar` no se espera al disco: un
     /// corte de luz puede llevarse mensajes ya acusados.
     pub fn abrir(carpeta: PathBuf, sincronizar: bool) -> Result<Almacen, ErrorDeAlmacen> {
-        // La carpeta que ya existe pudo crearse un instante antes de una caída: su nombre se sincroniza
-        // una vez, con el primer archivo.
-        let madre = madre(&carpeta).to_path_buf();
+        // La carpeta que ya existe, y las que hay en ella, pudieron crearse un instante antes de una caída: sus
+        // nombres se sincronizan una vez, con el primer archivo.
+        let madres = vec![madre(&carpeta).to_path_buf(), carpeta.clone()];
         let sin_nada = esta_donde_no_hay_nada(&carpeta);
         let almacen = Almacen {
             carpeta,
             subcarpetas: Vec::new(),
             sincronizar,
             nombres: Mutex::new(Nombres::new()),
-            madres: Mutex::new(vec![madre]),
+            madres: Mutex::new(madres),
             dispositivo: Mutex::new(None),
             avisos: Mutex::new(Vec::new()),
         };
@@ -140,10 +140,6 @@ impl Almacen {
                 &subcarpeta,
             ))?;
             self.subcarpetas.push(nombre.to_owned());
-        }
-        // También la que ya existe pudo crearse un instante antes de una caída.
-        if !self.subcarpetas.is_empty() {
-            tomar(&self.madres).push(self.carpeta.clone());
         }
         Ok(self)
     }
@@ -510,3 +506,25 @@ impl fmt::Display for ErrorDeAlmacen {
 }
 
 impl std::error::Error for ErrorDeAlmacen {}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process};
+
+    use super::*;
+
+    /// Quien creó la carpeta o los apartados pudo caer antes de que sus nombres llegaran al disco.
+    #[test]
+    fn con_el_primer_archivo_se_sincroniza_tambien_lo_que_contiene_a_los_apartados_que_ya_estaban()
+    {
+        let carpeta = env::temp_dir().join(format!("almacen-madres-{}", process::id()));
+        fs::create_dir_all(carpeta.join(APARTADOS)).unwrap();
+        let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
+        let pendientes = || tomar(&almacen.madres).clone();
+        assert_eq!(pendientes(), [env::temp_dir(), carpeta.clone()]);
+        let hora = chrono::Local::now().naive_local();
+        almacen.apartar(b"x", hora, Apartado::NoHl7).unwrap();
+        assert!(pendientes().is_empty(), "{:?}", pendientes());
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+}
