@@ -19,6 +19,9 @@ pub(super) fn defecto(nombre: &str) -> Option<&'static str> {
     if nombre.ends_with('.') || nombre.ends_with(char::is_whitespace) {
         return Some("acaba en punto o en blanco");
     }
+    if nombre.starts_with('.') {
+        return Some("empieza por punto, y la carpeta estaría oculta");
+    }
     if es_dispositivo(nombre) {
         return Some("Windows lo reserva para un dispositivo");
     }
@@ -52,7 +55,8 @@ mod tests {
                 "signos",
                 &["Química <1>", "a/b", "a\\b", "¿qué?", "x*", "a|b", "\"a\""][..],
             ),
-            ("punto", &["Química.", "..", ".", "a ", "a\u{a0}"]),
+            ("acaba en punto", &["Química.", "..", ".", "a ", "a\u{a0}"]),
+            ("empieza por punto", &[".oculto", ".res", ".con"]),
             (
                 "reserva",
                 &[
@@ -78,7 +82,6 @@ mod tests {
             "LPTa",
             "Ñandú & co",
             "apartados 2",
-            ".oculto",
             "血液",
             "resultados",
         ] {
