@@ -492,6 +492,15 @@ fn una_carpeta_se_envia_por_orden_de_llegada_con_las_de_sus_equipos_y_sin_aparta
         assert_eq!(codigo, 0, "{argumentos:?}: {dicho}");
         let ids: Vec<_> = receptor.recibidos().iter().map(|m| id(m)).collect();
         assert_eq!(ids, esperados, "{argumentos:?}");
+        let de_dentro = "se envían también los .res de ";
+        match argumentos {
+            ["dia"] => {
+                let suyas = de_dentro.to_owned() + "«dia/Hematología», «dia/Química»\n";
+                assert!(dicho.replace('\\', "/").contains(&suyas), "{dicho}");
+            }
+            ["dia", _, _] => assert!(dicho.contains(de_dentro), "{dicho}"),
+            _ => assert!(!dicho.contains(de_dentro), "{dicho}"),
+        }
     }
     for (argumento, esperado) in [
         (

@@ -3,6 +3,7 @@
 //!
 //! Solo mira nombres; no sabe qué hay dentro de ninguno.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, DirEntry};
@@ -93,6 +94,15 @@ pub(super) fn empezar_en(
     Ok(())
 }
 
+/// Las carpetas que nadie nombró y de las que se envía algo, porque están en una que sí.
+pub(super) fn sin_nombrar<'a>(lista: &'a [Pendiente], valores: &[PathBuf]) -> BTreeSet<&'a Path> {
+    let sin_nombrar = |uno: &'a Pendiente| {
+        let carpeta = uno.origen.ruta()?.parent()?;
+        (carpeta.parent() == Some(&valores[uno.valor])).then_some(carpeta)
+    };
+    lista.iter().filter_map(sin_nombrar).collect()
+}
+
 fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDePedido> {
     if ruta == Path::new(ENTRADA) {
         return Ok(vec![Origen::Entrada]);
@@ -109,8 +119,8 @@ fn expandir(ruta: &Path) -> Result<Vec<Origen>, ErrorDePedido> {
     Ok(rutas.into_iter().map(Origen::Archivo).collect())
 }
 
-/// Los `.res` de una carpeta y de las de sus equipos. De la de los apartados, ninguno: quien escribe
-/// un comodín no piensa en ella.
+/// Los `.res` de una carpeta y de las que hay en ella, que pueden ser de sus equipos. De la de los apartados,
+/// ninguno: quien escribe un comodín no piensa en ella.
 fn listar_carpeta(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDePedido> {
     if son_apartados(ruta) {
         return Ok(Vec::new());

@@ -108,6 +108,7 @@ pub fn enviar(
         tiempos: Vec::new(),
         por_donde: PorDonde::default(),
     };
+    tanda.decir_de_donde(&lista);
     let resultado = tanda.enviar_todo(&lista);
     tanda.resumir();
     if !matches!(resultado, Ok(true)) && tanda.enviados > 0 {
@@ -164,6 +165,20 @@ impl PorDonde {
 }
 
 impl<W: Write> Tanda<'_, W> {
+    /// No toda carpeta que hay en la de los mensajes es la de un equipo: el LIS puede dejar ahí lo que ya leyó.
+    fn decir_de_donde(&mut self, lista: &[Pendiente]) {
+        let carpetas: Vec<_> = lista::sin_nombrar(lista, &self.envio.archivos)
+            .into_iter()
+            .map(|carpeta| format!("«{}»", ruta_visible(carpeta)))
+            .collect();
+        if !carpetas.is_empty() {
+            self.pantalla.decir(&format!(
+                "se envían también los .res de {}",
+                carpetas.join(", ")
+            ));
+        }
+    }
+
     /// Devuelve si todo se aceptó.
     fn enviar_todo(&mut self, lista: &[Pendiente]) -> Result<bool, Box<dyn Error>> {
         for vueltas in 0..self.envio.veces {
