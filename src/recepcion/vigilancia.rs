@@ -134,7 +134,7 @@ impl Ronda {
         for rescatado in self.parciales.rescatar(almacen, ahora) {
             match rescatado {
                 Ok(destino) => warn!(
-                    "un mensaje quedó a medias en una caída y no se acusó; está en «{}»",
+                    "lo que se guardaba quedó a medias en una caída, y si era un mensaje no se acusó; está en «{}»",
                     ruta_visible(&destino)
                 ),
                 Err(error) => warn!("{error}"),
