@@ -39,7 +39,7 @@ pub(super) enum Destino {
 /// El protocolo es parar y esperar: quien no recibió su acuse envía otra vez, byte por byte, lo último que
 /// tenía guardado. MSH-10 no prueba nada: hay equipos que lo dejan fijo o vacío. Que la huella de un mensaje
 /// distinto coincida no llega a verse, y quien lo lograra queriendo solo vería llamar repetido a lo que
-/// envió, que se guarda igual.
+/// envió, que está a salvo igual: en un `.res` o, con `Repetidos = apartar`, en los apartados.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Huella(pub(super) usize, pub(super) u64);
 

@@ -14,7 +14,7 @@ use crate::causa;
 use crate::registro::linea::Linea;
 use crate::texto::ruta_visible;
 
-/// Cuánto puede crecer el archivo de un día: unos 500 000 mensajes.
+/// Cuánto puede crecer el archivo de un día: unos 375 000 mensajes.
 const MAX_BYTES_AL_DIA: u64 = 64 * 1024 * 1024;
 
 /// Cuánto se mira del final de un archivo: sobra para las líneas de un arranque.
