@@ -26,12 +26,12 @@ pub struct Parciales {
 struct Visto {
     ruta: PathBuf,
     nombre: String,
-    huella: Huella,
+    aspecto: Aspecto,
 }
 
 /// Lo que cambia en un archivo cuando alguien lo escribe.
 #[derive(Debug, PartialEq, Eq)]
-struct Huella {
+struct Aspecto {
     longitud: u64,
     modificado: Option<SystemTime>,
 }
@@ -72,9 +72,9 @@ impl Visto {
         rescatados: &mut Vec<Rescatado>,
     ) -> Option<Visto> {
         // El que ya no está lo terminó, o lo movió, su dueño.
-        let huella = huella(&self.ruta)?;
-        if huella != self.huella {
-            return Some(Visto { huella, ..self });
+        let aspecto = aspecto(&self.ruta)?;
+        if aspecto != self.aspecto {
+            return Some(Visto { aspecto, ..self });
         }
         match mover(almacen, &self.ruta, &self.nombre) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -95,22 +95,22 @@ fn buscar(carpeta: &Path) -> Vec<Visto> {
             let archivo = entrada.file_name();
             let nombre = nombre::del_parcial(&archivo)?.to_owned();
             let ruta = entrada.path();
-            let huella = huella(&ruta)?;
+            let aspecto = aspecto(&ruta)?;
             Some(Visto {
                 ruta,
                 nombre,
-                huella,
+                aspecto,
             })
         })
         .collect()
 }
 
 /// `None` si no es un archivo: una carpeta, un enlace o una tubería con ese nombre no son nuestros.
-fn huella(ruta: &Path) -> Option<Huella> {
+fn aspecto(ruta: &Path) -> Option<Aspecto> {
     let datos = fs::symlink_metadata(ruta)
         .ok()
         .filter(fs::Metadata::is_file)?;
-    Some(Huella {
+    Some(Aspecto {
         longitud: datos.len(),
         modificado: datos.modified().ok(),
     })

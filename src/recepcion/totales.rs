@@ -32,7 +32,7 @@ const HORA: Duration = Duration::from_hours(1);
 pub(super) struct Totales {
     cuentas: Mutex<Cuentas>,
     arranque: Cuando,
-    contestados: AtomicU64,
+    numerados: AtomicU64,
     /// La de las huellas.
     semilla: RandomState,
 }
@@ -116,7 +116,7 @@ impl Totales {
                 dicho: false,
             }),
             arranque,
-            contestados: AtomicU64::default(),
+            numerados: AtomicU64::default(),
             semilla: RandomState::default(),
         }
     }
@@ -175,7 +175,7 @@ impl Totales {
 
     /// El número de lo que se va a contestar, desde 0.
     pub(super) fn numerar(&self) -> u64 {
-        self.contestados.fetch_add(1, Ordering::Relaxed)
+        self.numerados.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado, entera y como cabe
