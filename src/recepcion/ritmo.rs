@@ -1,45 +1,34 @@
 //! Los mensajes de cada una de las últimas 24 horas. No sabe de quién son ni qué hora es.
 
-use std::collections::BTreeMap;
-
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, Timelike};
 
 pub(super) const HORAS: usize = 24;
-const DIA_H: i64 = 24;
 const HORA_S: i64 = 3600;
-/// Cuántas horas se recuerdan: las de un día, y otras tantas de un reloj que se adelantó o se atrasó.
-const MAX_HORAS: usize = 2 * HORAS;
 
-/// Cuántos hubo en cada hora de reloj, contada desde 1970.
+/// El número de cada hora de reloj, contada desde 1970, y cuántos hubo en ella: el de una hora está en el
+/// mismo sitio que el de esa hora de otro día, y ahí queda el último que se contó.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Ritmo(BTreeMap<i64, u32>);
+pub(super) struct Ritmo([(i64, u32); HORAS]);
 
 impl Ritmo {
     /// Uno más, a esa hora.
     pub(super) fn contar(&mut self, cuando: NaiveDateTime) {
         let hora = numero(cuando);
-        let cuantos = self.0.entry(hora).or_default();
+        let (suya, cuantos) = &mut self.0[cuando.hour() as usize];
+        if *suya != hora {
+            (*suya, *cuantos) = (hora, 0);
+        }
         *cuantos = cuantos.saturating_add(1);
-        if self.0.len() > MAX_HORAS {
-            self.olvidar_la_mas_lejana(hora);
-        }
-    }
-
-    /// Con el reloj en hora es la más vieja; tras corregir uno que iba adelantado, la más futura.
-    fn olvidar_la_mas_lejana(&mut self, hora: i64) {
-        let lejos = |extremo: Option<(&i64, _)>| extremo.map(|(otra, _)| otra.abs_diff(hora));
-        if lejos(self.0.first_key_value()) > lejos(self.0.last_key_value()) {
-            self.0.pop_first();
-        } else {
-            self.0.pop_last();
-        }
     }
 
     /// Los de las últimas 24 horas, de la más vieja a la de ahora.
     pub(super) fn hasta(&self, ahora: NaiveDateTime) -> [u32; HORAS] {
         let mut horas = [0; HORAS];
-        for (cuantos, hora) in horas.iter_mut().zip(numero(ahora) - DIA_H + 1..) {
-            *cuantos = self.0.get(&hora).copied().unwrap_or_default();
+        for (hora, cuantos) in self.0 {
+            let hace = usize::try_from(numero(ahora) - hora);
+            if let Some(sitio) = hace.ok().and_then(|hace| (HORAS - 1).checked_sub(hace)) {
+                horas[sitio] = cuantos;
+            }
         }
         horas
     }
@@ -84,19 +73,22 @@ mod tests {
     }
 
     #[test]
-    fn un_reloj_que_retrocede_no_borra_nada() {
+    fn un_reloj_que_retrocede_solo_borra_la_misma_hora_de_otro_dia() {
         let mut ritmo = Ritmo::default();
         ritmo.contar(el(12, 12));
         ritmo.contar(el(12, 11));
-        ritmo.contar(el(10, 12));
+        ritmo.contar(el(10, 13));
         assert_eq!(hace(&ritmo, el(12, 12)), [(0, 1), (1, 1)]);
         assert_eq!(hace(&ritmo, el(12, 11)), [(0, 1)]);
+        assert_eq!(hace(&ritmo, el(10, 13)), [(0, 1)]);
+        ritmo.contar(el(10, 12));
+        assert_eq!(hace(&ritmo, el(12, 12)), [(1, 1)]);
     }
 
     #[test]
     fn tras_corregir_un_reloj_adelantado_se_sigue_contando_y_lo_de_antes_no_se_pierde() {
         let un_ano = TimeDelta::days(365);
-        // Adelantado por un solo mensaje, y tanto tiempo que de lo de antes no quedaría sitio.
+        // Adelantado por un solo mensaje, y tanto tiempo que de lo de antes no queda sitio.
         for adelantadas in [1, 1000] {
             let mut ritmo = Ritmo::default();
             for hora in 0..10 {
@@ -112,7 +104,6 @@ mod tests {
             let desde_la_correccion: Vec<_> = (0..10).map(|horas| (horas, 1)).collect();
             assert_eq!(hace[..10], desde_la_correccion, "{adelantadas}");
             assert_eq!(hace.len(), if adelantadas == 1 { 20 } else { 10 });
-            assert!(ritmo.0.len() <= MAX_HORAS);
         }
     }
 }
