@@ -27,16 +27,6 @@ use crate::texto::MIB;
 const PACIENCIA: Duration = Duration::from_secs(2);
 const PAUSA_ENTRE_INTENTOS: Duration = Duration::from_millis(50);
 
-/// Cómo llega al disco el nombre nuevo de un archivo. Lo decide [`Carpeta::asegurar_nombre`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NombreSeguro {
-    /// Sincronizando la carpeta, lo que en Windows no se puede.
-    #[cfg_attr(windows, expect(dead_code))]
-    Carpeta,
-    /// Sincronizando otra vez el archivo, que lleva consigo su nombre.
-    Archivo,
-}
-
 /// El nombre de las carpetas nuevas de esta pasa al disco, hasta donde el sistema sabe: la que no se
 /// deja leer tampoco se puede sincronizar.
 pub(super) fn sincronizar_carpeta(carpeta: &Path) -> io::Result<()> {

@@ -41,7 +41,7 @@ pub use parciales::Parciales;
 use crate::causa;
 use crate::cerrojo::tomar;
 use crate::texto::ruta_visible;
-use disco::{Carpeta, NombreSeguro};
+use disco::Carpeta;
 use nombre::Nombres;
 
 /// Subcarpeta de `Directorio` con los bytes que no llegaron a ser un mensaje.
@@ -71,18 +71,17 @@ pub struct Prueba {
     /// Cuánto tardó en guardarse.
     pub(crate) tiempo: Duration,
     es_fat: bool,
-    /// `None` si no se espera al disco.
-    nombre_seguro: Option<NombreSeguro>,
+    /// Si hubo que sincronizar el archivo otra vez con su nombre.
+    dos_veces: bool,
 }
 
 impl Prueba {
     /// Cómo llega al disco un nombre, si no es de la manera usual en este sistema; si no, nada.
     pub(crate) fn nota(&self) -> &'static str {
-        match self.nombre_seguro {
-            Some(NombreSeguro::Archivo) if !cfg!(windows) => {
-                "; sincronizar esta carpeta no basta, y cada archivo se sincroniza otra vez con su nombre"
-            }
-            _ => "",
+        if self.dos_veces && !cfg!(windows) {
+            "; sincronizar esta carpeta no basta, y cada archivo se sincroniza otra vez con su nombre"
+        } else {
+            ""
         }
     }
 
@@ -168,7 +167,7 @@ impl Almacen {
         let carpeta = self.carpeta_de(subcarpeta);
         let siguiente = || self.siguiente_nombre(llegada);
         self.escribir(&carpeta, mensaje, "res", siguiente)
-            .map(|Escrito { nombre, .. }| match subcarpeta {
+            .map(|(nombre, _)| match subcarpeta {
                 Some(subcarpeta) => format!("{subcarpeta}/{nombre}"),
                 None => nombre,
             })
@@ -189,7 +188,7 @@ impl Almacen {
         let carpeta = self.carpeta.join(APARTADOS);
         let siguiente = || self.siguiente_nombre(llegada);
         self.escribir(&carpeta, bytes, apartado.extension(), siguiente)
-            .map(|escrito| format!("{APARTADOS}/{}", escrito.nombre))
+            .map(|(nombre, _)| format!("{APARTADOS}/{nombre}"))
             .map_err(ErrorDeAlmacen::en(
                 "no se pudo apartar lo recibido",
                 &carpeta,
@@ -228,11 +227,11 @@ impl Almacen {
         let prueba = carpeta.join(format!("{ultimo}.{PRUEBA}"));
         let borrado = disco::con_paciencia(|| fs::remove_file(&prueba));
         escrito
-            .and_then(|escrito| borrado.map(|()| escrito.nombre_seguro))
-            .map(|nombre_seguro| Prueba {
+            .and_then(|(_, dos_veces)| borrado.map(|()| dos_veces))
+            .map(|dos_veces| Prueba {
                 tiempo,
                 es_fat: disco::es_fat(carpeta),
-                nombre_seguro,
+                dos_veces,
             })
             .map_err(ErrorDeAlmacen::en(
                 "no se pudo guardar un archivo de prueba",
@@ -258,14 +257,15 @@ impl Almacen {
     }
 
     /// Lleva unos bytes de un estado al siguiente hasta que están a salvo en esa carpeta, con esa
-    /// extensión y el primero de esos nombres que esté libre.
+    /// extensión y el primero de esos nombres que esté libre; devuelve cuál, y si hubo que sincronizarlo otra
+    /// vez con él.
     fn escribir(
         &self,
         carpeta: &Path,
         bytes: &[u8],
         extension: &str,
         mut siguiente: impl FnMut() -> String,
-    ) -> io::Result<Escrito> {
+    ) -> io::Result<(String, bool)> {
         loop {
             let mut parcial = self.reservar(carpeta, extension, &mut siguiente)?;
             parcial.archivo.write_all(bytes)?;
@@ -278,15 +278,12 @@ impl Almacen {
             if !parcial.publicar(carpeta)? {
                 continue;
             }
-            let nombre_seguro = match abierta {
-                Some(abierta) => Some(abierta.asegurar_nombre(&parcial.archivo)?),
-                None => None,
+            let dos_veces = match abierta {
+                Some(abierta) => !abierta.asegurar_nombre(&parcial.archivo)?,
+                None => false,
             };
             self.asegurar_carpetas()?;
-            return Ok(Escrito {
-                nombre: mem::take(&mut parcial.definitivo),
-                nombre_seguro,
-            });
+            return Ok((mem::take(&mut parcial.definitivo), dos_veces));
         }
     }
 
@@ -430,12 +427,6 @@ fn ruta_en(carpeta: &Path, archivo: &str) -> PathBuf {
     ruta.push(carpeta);
     ruta.push(archivo);
     ruta
-}
-
-/// Un archivo a salvo.
-struct Escrito {
-    nombre: String,
-    nombre_seguro: Option<NombreSeguro>,
 }
 
 /// Un archivo a medio hacer. Si no llega a publicarse, desaparece.

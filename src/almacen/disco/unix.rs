@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 
-use super::{NombreSeguro, mirar_y_renombrar};
+use super::mirar_y_renombrar;
 
 /// Una carpeta abierta, para llevar al disco los nombres que se ponen en ella.
 pub(in crate::almacen) struct Carpeta(File);
@@ -18,14 +18,15 @@ impl Carpeta {
         File::open(ruta).map(Carpeta)
     }
 
-    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco. Se decide con cada uno,
-    /// porque bajo la misma ruta puede montarse otro disco en cualquier momento.
-    pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<NombreSeguro> {
-        if self.sincronizar()? && tipo::la_carpeta_lleva_sus_nombres(&self.0) {
-            return Ok(NombreSeguro::Carpeta);
+    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco; `false` si no bastó con ella, y se
+    /// sincronizó otra vez el archivo, que lleva consigo su nombre. Se decide con cada uno, porque bajo la
+    /// misma ruta puede montarse otro disco en cualquier momento.
+    pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<bool> {
+        let basta = self.sincronizar()? && tipo::la_carpeta_lleva_sus_nombres(&self.0);
+        if !basta {
+            archivo.sync_all()?;
         }
-        archivo.sync_all()?;
-        Ok(NombreSeguro::Archivo)
+        Ok(basta)
     }
 
     /// Sincroniza la carpeta; `false` si su sistema de archivos no sabe hacerlo.

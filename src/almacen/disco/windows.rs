@@ -7,7 +7,7 @@ use std::path::Path;
 use winsafe::co::MOVEFILE;
 use winsafe::{GetVolumeInformation, GetVolumePathName, MoveFileEx};
 
-use super::{NombreSeguro, con_paciencia, mirar_y_renombrar};
+use super::{con_paciencia, mirar_y_renombrar};
 
 /// Una carpeta, que en Windows no se abre ni se sincroniza.
 pub(in crate::almacen) struct Carpeta;
@@ -19,11 +19,12 @@ impl Carpeta {
         Ok(Carpeta)
     }
 
-    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco.
+    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco; `false`: no se puede con ella, y
+    /// se sincroniza otra vez el archivo, que lleva consigo su nombre.
     #[allow(clippy::unused_self)]
-    pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<NombreSeguro> {
+    pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<bool> {
         archivo.sync_all()?;
-        Ok(NombreSeguro::Archivo)
+        Ok(false)
     }
 
     /// `false`: no se puede.
