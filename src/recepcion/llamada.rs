@@ -37,7 +37,7 @@ pub(super) fn mantener(equipo: &Equipo, recepcion: &Recepcion) {
                 let comienzo = Instant::now();
                 let mut nivel = Level::Info;
                 let conversar = || {
-                    nivel = presencia::esperar(&canal)?;
+                    nivel = presencia::esperar(&canal).nivel();
                     avisar!(nivel = nivel, equipo; "Conexión Establecida con {quien}");
                     recepcion.atender(&canal, equipo, &Actividad::default())
                 };

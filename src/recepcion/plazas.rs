@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cerrojo::tomar;
+use crate::recepcion::presencia;
 
 /// Cuánto espera quien ya tiene otra plaza: de sobra para que se vea que la dejó.
 const ESPERA_DE_QUIEN_TIENE: Duration = Duration::from_secs(5);
@@ -282,11 +283,17 @@ impl Reparto {
 }
 
 impl Turno {
-    /// Espera una plaza, y dice a quién se le quitó, si hubo que hacerlo. `None`: no la hay.
+    /// Espera una plaza, y dice a quién se le quitó, si hubo que hacerlo. `None`: no la hay, o quien la
+    /// esperaba se fue.
     pub(super) fn esperar(self, canal: &Arc<TcpStream>) -> Option<(Plaza, Option<Despedida>)> {
         let comienzo = Instant::now();
         let mut reparto = tomar(&self.plazas.reparto);
         loop {
+            // Quien ya no está no le quita a nadie la suya, ni a quien espera detrás su turno.
+            if presencia::se_fue(canal) {
+                drop(reparto);
+                return None;
+            }
             let ahora = Instant::now();
             let tiene = reparto.tiene(&self.quien);
             let despedida = if reparto.ocupadas.len() < self.plazas.max || tiene {
@@ -339,6 +346,7 @@ impl Drop for Plaza {
 mod tests {
     use std::io::Write;
     use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
 
     use super::Haciendo::{AMedias, Ociosa, Ocupada};
     use super::*;
@@ -414,6 +422,40 @@ mod tests {
         assert!(pedir("D").is_none());
         drop(caben);
         assert!(tomar(&plazas.reparto).equipos.is_empty());
+    }
+
+    #[test]
+    fn quien_se_va_mientras_espera_deja_su_turno_y_no_le_quita_a_nadie_su_plaza() {
+        let escucha = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let conectar = || {
+            let equipo = TcpStream::connect(escucha.local_addr().unwrap()).unwrap();
+            (equipo, Arc::new(escucha.accept().unwrap().0))
+        };
+        let plazas = Plazas::new(2);
+        let pedir_turno = |quien, canal: &_| match plazas.pedir(quien, canal) {
+            Some(Pedido::Turno(turno)) => Some(turno),
+            _ => None,
+        };
+        let ocupadas = [0; 2].map(|_| plazas.pedir("A", &canal()));
+        // Se fue antes de que le tocara: A tiene dos, y habría perdido una.
+        let (fue, su_canal) = conectar();
+        drop(fue);
+        let turno = pedir_turno("B", &su_canal).unwrap();
+        assert!(turno.esperar(&su_canal).is_none());
+        for ocupada in &ocupadas {
+            assert!(matches!(ocupada, Some(Pedido::Plaza(plaza)) if !plaza.actividad.es_perdida()));
+        }
+        // Se va mientras espera.
+        let (se_va, su_canal) = conectar();
+        let turno = pedir_turno("A", &su_canal).unwrap();
+        let comienzo = Instant::now();
+        thread::scope(|hilos| {
+            let espera = hilos.spawn(|| turno.esperar(&su_canal).is_none());
+            thread::sleep(CADA_INTENTO / 4);
+            drop(se_va);
+            assert!(espera.join().unwrap());
+        });
+        assert!(comienzo.elapsed() < ESPERA_DE_QUIEN_TIENE);
     }
 
     /// La que se está atendiendo aún tiene que contestar a lo que atiende.

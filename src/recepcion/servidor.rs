@@ -22,7 +22,7 @@ use crate::recepcion::intermediario::leer_cabecera;
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
 use crate::recepcion::pregunta::{contestar, es_de_este_pc};
-use crate::recepcion::presencia;
+use crate::recepcion::presencia::{self, Presencia};
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
@@ -35,6 +35,8 @@ const DESCRIPTORES_PROPIOS: u64 = 16;
 const DESCRIPTORES_POR_CONEXION: u64 = 6;
 /// Cuántas conexiones de intermediarios pueden estar sin decir por quién hablan; lo dicen enseguida.
 const MAX_POR_PRESENTAR: usize = 64;
+/// A cuántas conexiones se mira a la vez antes de que pidan plaza.
+const MAX_POR_MIRAR: usize = 16;
 /// Pila de cada hilo. Los mensajes van en el montón; con esto sobra.
 const PILA_BYTES: usize = 256 * 1024;
 /// Lo que además debe quedar libre para que un hilo empiece, y otros lo hagan a la vez.
@@ -93,7 +95,9 @@ struct Puerta {
     equipos: Equipos,
     plazas: Arc<Plazas>,
     /// Cuántas conexiones de intermediarios aún no han dicho por quién hablan.
-    por_presentar: AtomicUsize,
+    por_presentar: Arc<AtomicUsize>,
+    /// A cuántas se está mirando antes de que pidan plaza.
+    por_mirar: Arc<AtomicUsize>,
     /// Desde cuándo se escucha, y con qué Config.ini.
     desde: NaiveDateTime,
     config: PathBuf,
@@ -119,8 +123,8 @@ pub fn abrir_puerto(direccion: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// Cuántas conexiones pueden guardar a la vez con los descriptores que el sistema da a un proceso:
-/// una más, y los mensajes de las que ya están no se podrían guardar. Las que están `por_presentar`
-/// ocupan uno cada una. Antes pide cuantos le den.
+/// una más, y los mensajes de las que ya están no se podrían guardar. Aquellas a las que se mira y las que
+/// están `por_presentar` ocupan uno cada una. Antes pide cuantos le den.
 #[cfg(unix)]
 fn conexiones_que_caben(por_presentar: usize) -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -133,7 +137,7 @@ fn conexiones_que_caben(por_presentar: usize) -> usize {
         Ok(()) => tope,
         Err(_) => actual,
     };
-    let otros = DESCRIPTORES_PROPIOS + por_presentar as u64;
+    let otros = DESCRIPTORES_PROPIOS + (MAX_POR_MIRAR + por_presentar) as u64;
     let libres = descriptores.saturating_sub(otros);
     usize::try_from(libres / DESCRIPTORES_POR_CONEXION).unwrap_or(usize::MAX)
 }
@@ -161,7 +165,8 @@ pub fn iniciar_servidor(
         acceso: acceso.clone(),
         equipos: equipos.clone(),
         plazas: Plazas::new(acceso.max_conexiones),
-        por_presentar: AtomicUsize::new(0),
+        por_presentar: Arc::default(),
+        por_mirar: Arc::default(),
         desde: Local::now().naive_local(),
         config: config.to_path_buf(),
     });
@@ -175,10 +180,10 @@ pub fn iniciar_servidor(
                 let canal = Arc::new(canal);
                 if acceso.es_intermediario(equipo.ip) {
                     presentar(canal, &equipo, &puerta);
-                } else if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
+                } else if let Some(llegada) = llegar(&puerta, &equipo, &canal) {
                     let puerta = Arc::clone(&puerta);
                     abrir_su_hilo(&equipo, move |equipo| {
-                        ocupar_plaza(pedido, &puerta, equipo, &canal);
+                        entrar(llegada, &puerta, equipo, &canal);
                     });
                 }
             }
@@ -200,10 +205,58 @@ pub fn iniciar_servidor(
     }
 }
 
+/// Lo que sigue con quien acaba de llegar.
+enum Llegada {
+    /// Mirar qué hace: quien comprueba que se le atiende, o pregunta quién atiende, no necesita plaza.
+    PorMirar(Sitio),
+    /// Ya ha pedido plaza: se mira a tantos que, si esperase a que se le mire, otros lo dejarían fuera.
+    Pedido(Pedido),
+}
+
+/// Qué sigue con un equipo que acaba de llegar; si no puede entrar, dice por qué. A quien no está en la
+/// lista se le mira si es de este PC: quizá solo pregunta quién atiende.
+fn llegar(puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) -> Option<Llegada> {
+    let se_mira = puerta.acceso.permite(equipo.ip) || es_de_este_pc(equipo.ip, canal);
+    let sitio = se_mira.then(|| Sitio::tomar(&puerta.por_mirar, MAX_POR_MIRAR));
+    match sitio.flatten() {
+        Some(sitio) => Some(Llegada::PorMirar(sitio)),
+        None => pedir_plaza(puerta, equipo, canal).map(Llegada::Pedido),
+    }
+}
+
+/// Deja entrar, en su hilo, a quien ha llegado.
+fn entrar(llegada: Llegada, puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) {
+    let sitio = match llegada {
+        Llegada::PorMirar(sitio) => sitio,
+        Llegada::Pedido(pedido) => return ocupar_plaza(pedido, puerta, equipo, canal, None),
+    };
+    let Some(presencia) = mirar(puerta, equipo, canal) else {
+        return;
+    };
+    drop(sitio);
+    if presencia == Presencia::SeFue && puerta.acceso.permite(equipo.ip) {
+        decir_entrada(equipo, presencia.nivel());
+        decir_salida(equipo, presencia.nivel());
+    } else if let Some(pedido) = pedir_plaza(puerta, equipo, canal) {
+        ocupar_plaza(pedido, puerta, equipo, canal, Some(presencia));
+    }
+}
+
+/// Qué hace quien conectó; `None` si preguntaba quién atiende, y ya se le ha contestado.
+fn mirar(puerta: &Puerta, equipo: &Equipo, canal: &TcpStream) -> Option<Presencia> {
+    let presencia = presencia::esperar(canal);
+    let se_puede = presencia == Presencia::Habla && es_de_este_pc(equipo.ip, canal);
+    // Lo que haya fallado lo verá quien lea.
+    let preguntaba = se_puede && contestar(canal, puerta.desde, &puerta.config).unwrap_or(false);
+    (!preguntaba).then_some(presencia)
+}
+
 /// Deja pedir plaza a un equipo, o dice por qué no.
-fn pedir_plaza(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) -> Option<Pedido> {
-    if !puerta.acceso.permite(equipo.ip) {
-        prohibir(puerta, equipo, canal);
+fn pedir_plaza(puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) -> Option<Pedido> {
+    let ip = equipo.ip;
+    if !puerta.acceso.permite(ip) {
+        let motivo = format!("{ip} no está en EquiposPermitidos de Config.ini");
+        rechazar(equipo, &motivo);
         return None;
     }
     let pedido = puerta.plazas.pedir(&equipo.quien, canal);
@@ -213,33 +266,14 @@ fn pedir_plaza(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) ->
     pedido
 }
 
-/// Rechaza a quien no está en la lista. Si es de este PC, quizá solo pregunta quién atiende.
-fn prohibir(puerta: &Arc<Puerta>, equipo: &Equipo, canal: &Arc<TcpStream>) {
-    let decirlo = |equipo: &Equipo| {
-        let ip = equipo.ip;
-        rechazar(
-            equipo,
-            &format!("{ip} no está en EquiposPermitidos de Config.ini"),
-        );
-    };
-    let se_mira = es_de_este_pc(equipo.ip, canal).then(|| PorPresentar::nuevo(puerta));
-    let Some(por_presentar) = se_mira.flatten() else {
-        return decirlo(equipo);
-    };
-    let (puerta, canal) = (Arc::clone(puerta), Arc::clone(canal));
-    abrir_su_hilo(equipo, move |equipo| {
-        let preguntaba = presencia::esperar(&canal).and_then(|nivel| {
-            Ok(nivel == Level::Debug && contestar(&canal, puerta.desde, &puerta.config)?)
-        });
-        drop(por_presentar);
-        if !preguntaba.unwrap_or(false) {
-            decirlo(equipo);
-        }
-    });
-}
-
 /// Habla con el equipo cuando tenga plaza; si no la tiene aún, la espera.
-fn ocupar_plaza(pedido: Pedido, puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStream>) {
+fn ocupar_plaza(
+    pedido: Pedido,
+    puerta: &Puerta,
+    equipo: &Equipo,
+    canal: &Arc<TcpStream>,
+    presencia: Option<Presencia>,
+) {
     let plaza = match pedido {
         Pedido::Plaza(plaza) => plaza,
         Pedido::Turno(turno) => {
@@ -252,13 +286,15 @@ fn ocupar_plaza(pedido: Pedido, puerta: &Puerta, equipo: &Equipo, canal: &Arc<Tc
             plaza
         }
     };
-    conversar(canal, equipo, &plaza, puerta);
+    if let Some(presencia) = presencia.or_else(|| mirar(puerta, equipo, canal)) {
+        conversar(canal, equipo, &plaza, puerta, presencia.nivel());
+    }
 }
 
 /// Espera, en su hilo, a que un intermediario diga por quién habla, y deja entrar a ese. De sus
 /// comprobaciones no se dice nada: las hace cada pocos segundos, para siempre.
 fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>) {
-    let Some(por_presentar) = PorPresentar::nuevo(puerta) else {
+    let Some(sitio) = Sitio::tomar(&puerta.por_presentar, MAX_POR_PRESENTAR) else {
         let motivo = format!(
             "{MAX_POR_PRESENTAR} conexiones de intermediarios no han enviado aún su cabecera PROXY; actívela en ellos, o quítelos de Intermediarios en Config.ini"
         );
@@ -267,7 +303,7 @@ fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>
     let puerta = Arc::clone(puerta);
     abrir_su_hilo(intermediario, move |intermediario| {
         let leida = leer_cabecera(&canal, intermediario.direccion());
-        drop(por_presentar);
+        drop(sitio);
         let quien = intermediario.con_direccion();
         let equipo = match leida {
             Ok(Some(origen)) => puerta.equipos.identificar(origen),
@@ -280,27 +316,27 @@ fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>
                 );
             }
         };
-        if let Some(pedido) = pedir_plaza(&puerta, &equipo, &canal) {
-            ocupar_plaza(pedido, &puerta, &equipo, &canal);
+        if let Some(llegada) = llegar(&puerta, &equipo, &canal) {
+            entrar(llegada, &puerta, &equipo, &canal);
         }
     });
 }
 
-/// Una conexión que aún no ha dicho por quién habla.
-struct PorPresentar(Arc<Puerta>);
+/// El de una conexión que aún no tiene plaza ni la espera; se devuelve al soltarlo.
+struct Sitio(Arc<AtomicUsize>);
 
-impl PorPresentar {
-    /// `None`: ya hay demasiadas.
-    fn nuevo(puerta: &Arc<Puerta>) -> Option<PorPresentar> {
-        let habia = puerta.por_presentar.fetch_add(1, Ordering::Relaxed);
-        let nuevo = PorPresentar(Arc::clone(puerta));
-        (habia < MAX_POR_PRESENTAR).then_some(nuevo)
+impl Sitio {
+    /// `None`: ya están tomados los `max` que hay.
+    fn tomar(tomados: &Arc<AtomicUsize>, max: usize) -> Option<Sitio> {
+        let habia = tomados.fetch_add(1, Ordering::Relaxed);
+        let sitio = Sitio(Arc::clone(tomados));
+        (habia < max).then_some(sitio)
     }
 }
 
-impl Drop for PorPresentar {
+impl Drop for Sitio {
     fn drop(&mut self) {
-        self.0.por_presentar.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -319,26 +355,24 @@ fn rechazar(equipo: &Equipo, motivo: &str) {
     avisar!(warn, equipo; "{quien}: conexión rechazada: {motivo}");
 }
 
+fn decir_entrada(equipo: &Equipo, nivel: Level) {
+    avisar!(nivel = nivel, equipo; "Conexión Establecida desde {}", equipo.con_direccion());
+}
+
+fn decir_salida(equipo: &Equipo, nivel: Level) {
+    avisar!(nivel = nivel, equipo; "Conexion cerrada {}", equipo.con_direccion());
+}
+
 /// Habla con el equipo en una conexión que tiene plaza.
-fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta) {
-    let quien = equipo.con_direccion();
-    let mut nivel = Level::Info;
-    let conversado = presencia::esperar(canal).and_then(|hallado| {
-        nivel = hallado;
-        let se_puede = nivel == Level::Debug && es_de_este_pc(equipo.ip, canal);
-        if se_puede && contestar(canal, puerta.desde, &puerta.config)? {
-            return Ok(());
-        }
-        avisar!(nivel = nivel, equipo; "Conexión Establecida desde {quien}");
-        (puerta.atender)(canal, equipo, &plaza.actividad)
-    });
-    match conversado {
+fn conversar(canal: &TcpStream, equipo: &Equipo, plaza: &Plaza, puerta: &Puerta, nivel: Level) {
+    decir_entrada(equipo, nivel);
+    match (puerta.atender)(canal, equipo, &plaza.actividad) {
         // Quien perdió su plaza puede ver una conexión rota: la rompió el programa.
         Err(error) if !plaza.actividad.es_perdida() => {
-            let causa = causa::explicar(&error);
+            let (quien, causa) = (equipo.con_direccion(), causa::explicar(&error));
             avisar!(warn, equipo; "Error en la Conexion: {quien}: {causa}");
         }
-        _ => avisar!(nivel = nivel, equipo; "Conexion cerrada {quien}"),
+        _ => decir_salida(equipo, nivel),
     }
 }
 

@@ -210,13 +210,13 @@ fn un_panico_en_una_conexion_no_toca_a_otra_y_devuelve_su_plaza() {
 fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que_deja_abrir_el_sistema()
  {
     let servidor = Servidor::limitado("ulimit -n 64");
-    servidor.esperar_linea("solo deja abrir archivos para 8 conexiones");
-    let mut dentro: Vec<_> = (0..8).map(|_| servidor.conectar()).collect();
+    servidor.esperar_linea("solo deja abrir archivos para 5 conexiones");
+    let mut dentro: Vec<_> = (0..5).map(|_| servidor.conectar()).collect();
     for equipo in &mut dentro {
         equipo.entregar("1");
     }
     let de_mas: Vec<_> = (0..60).map(|_| servidor.conectar()).collect();
-    let linea = servidor.esperar_linea("conexión rechazada: todas las plazas están ocupadas (8)");
+    let linea = servidor.esperar_linea("conexión rechazada: todas las plazas están ocupadas (5)");
     assert!(linea.contains("127.0.0.1"), "{linea}");
     thread::scope(|hilos| {
         for equipo in &mut dentro {
@@ -241,8 +241,8 @@ fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que
 #[test]
 fn lo_que_ocupa_quien_no_pide_plaza_se_descuenta_de_los_archivos_que_deja_abrir_el_sistema() {
     for (archivos, claves, caben) in [
-        (64, "[Llamar]\nA = 127.0.0.1:1\nB = 127.0.0.1:2", 6),
-        (128, "Intermediarios = 10.0.0.1", 8),
+        (64, "[Llamar]\nA = 127.0.0.1:1\nB = 127.0.0.1:2", 3),
+        (128, "Intermediarios = 10.0.0.1", 5),
     ] {
         let limite = format!("ulimit -n {archivos}");
         let servidor = Servidor::con_orden(claves, |carpeta| limitada(carpeta, &limite));

@@ -520,6 +520,21 @@ fn revisar_reconoce_al_programa_en_marcha_y_comprueba_lo_demas() {
     assert!(equipo.accept().is_err());
 }
 
+/// Preguntar quién atiende no pide plaza: ni la espera, ni se la quita a nadie.
+#[test]
+fn revisar_reconoce_al_programa_en_marcha_aunque_no_queden_plazas() {
+    let claves = "MaxConexiones = 1";
+    let servidor = Servidor::con(claves);
+    let mut equipo = servidor.conectar();
+    equipo.entregar("1");
+    let (dicho, bien) = revisar_en_marcha(&servidor, claves);
+    assert!(bien, "{dicho}");
+    assert!(dicho.contains(" lo atiende servidor-hl7 "), "{dicho}");
+    equipo.entregar("2");
+    let consola = servidor.consola();
+    assert!(!consola.contains("rechazada"), "{consola}");
+}
+
 #[test]
 fn revisar_avisa_de_que_config_ini_cambio_despues_de_arrancar() {
     let servidor = Servidor::con("");

@@ -56,6 +56,28 @@ fn quien_no_tiene_plaza_recibe_la_mas_ociosa_de_quien_mas_tiene() {
     assert!(!servidor.consola().contains("Error en la Conexion"));
 }
 
+/// Es lo que el README recomienda para vigilar que el puerto escucha: cada vez le costaba su conexión a alguien.
+#[cfg(target_os = "linux")]
+#[test]
+fn con_todo_ocupado_comprobar_el_puerto_no_le_quita_a_nadie_su_plaza() {
+    let orden = |carpeta: &Path| con_rust_log(carpeta, "debug");
+    let servidor = Servidor::con_orden("MaxConexiones = 2", orden);
+    let mut ociosas = [servidor.conectar(), servidor.conectar()];
+    for equipo in &mut ociosas {
+        equipo.entregar("ANTES");
+    }
+    for _ in 0..10 {
+        let comprobacion = Analizador::desde([127, 0, 0, 2], servidor.puerto);
+        let origen = comprobacion.canal.local_addr().unwrap();
+        drop(comprobacion);
+        servidor.esperar_linea(&format!("Conexion cerrada {origen}"));
+    }
+    for equipo in &mut ociosas {
+        equipo.entregar("DESPUES");
+    }
+    assert!(!servidor.consola().contains("no quedaban plazas"));
+}
+
 /// Lo que está a medias se deja acabar, si hay algo ocioso; lo que se está guardando, siempre.
 #[cfg(target_os = "linux")]
 #[test]
