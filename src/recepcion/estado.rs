@@ -453,6 +453,7 @@ mod tests {
             nivel: Level::Warn,
             texto: "</li><img src=x>".to_owned(),
             fila: None,
+            callada: false,
         }];
         let pagina = pagina(&hostil);
         let escapado = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;{{avisos}}";

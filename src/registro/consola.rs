@@ -54,12 +54,19 @@ pub(crate) enum QuienLee {
 }
 
 impl QuienLee {
-    /// Unas líneas como quiere verlas.
+    /// Si es para él.
+    fn ve(self, linea: &Linea) -> bool {
+        !linea.callada || self == QuienLee::Journal
+    }
+
+    /// Las líneas que son para él, como quiere verlas.
     fn escribir(self, lineas: &[Linea]) -> String {
         let en_consola = || {
             let columnas = ventana::columnas();
-            let lineas = lineas.iter().map(|linea| linea.en_consola(columnas));
-            lineas.collect::<String>()
+            let suyas = lineas.iter().filter(|linea| self.ve(linea));
+            suyas
+                .map(|linea| linea.en_consola(columnas))
+                .collect::<String>()
         };
         match self {
             QuienLee::Journal => lineas.iter().map(Linea::en_journal).collect(),
@@ -144,9 +151,10 @@ impl Consola {
     pub(crate) fn decir(&self, lineas: &[Linea]) {
         let texto = self.quien_lee.escribir(lineas);
         if self.pendiente.bytes.load(Ordering::Relaxed) + texto.len() > EN_ESPERA_BYTES {
+            let suyas = lineas.iter().filter(|linea| self.quien_lee.ve(linea));
             self.pendiente
                 .perdidas
-                .fetch_add(lineas.len(), Ordering::Relaxed);
+                .fetch_add(suyas.count(), Ordering::Relaxed);
         } else {
             self.enviar(texto.into_bytes());
         }

@@ -71,6 +71,7 @@ impl Diario {
             nivel: Level::Warn,
             texto,
             fila: None,
+            callada: false,
         });
         let todas = vuelta.iter().chain(lineas).map(Linea::en_archivo);
         let texto: String = todas.collect();
@@ -198,6 +199,7 @@ mod tests {
             nivel: Level::Info,
             texto: (*texto).to_owned(),
             fila: None,
+            callada: false,
         };
         textos.iter().map(linea).collect()
     }

@@ -13,6 +13,8 @@ pub(crate) struct Linea {
     pub(crate) texto: String,
     /// Lo mismo en una fila que cabe en una consola, si lo trae: entero está en el archivo.
     pub(crate) fila: Option<String>,
+    /// Es de un mensaje y se repite tanto que en la consola solo se cuenta: se escribe donde queda.
+    pub(crate) callada: bool,
 }
 
 /// Lo que ocupa la hora: lo que sigue de una línea partida va debajo del texto.
@@ -26,6 +28,7 @@ impl Linea {
             nivel,
             texto,
             fila: None,
+            callada: false,
         }
     }
 
@@ -121,6 +124,7 @@ mod tests {
             nivel: Level::Warn,
             texto,
             fila: None,
+            callada: false,
         };
         assert_eq!(
             linea.en_consola(None),

@@ -2,8 +2,9 @@
 //!
 //! Ni una consola detenida ni un disco lleno deben retener un mensaje: las líneas esperan en un buzón
 //! acotado y, si está lleno, se pierden y se cuentan. Un equipo que falla sin parar no lo llena: sus
-//! líneas repetidas se cuentan; las de los mensajes guardados no llevan la clave `equipo`, y se dicen
-//! todas. Este módulo no sabe qué dicen las líneas.
+//! líneas repetidas se cuentan. Las de los mensajes, que traen su fila, se cuentan en la consola y se escriben
+//! todas; las de los que se guardan sin más no llevan la clave `equipo`, y se dicen todas. Este módulo no
+//! sabe qué dicen las líneas.
 
 mod avisos;
 mod consola;
@@ -284,11 +285,19 @@ impl Log for Buzon {
     }
 
     fn log(&self, dicha: &Record<'_>) {
-        if !self.filtro.matches(dicha) || !self.repetidas.hay_que_decir(dicha) {
+        if !self.filtro.matches(dicha) {
             return;
         }
-        let linea = Entrada::Linea(Linea::de(dicha, self.queda_constancia));
-        if let Err(TrySendError::Full(_)) = self.entradas.try_send(linea) {
+        let callada = !self.repetidas.hay_que_decir(dicha);
+        let es_fila = || dicha.key_values().get("fila".into()).is_some();
+        if callada && !(self.queda_constancia && es_fila()) {
+            return;
+        }
+        let linea = Linea {
+            callada,
+            ..Linea::de(dicha, self.queda_constancia)
+        };
+        if let Err(TrySendError::Full(_)) = self.entradas.try_send(Entrada::Linea(linea)) {
             self.perdidas.fetch_add(1, Ordering::Relaxed);
         }
     }

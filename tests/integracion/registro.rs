@@ -69,6 +69,34 @@ fn el_registro_guarda_lo_que_dice_la_consola_en_un_archivo_por_dia_y_borra_los_v
     assert!(!nombres.contains(&"servidor_20200101.log"));
 }
 
+/// En la consola se cuentan, y quien busca un resultado necesita la hora y el MSH-10 de cada uno.
+#[test]
+fn cada_mensaje_tiene_su_linea_en_el_registro_aunque_todos_sean_iguales() {
+    let servidor = Servidor::con("Sincronizar = no\n[Registro]\nCarpeta = registro");
+    let mut equipo = servidor.conectar();
+    let mut enviar = |mensaje: &[u8], codigo: &str| {
+        for _ in 0..50 {
+            equipo.enviar_mensaje(mensaje);
+            assert_eq!(equipo.acuse().codigo, codigo);
+        }
+    };
+    enviar(&mensaje("77"), "AA");
+    enviar(b"PID|1||9", "AR");
+    fs::remove_dir_all(servidor.mensajes()).unwrap();
+    fs::write(servidor.mensajes(), "un archivo").unwrap();
+    enviar(&mensaje("77"), "AE");
+    equipo.enviar_mensaje(&mensaje("ULTIMO"));
+    let registro = esperar_en_el_registro(&servidor.carpeta.join("registro"), "«ULTIMO»");
+    let consola = servidor.consola();
+    let filas = ["AA", "AR", "AE"].map(|codigo| format!(" {codigo}        127.0.0.1"));
+    let cuantas = |dicho: &str| filas.each_ref().map(|fila| dicho.matches(fila).count());
+    assert_eq!(cuantas(&registro), [50, 50, 51], "{registro}");
+    assert!(
+        cuantas(&consola).iter().all(|filas| *filas < 50),
+        "{consola}"
+    );
+}
+
 #[test]
 fn sin_seccion_registro_solo_hay_consola() {
     let servidor = Servidor::arrancar();
