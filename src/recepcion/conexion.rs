@@ -283,7 +283,7 @@ impl Conversacion<'_> {
             }
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
             Suceso::Indicio(indicio) => {
-                avisar!(warn, self.equipo, "{indicio}");
+                avisar!(warn, self.equipo, clase = indicio; "{indicio}");
                 if indicio.cierra_la_conexion() {
                     Rumbo::Break(())
                 } else {
@@ -377,31 +377,32 @@ impl Conversacion<'_> {
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo contesta: lo que no cupo en el límite
     /// sobra siempre; lo que no cupo en la memoria puede caber más tarde.
     fn rechazar(&mut self, recibido: &Recibido<'_>, rechazo: Rechazo) -> Rumbo {
-        let (veredicto, destino, apartado, motivo) = match rechazo {
+        let (veredicto, destino, apartado, que_paso) = match rechazo {
             Rechazo::NoCabe(Tope::Limite) => (
                 Veredicto::Excesivo,
                 Destino::Rechazado,
                 Apartado::Excesivo,
-                "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo".to_owned(),
+                "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo",
             ),
             Rechazo::NoCabe(Tope::Memoria) => (
                 Veredicto::Fallido("No hay memoria para el mensaje"),
                 Destino::Fallido,
                 Apartado::Excesivo,
-                "no hay memoria para el mensaje; cierre programas; el mensaje no se perdió si el equipo lo repite".to_owned(),
+                "no hay memoria para el mensaje; cierre programas; el mensaje no se perdió si el equipo lo repite",
             ),
             Rechazo::SinMsh => (
                 Veredicto::SinMsh,
                 Destino::Rechazado,
                 Apartado::NoHl7,
-                format!(
-                    "llegó un mensaje sin MSH: no es HL7 y se rechaza{}",
-                    resto::consejo(recibido.bytes)
-                ),
+                "llegó un mensaje sin MSH: no es HL7 y se rechaza",
             ),
         };
         self.contar(recibido, destino);
-        avisar!(warn, self.equipo, "{motivo}");
+        let consejo = match rechazo {
+            Rechazo::SinMsh => resto::consejo(recibido.bytes),
+            Rechazo::NoCabe(_) => String::new(),
+        };
+        avisar!(warn, self.equipo, clase = que_paso; "{que_paso}{consejo}");
         let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
         let contestado = self.acusar(recibido, veredicto, Local::now().naive_local());
         self.anotar(recibido, contestado, lugar);
@@ -450,6 +451,7 @@ impl Conversacion<'_> {
         avisar!(
             warn,
             self.equipo,
+            clase = que_paso;
             "{que_paso}{de}; {} bytes {}; {que_hacer}{}{}",
             bytes.len(),
             lugar.donde(),
@@ -642,10 +644,10 @@ impl Conversacion<'_> {
         let ancho = self.recepcion.ancho_de_equipo;
         let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, lugar);
         if linea::color(contestado, lugar) != Color::Bien {
-            avisar!(warn, self.equipo, fila = fila; "{entera}");
+            avisar!(warn, self.equipo, fila = fila, clase = contestado; "{entera}");
         } else if recibido.repetido_de.is_some() {
             // Hay equipos que comprueban la conexión con el mismo mensaje cada segundo.
-            avisar!(info, self.equipo, fila = fila; "{entera}");
+            avisar!(info, self.equipo, fila = fila, clase = contestado; "{entera}");
         } else {
             info!(fila = fila.as_str(); "{entera}");
         }

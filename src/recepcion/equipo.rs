@@ -92,13 +92,17 @@ impl fmt::Display for Equipo {
 
 /// Dice una línea sobre un equipo, con la clave con que el registro cuenta las que se repiten:
 /// `avisar!(warn, equipo, "…")` la empieza por su nombre, y `avisar!(warn, equipo; "…")` no. En lugar de
-/// `warn` puede ir `nivel = …`, y tras el equipo, la fila que se ve en la consola: `fila = …`.
+/// `warn` puede ir `nivel = …`, y tras el equipo, la fila que se ve en la consola, `fila = …`, y, donde se dicen
+/// cosas distintas, cuál: `clase = …`.
 macro_rules! avisar {
     (nivel = $nivel:expr, $equipo:expr; $($texto:tt)+) => {
         log::log!($nivel, equipo:% = $equipo.quien; $($texto)+)
     };
-    ($nivel:ident, $equipo:expr, fila = $fila:expr; $($texto:tt)+) => {
-        log::$nivel!(equipo:% = $equipo.quien, fila = $fila.as_str(); $($texto)+)
+    ($nivel:ident, $equipo:expr, fila = $fila:expr, clase = $clase:expr; $($texto:tt)+) => {
+        log::$nivel!(equipo:% = $equipo.quien, fila = $fila.as_str(), clase:? = $clase; $($texto)+)
+    };
+    ($nivel:ident, $equipo:expr, clase = $clase:expr; $($texto:tt)+) => {
+        log::$nivel!(equipo:% = $equipo.quien, clase:? = $clase; "{}: {}", $equipo, format_args!($($texto)+))
     };
     ($nivel:ident, $equipo:expr, $($texto:tt)+) => {
         log::$nivel!(equipo:% = $equipo.quien; "{}: {}", $equipo, format_args!($($texto)+))

@@ -16,8 +16,9 @@ const REPETICIONES_DICHAS: u64 = 20;
 /// Cuántas clases y equipos se distinguen en un periodo; los demás se cuentan juntos.
 const MAX_CLASES: usize = 4096;
 
-/// De quién habla una línea y en qué sitio del programa se dijo: lo que hace iguales a dos.
-type Clase = (String, Option<&'static str>, Option<u32>);
+/// De quién habla una línea, en qué sitio del programa se dijo y, si allí se dicen cosas distintas, cuál: lo que
+/// hace iguales a dos.
+type Clase = (String, Option<&'static str>, Option<u32>, String);
 
 /// Las líneas que se repiten en el periodo en curso.
 #[derive(Debug, Default)]
@@ -33,13 +34,15 @@ struct Cuenta {
 impl Repetidas {
     /// Cuenta la línea; devuelve si hay que decirla.
     pub(super) fn hay_que_decir(&self, linea: &Record<'_>) -> bool {
-        let Some(equipo) = linea.key_values().get("equipo".into()) else {
+        let texto_de = |clave: &str| Some(linea.key_values().get(clave.into())?.to_string());
+        let Some(equipo) = texto_de("equipo") else {
             return true;
         };
+        let que_se_dice = texto_de("clase").unwrap_or_default();
         let mut cuentas = tomar(&self.0);
-        let mut clase = (equipo.to_string(), linea.file_static(), linea.line());
+        let mut clase = (equipo, linea.file_static(), linea.line(), que_se_dice);
         if cuentas.len() >= MAX_CLASES && !cuentas.contains_key(&clase) {
-            clase = (String::new(), None, None);
+            clase = Clase::default();
         }
         let cuenta = cuentas.entry(clase).or_default();
         cuenta.vistas += 1;
@@ -78,9 +81,15 @@ impl Repetidas {
 /// Dice unas líneas iguales de un equipo; devuelve cuántas había que decir.
 #[cfg(test)]
 pub(super) fn decir(repetidas: &Repetidas, equipo: &str, linea: u32, veces: u64) -> u64 {
+    decir_de_clase(repetidas, equipo, linea, "", veces)
+}
+
+/// Lo mismo, de un sitio en el que se dicen cosas distintas.
+#[cfg(test)]
+fn decir_de_clase(repetidas: &Repetidas, equipo: &str, linea: u32, clase: &str, veces: u64) -> u64 {
     let mut dichas = 0;
     for numero in 0..veces {
-        let claves = [("equipo", equipo)];
+        let claves = [("equipo", equipo), ("clase", clase)];
         let hay_que_decir = repetidas.hay_que_decir(
             &Record::builder()
                 .args(format_args!("{equipo}: fallo {numero}"))
@@ -117,6 +126,20 @@ mod tests {
         assert_eq!(decir(&repetidas, "10.0.0.1", 1, 21), 20, "otro periodo");
         let esperado = "10.0.0.1: fallo 20 (una línea como esta en el último minuto)";
         assert_eq!(resumir(), [(Level::Warn, esperado.to_owned())]);
+    }
+
+    /// Del mismo sitio sale que llegó el resto de un mensaje acusado, y no debe perderse entre otras.
+    #[test]
+    fn lo_que_se_dice_en_un_mismo_sitio_se_cuenta_por_separado_si_es_distinto() {
+        let repetidas = Repetidas::default();
+        let decir = |clase, veces| decir_de_clase(&repetidas, "10.0.0.1", 1, clase, veces);
+        assert_eq!(decir("reiniciado", 22), REPETICIONES_DICHAS);
+        assert_eq!(decir("cola", 1), 1);
+        let textos: Vec<_> = repetidas.resumir().into_iter().map(|l| l.texto).collect();
+        assert_eq!(
+            textos,
+            ["10.0.0.1: fallo 20 (2 líneas como esta en el último minuto)"]
+        );
     }
 
     #[test]

@@ -97,6 +97,21 @@ fn cada_mensaje_tiene_su_linea_en_el_registro_aunque_todos_sean_iguales() {
     );
 }
 
+/// Lo dicen las mismas líneas del código, y una cola dice qué mensaje, ya acusado, está incompleto.
+#[test]
+fn la_cola_de_un_mensaje_se_dice_aunque_antes_se_haya_dicho_mucho_de_otra_clase() {
+    let servidor = Servidor::con("Sincronizar = no\nEsperaSinTramaMs = 30");
+    let mut reiniciador = servidor.conectar();
+    reiniciador.enviar(&b"\x0BMSH|^~\\&|A\r".repeat(41));
+    servidor.esperar_apartados("reiniciado", 40);
+    let mut equipo = servidor.conectar();
+    equipo.enviar(&mensaje("1"));
+    equipo.esperar_aa("1");
+    equipo.enviar(b"OBX|2|NM|URE||40\r");
+    let linea = servidor.esperar_linea("llegó el resto de un mensaje sin trama");
+    assert!(!linea.contains("líneas como esta"), "{linea}");
+}
+
 #[test]
 fn sin_seccion_registro_solo_hay_consola() {
     let servidor = Servidor::arrancar();
