@@ -72,7 +72,7 @@ impl Recepcion {
             conectado: self.totales.conectar(&equipo.quien),
             actividad,
             en_curso: None,
-            fallo: None,
+            fin: None,
             ultimo: Lugar::Ninguno,
             con_cola: false,
             sin_guardar: None,
@@ -89,14 +89,6 @@ impl Recepcion {
 
 /// Si la conversación sigue tras un suceso, o acaba.
 type Rumbo = ControlFlow<()>;
-
-/// Quien no recibe respuesta debe notarlo: se cierra su conexión.
-fn rumbo_tras(contestado: Contestado) -> Rumbo {
-    match contestado {
-        Contestado::Nada => Rumbo::Break(()),
-        _ => Rumbo::Continue(()),
-    }
-}
 
 /// Por qué un mensaje no se puede aceptar antes de pedir al almacén que lo guarde.
 #[derive(Clone, Copy)]
@@ -127,8 +119,8 @@ struct Conversacion<'a> {
     actividad: &'a Actividad,
     /// El mensaje que se está atendiendo, para que la parada lo espere.
     en_curso: Option<EnCurso<'a>>,
-    /// Por qué ya no se puede contestar.
-    fallo: Option<io::Error>,
+    /// Cómo acaba, desde que ya no se contesta.
+    fin: Option<io::Result<()>>,
     /// Dónde está el último mensaje, por si llega una cola suya, y si ya llegó alguna.
     ultimo: Lugar,
     con_cola: bool,
@@ -154,7 +146,7 @@ impl Conversacion<'_> {
             if self.atender_lo_llegado(&mut lector).is_break() {
                 return Ok(());
             }
-            if self.fallo.is_some() {
+            if self.fin.is_some() {
                 return self.acabar_sin_contestar(&mut lector);
             }
             if cerrada {
@@ -167,9 +159,9 @@ impl Conversacion<'_> {
             }
             let a_medias = lector.hay_algo_a_medias();
             if paciencia.se_agota(a_medias, self.atendidos, Instant::now()) {
-                self.fallo = Some(se_corta(
+                self.fin = Some(Err(se_corta(
                     "lleva más de una hora enviando un mismo mensaje; debe enviarlo de nuevo; revise el equipo y su red".to_owned(),
-                ));
+                )));
                 continue;
             }
             // En Windows nadie despierta a quien lee: mira de vez en cuando si aún tiene plaza.
@@ -192,11 +184,11 @@ impl Conversacion<'_> {
         }
     }
 
-    /// Ya no se le puede contestar.
+    /// Ya no se le contesta.
     fn acabar_sin_contestar(&mut self, lector: &mut Lector) -> io::Result<()> {
         // Acabe como acabe, no hay más que atender.
         let _ = self.atender_lo_que_queda(lector);
-        self.fallo.take().map_or(Ok(()), Err)
+        self.fin.take().unwrap_or(Ok(()))
     }
 
     /// Lo que ya llegó a este PC y nadie ha leído, sin esperar a más, y lo que quedó a medias: quien cierra sin
@@ -217,8 +209,8 @@ impl Conversacion<'_> {
 
     /// Desde ahora no se le contesta. Quien abrió la conexión sabe que la rompió el programa.
     fn perder_la_plaza(&mut self) {
-        self.fallo
-            .get_or_insert_with(|| ErrorKind::ConnectionAborted.into());
+        self.fin
+            .get_or_insert_with(|| Err(ErrorKind::ConnectionAborted.into()));
     }
 
     /// Cuenta al lector lo que pasó al leer, o que nada llegó; devuelve si el equipo cerró. Un silencio
@@ -232,13 +224,13 @@ impl Conversacion<'_> {
         let cerro = matches!(leido, Ok(0));
         match leido {
             // El cierre de quien perdió su plaza no es suyo: no acaba nada.
-            Ok(0) if self.fallo.is_some() => {}
+            Ok(0) if self.fin.is_some() => {}
             Ok(0) => lector.cerrar(),
             Ok(cuantos) => lector.avanzar(cuantos, Instant::now()),
             Err(error) if error.kind() == SILENCIO && se_espera_silencio => lector.vencer(),
             Err(error) if error.kind() == SILENCIO && cfg!(windows) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => self.fallo = Some(error),
+            Err(error) => self.fin = Some(Err(error)),
         }
         cerro
     }
@@ -270,7 +262,7 @@ impl Conversacion<'_> {
         match suceso {
             Suceso::Mensaje { bytes, envoltura } => {
                 let recibido = Recibido::new(bytes, bytes.len(), envoltura, ahora);
-                self.atender_mensaje(recibido, None)
+                self.atender_mensaje(recibido, None);
             }
             Suceso::Excedido {
                 comienzo,
@@ -279,22 +271,21 @@ impl Conversacion<'_> {
                 tope,
             } => {
                 let recibido = Recibido::new(&comienzo, longitud, envoltura, ahora);
-                self.atender_mensaje(recibido, Some(tope))
+                self.atender_mensaje(recibido, Some(tope));
             }
             Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
             Suceso::Indicio(indicio) => {
                 avisar!(warn, self.equipo, clase = indicio; "{indicio}");
                 if indicio.cierra_la_conexion() {
-                    Rumbo::Break(())
-                } else {
-                    Rumbo::Continue(())
+                    return Rumbo::Break(());
                 }
             }
         }
+        Rumbo::Continue(())
     }
 
     /// Con un `tope`, el mensaje no cupo y solo se tiene su comienzo.
-    fn atender_mensaje(&mut self, recibido: Recibido<'_>, tope: Option<Tope>) -> Rumbo {
+    fn atender_mensaje(&mut self, recibido: Recibido<'_>, tope: Option<Tope>) {
         match (recibido.cabecera, tope) {
             (Some(cabecera), _) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
             (_, Some(tope)) => self.rechazar(&recibido, Rechazo::NoCabe(tope)),
@@ -304,7 +295,7 @@ impl Conversacion<'_> {
     }
 
     /// Guarda el mensaje y lo acusa. En el programa de Python, `recibir_archivo`.
-    fn recibir_archivo(&mut self, mut recibido: Recibido<'_>) -> Rumbo {
+    fn recibir_archivo(&mut self, mut recibido: Recibido<'_>) {
         let almacen = &self.recepcion.almacen;
         let huella = self.recepcion.totales.huella(recibido.bytes);
         recibido.repetido_de = self.conectado.repetido_de(huella);
@@ -338,7 +329,7 @@ impl Conversacion<'_> {
             Err(_) => Destino::Fallido,
         };
         self.contar(&recibido, destino);
-        self.acusar_recibido(&recibido, guardado)
+        self.acusar_recibido(&recibido, guardado);
     }
 
     /// Contesta según lo que dijo el almacén. Es el único sitio de donde sale una aceptación: con su
@@ -347,7 +338,7 @@ impl Conversacion<'_> {
         &mut self,
         recibido: &Recibido<'_>,
         guardado: Result<String, ErrorDeAlmacen>,
-    ) -> Rumbo {
+    ) {
         let ahora = Local::now().naive_local();
         let (contestado, lugar) = match guardado {
             Ok(archivo) => {
@@ -371,12 +362,11 @@ impl Conversacion<'_> {
             }
         };
         self.anotar(recibido, contestado, lugar);
-        rumbo_tras(contestado)
     }
 
     /// Aparta lo que no es un mensaje que se pueda aceptar, y lo contesta: lo que no cupo en el límite
     /// sobra siempre; lo que no cupo en la memoria puede caber más tarde.
-    fn rechazar(&mut self, recibido: &Recibido<'_>, rechazo: Rechazo) -> Rumbo {
+    fn rechazar(&mut self, recibido: &Recibido<'_>, rechazo: Rechazo) {
         let (veredicto, destino, apartado, que_paso) = match rechazo {
             Rechazo::NoCabe(Tope::Limite) => (
                 Veredicto::Excesivo,
@@ -406,10 +396,9 @@ impl Conversacion<'_> {
         let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
         let contestado = self.acusar(recibido, veredicto, Local::now().naive_local());
         self.anotar(recibido, contestado, lugar);
-        rumbo_tras(contestado)
     }
 
-    fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) -> Rumbo {
+    fn apartar_respuesta(&mut self, recibido: &Recibido<'_>) {
         if mensaje::solo_acusa(recibido.bytes) {
             // Hay equipos que acusan cada acuse: no es nada que haya que mirar, si no envían más.
             self.acuses += 1;
@@ -420,7 +409,7 @@ impl Conversacion<'_> {
             debug!("{equipo}: llegó un acuse, que no se contesta ni se guarda (van {acuses})");
             // Si algo lo sigue, es suyo y no del último mensaje.
             self.ultimo = Lugar::Ninguno;
-            return Rumbo::Continue(());
+            return;
         }
         let lugar = self.apartar(recibido.bytes, recibido.hora, Apartado::Respuesta);
         avisar!(
@@ -432,10 +421,9 @@ impl Conversacion<'_> {
             lugar.donde()
         );
         self.ultimo = lugar;
-        Rumbo::Continue(())
     }
 
-    fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) -> Rumbo {
+    fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) {
         let (apartado, que_paso, que_hacer) = resto::explicar(motivo);
         let hora = Local::now().naive_local();
         let lugar = self.apartar(bytes, hora, apartado);
@@ -458,7 +446,6 @@ impl Conversacion<'_> {
             resto::si_parece_entero(bytes, apartado),
             resto::consejo(bytes)
         );
-        Rumbo::Continue(())
     }
 
     /// Llegó una cola. Si es la primera del último mensaje, que se guardó, es suya, y queda aunque el equipo
@@ -540,6 +527,9 @@ impl Conversacion<'_> {
             self.id_propio(recibido),
         );
         let (Some(acuse), Some(codigo)) = (acuse, reglas.codigo(veredicto)) else {
+            // Quien no recibe respuesta debe notarlo: se cierra su conexión, y a lo que llegó detrás no se le
+            // contesta.
+            self.fin.get_or_insert(Ok(()));
             return Contestado::Nada;
         };
         self.contestar(recibido, acuse);
@@ -582,8 +572,8 @@ impl Conversacion<'_> {
     }
 
     fn contestar(&mut self, recibido: &Recibido<'_>, contenido: Vec<u8>) {
-        // Tras un fallo ya no se contesta, pero lo que queda en el búfer aún se guarda.
-        if self.fallo.is_some() {
+        // Lo que queda en el búfer aún se guarda.
+        if self.fin.is_some() {
             return;
         }
         debug!(
@@ -595,7 +585,7 @@ impl Conversacion<'_> {
             en_curso.acusar();
         }
         let trama = enmarcar(contenido, recibido.envoltura);
-        self.fallo = self.escribir(&trama).err();
+        self.fin = self.escribir(&trama).err().map(Err);
         self.contestados += 1;
     }
 
@@ -631,7 +621,7 @@ impl Conversacion<'_> {
 
     /// Dice lo que fue de un mensaje, y recuerda dónde está.
     fn anotar(&mut self, recibido: &Recibido<'_>, contestado: Contestado, lugar: Lugar) {
-        let contestado = match self.fallo {
+        let contestado = match self.fin {
             Some(_) => Contestado::Nada,
             None => contestado,
         };

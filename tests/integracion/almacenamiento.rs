@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use servidor_hl7::almacen::{Almacen, Apartado, Parciales, generar_nombre_archivo};
 
-use crate::analizador_simulado::{mensaje, mensaje_de};
+use crate::analizador_simulado::{enmarcar, mensaje, mensaje_de};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, interrumpible, rutas};
 
 fn instante() -> NaiveDateTime {
@@ -115,6 +115,23 @@ fn acuse_de_fallo_puede_ser_ar_o_un_cierre_sin_contestar() {
         let codigo = equipo.si_acusa().map(|acuse| acuse.codigo);
         assert_eq!(codigo.as_deref(), esperado);
     }
+}
+
+/// Los que llegaron detrás se tiraban con la conexión, y nadie lo decía.
+#[test]
+fn tras_un_fallo_sin_acuse_lo_que_llego_detras_se_atiende_sin_contestar() {
+    let servidor = Servidor::con("AcuseDeFallo = ninguno");
+    let mut equipo = servidor.conectar();
+    fs::remove_dir_all(servidor.mensajes()).unwrap();
+    fs::write(servidor.mensajes(), "").unwrap();
+    let tramas = ["1", "2", "3"].map(|id| enmarcar(&mensaje(id)));
+    equipo.enviar(&tramas.concat());
+    assert_eq!(equipo.esperar_cierre(), b"");
+    for id in ["«1»", "«2»", "«3»"] {
+        let linea = servidor.esperar_linea(id);
+        assert!(linea.contains(" sin acuse "), "{linea}");
+    }
+    assert!(!servidor.consola().contains("Error en la Conexion"));
 }
 
 #[test]
