@@ -20,7 +20,8 @@ use crate::almacen::{Apartado, ErrorDeAlmacen};
 use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
 use crate::causa::se_agoto;
 use crate::hl7::acuse::Veredicto;
-use crate::hl7::{consulta, mensaje};
+use crate::hl7::consulta;
+use crate::hl7::mensaje::{self, leer_cabecera};
 use crate::lectura::leer;
 use crate::recepcion::Recepcion;
 use crate::recepcion::cuenta::Destino;
@@ -38,6 +39,8 @@ use crate::texto::{Color, cifras, ruta_visible};
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
 /// Cuánto se espera tras cada cosa de quien se pasa de la medida de lo que no son mensajes.
 const PAUSA_DEL_DESMEDIDO: Duration = Duration::from_millis(10);
+/// Cuánto se cuenta, al parar, lo que no comenzará: menos de lo que la parada espera por ello.
+const PLAZO_DE_LA_CUENTA: Duration = Duration::from_millis(500);
 /// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
 const KEEPALIVE_TRAS: Duration = Duration::from_mins(1);
 const KEEPALIVE_CADA: Duration = Duration::from_secs(10);
@@ -239,10 +242,16 @@ impl Conversacion<'_> {
         while let Some(suceso) = lector.siguiente() {
             // Mientras se atiende lo llegado, la parada espera.
             let Some(en_curso) = self.recepcion.parada.comenzar() else {
+                self.contar_sin_comenzar(&suceso);
+                self.contar_lo_que_queda(lector);
                 return Rumbo::Break(());
             };
             self.en_curso = Some(en_curso);
             let rumbo = self.atender_suceso(suceso);
+            if self.recepcion.parada.pedida() {
+                self.contar_lo_que_queda(lector);
+                return Rumbo::Break(());
+            }
             self.en_curso = None;
             self.atendidos += 1;
             rumbo?;
@@ -255,6 +264,44 @@ impl Conversacion<'_> {
             }
         }
         Rumbo::Continue(())
+    }
+
+    /// Se ha pedido parar, y lo que ya llegó a este PC no comenzará: se cuenta, para que la despedida lo diga. Si
+    /// hay algo en curso, la parada espera a que se sepa.
+    fn contar_lo_que_queda(&mut self, lector: &mut Lector) {
+        if let Some(en_curso) = &mut self.en_curso {
+            en_curso.acusar();
+        }
+        let limite = Instant::now() + PLAZO_DE_LA_CUENTA;
+        let sin_esperar = self.canal.set_nonblocking(true).is_ok();
+        loop {
+            while let Some(suceso) = lector.siguiente() {
+                self.contar_sin_comenzar(&suceso);
+            }
+            if !sin_esperar || Instant::now() >= limite {
+                break;
+            }
+            match leer(self.canal, lector.hueco(), None) {
+                Ok(cuantos) if cuantos > 0 => lector.avanzar(cuantos, Instant::now()),
+                _ => break,
+            }
+        }
+        if lector.hay_algo_a_medias() {
+            self.recepcion.parada.no_comienza(false);
+        }
+    }
+
+    fn contar_sin_comenzar(&self, suceso: &Suceso<'_>) {
+        let comienzo = match suceso {
+            Suceso::Mensaje { bytes, .. } => bytes,
+            Suceso::Excedido { comienzo, .. } => &**comienzo,
+            Suceso::Apartado { .. } => return self.recepcion.parada.no_comienza(false),
+            Suceso::Indicio(_) => return,
+        };
+        // Una respuesta no se habría acusado.
+        if !leer_cabecera(comienzo).is_some_and(|cabecera| cabecera.es_respuesta()) {
+            self.recepcion.parada.no_comienza(true);
+        }
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {

@@ -145,7 +145,8 @@ impl Recepcion {
     }
 
     /// La despedida: lo que quedó sin acusar, la tabla del día y los totales.
-    pub fn despedir(self: &Arc<Recepcion>, sin_acusar: usize) {
+    pub fn despedir(self: &Arc<Recepcion>, en_curso: usize) {
+        let sin_acusar = en_curso + self.parada.sin_comenzar();
         if sin_acusar > 0 {
             warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
         }

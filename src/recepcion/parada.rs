@@ -22,6 +22,7 @@ pub struct Parada {
     bandera: &'static AtomicBool,
     cuenta: Mutex<Cuenta>,
     menos: Condvar,
+    sin_comenzar: AtomicUsize,
     a_medias: AtomicUsize,
 }
 
@@ -53,6 +54,7 @@ impl Parada {
                 acusando: 0,
             }),
             menos: Condvar::new(),
+            sin_comenzar: AtomicUsize::new(0),
             a_medias: AtomicUsize::new(0),
         }
     }
@@ -83,6 +85,21 @@ impl Parada {
             parada: self,
             acusando: false,
         })
+    }
+
+    /// Anuncia que un mensaje que ya llegó, `entero` o no, no comenzará.
+    pub(super) fn no_comienza(&self, entero: bool) {
+        let cuenta = if entero {
+            &self.sin_comenzar
+        } else {
+            &self.a_medias
+        };
+        cuenta.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Cuántos mensajes habían llegado y no comenzaron.
+    pub(super) fn sin_comenzar(&self) -> usize {
+        self.sin_comenzar.load(Ordering::Relaxed)
     }
 
     /// Anuncia que un mensaje está llegando, hasta que se suelte lo que devuelve.

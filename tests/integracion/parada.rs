@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use servidor_hl7::recepcion::parada::Parada;
 
+#[cfg(unix)]
+use crate::analizador_simulado::enmarcar;
 use crate::analizador_simulado::{Analizador, mensaje};
 #[cfg(target_os = "linux")]
 use crate::servidor_de_prueba::rutas;
@@ -206,6 +208,37 @@ fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
     servidor.esperar_linea("Servidor detenido: mensajes guardados: 3 ");
     assert_eq!(servidor.archivos(), ["1", "OTRO", "2"].map(mensaje));
     assert!(rutas(&servidor.mensajes(), "parcial").is_empty());
+}
+
+/// Quien los envió sin esperar cada acuse puede no enviarlos otra vez: que alguien sepa que estaban.
+#[cfg(unix)]
+#[test]
+fn lo_que_habia_llegado_y_no_comenzo_se_dice_al_parar() {
+    const MENSAJES: usize = 500;
+    let mut servidor = Servidor::arrancar();
+    let mut equipo = servidor.conectar();
+    let ids = (0..MENSAJES).map(|numero| numero.to_string());
+    let mut tramas: Vec<u8> = ids.flat_map(|id| enmarcar(&mensaje(&id))).collect();
+    tramas.extend_from_slice(b"\x0BMSH|^~\\&|A");
+    equipo.enviar(&tramas);
+    equipo.esperar_aa("0");
+    servidor.senal("TERM");
+    assert!(servidor.esperar_fin().success());
+    let cuantos = |antes: &str| -> usize {
+        let linea = servidor.esperar_linea(antes);
+        let (_, resto) = linea.split_once(antes).unwrap();
+        let cifras = resto.split(|letra: char| !letra.is_ascii_digit()).next();
+        cifras.unwrap().parse().unwrap()
+    };
+    let guardados = cuantos("Servidor detenido: mensajes guardados: ");
+    assert!((1..MENSAJES).contains(&guardados), "{guardados}");
+    assert_eq!(servidor.archivos().len(), guardados);
+    let sin_acusar = cuantos("mensajes sin acusar al parar: ");
+    assert_eq!(guardados + sin_acusar, MENSAJES);
+    assert_eq!(
+        cuantos("mensajes que no acabaron de llegar antes de parar: "),
+        1
+    );
 }
 
 /// La página puede estar en un disco de red que ha dejado de responder: aquí, una tubería que nadie lee.
