@@ -195,14 +195,19 @@ impl Almacen {
             ))
     }
 
-    /// Guarda en cada carpeta un archivo de prueba como si fuera un mensaje y lo borra, también si falla.
-    /// Devuelve lo que se supo de la principal.
-    pub fn probar(&self, ahora: NaiveDateTime) -> Result<Prueba, ErrorDeAlmacen> {
-        let prueba = self.probar_en(&self.carpeta, ahora)?;
-        for subcarpeta in &self.subcarpetas {
-            self.probar_en(&self.carpeta.join(subcarpeta), ahora)?;
-        }
-        Ok(prueba)
+    /// Las carpetas que además hay en ella para los mensajes.
+    pub(crate) fn subcarpetas(&self) -> impl Iterator<Item = &str> {
+        self.subcarpetas.iter().map(String::as_str)
+    }
+
+    /// Guarda en la carpeta, o en esa de sus subcarpetas, un archivo de prueba como si fuera un mensaje y lo
+    /// borra, también si falla.
+    pub fn probar(
+        &self,
+        subcarpeta: Option<&str>,
+        ahora: NaiveDateTime,
+    ) -> Result<Prueba, ErrorDeAlmacen> {
+        self.probar_en(&self.carpeta_de(subcarpeta), ahora)
     }
 
     /// Hace lo mismo en la carpeta de los apartados, si ya está.

@@ -139,7 +139,10 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Vec
         .and_then(|almacen| {
             let ahora = Local::now().naive_local();
             almacen.probar_apartados(ahora)?;
-            let prueba = almacen.probar(ahora)?;
+            let prueba = almacen.probar(None, ahora)?;
+            for subcarpeta in almacen.subcarpetas() {
+                almacen.probar(Some(subcarpeta), ahora)?;
+            }
             Ok((prueba, almacen.avisos()))
         });
     let (prueba, mut avisos) = match probada {

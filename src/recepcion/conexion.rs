@@ -8,7 +8,6 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{mem, thread};
 
@@ -16,7 +15,7 @@ use chrono::{Local, NaiveDateTime};
 use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::almacen::{Apartado, ErrorDeAlmacen};
+use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
 use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
 use crate::causa::se_agoto;
 use crate::hl7::acuse::Veredicto;
@@ -348,18 +347,15 @@ impl Conversacion<'_> {
         recibido.repetido_de = self.conectado.repetido_de(huella);
         let comienzo = Instant::now();
         let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
-        let guardado = if recibido.repetido_de.is_some() && se_aparta {
-            almacen.apartar(recibido.bytes, recibido.hora, Apartado::Repetido)
+        let (carpeta, guardado) = if recibido.repetido_de.is_some() && se_aparta {
+            let apartado = almacen.apartar(recibido.bytes, recibido.hora, Apartado::Repetido);
+            (Some(APARTADOS), apartado)
         } else {
-            almacen.guardar(
-                self.equipo.trato.carpeta.as_deref(),
-                recibido.bytes,
-                recibido.hora,
-            )
+            let carpeta = self.equipo.trato.carpeta.as_deref();
+            let guardado = almacen.guardar(carpeta, recibido.bytes, recibido.hora);
+            (carpeta, guardado)
         };
-        self.recepcion
-            .no_guarda
-            .store(guardado.is_err(), Ordering::Relaxed);
+        self.recepcion.averias.anotar(carpeta, guardado.is_ok());
         let destino = match &guardado {
             Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);

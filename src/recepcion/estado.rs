@@ -3,6 +3,7 @@
 //! De los mensajes solo llegan a ella las cuentas: nada de un paciente, ni un MSH-10. Lo que alguien
 //! pudo escribir (nombres, rutas, avisos) va escapado. Redactarla es puro: la hora es un argumento.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -13,6 +14,7 @@ use chrono::{NaiveDateTime, Timelike};
 use log::{Level, info, warn};
 
 use crate::causa;
+use crate::recepcion::averias::Carpeta;
 use crate::recepcion::ritmo::HORAS;
 use crate::recepcion::totales::EstadoDeEquipo;
 use crate::registro::Avisos;
@@ -38,8 +40,8 @@ pub(super) struct Estado {
     pub(super) parado: Option<NaiveDateTime>,
     pub(super) puerto: Option<u16>,
     pub(super) carpeta: PathBuf,
-    /// Lo último que se intentó guardar no se pudo.
-    pub(super) no_guarda: bool,
+    /// Donde lo último que se intentó guardar no se pudo.
+    pub(super) averiadas: BTreeSet<Carpeta>,
     /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
     pub(super) espacio: Option<(String, bool)>,
     pub(super) equipos: Vec<EstadoDeEquipo>,
@@ -199,15 +201,17 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
             format!("El programa se detuvo {cuando}."),
         );
     }
-    if estado.no_guarda {
-        let detalle = "Lo último que llegó no se pudo guardar, y a los equipos no se les acepta nada. Lea los avisos.";
+    if estado.averiadas.contains(&None) {
+        let detalle = "En la carpeta de los mensajes no se puede guardar, y lo que va a ella no se acepta. Lea los avisos.";
         return ("mal", "No se puede guardar", detalle.to_owned());
     }
     let con =
         |cuantos: fn(&EstadoDeEquipo) -> bool| estado.equipos.iter().filter(move |e| cuantos(e));
-    let mut mirar: Vec<String> = con(|e| e.calla)
-        .map(|e| format!("{} calla.", e.nombre))
+    let averiadas = estado.averiadas.iter().flatten();
+    let mut mirar: Vec<String> = averiadas
+        .map(|nombre| format!("En la carpeta «{nombre}» no se puede guardar."))
         .collect();
+    mirar.extend(con(|e| e.calla).map(|e| format!("{} calla.", e.nombre)));
     mirar.extend(
         con(|e| e.hoy.fallidos > 0).map(|e| format!("De {} no se pudo guardar todo.", e.nombre)),
     );
@@ -401,7 +405,7 @@ mod tests {
         Estado {
             desde: a_las(7, 0),
             parado: None,
-            no_guarda: false,
+            averiadas: BTreeSet::new(),
             puerto: Some(2575),
             carpeta: PathBuf::from("/srv/hl7"),
             espacio: Some(("76 GB".to_owned(), false)),
@@ -430,12 +434,15 @@ mod tests {
         que_falla.hoy.fallidos = 1;
         let mut con_avisos = estado(vec![equipo("Química"), callado, que_falla]);
         con_avisos.espacio = Some(("120 MB".to_owned(), true));
+        con_avisos.averiadas = BTreeSet::from([Some("Gases".to_owned())]);
         let (clase, _, detalle) = resumir(&con_avisos);
         assert_eq!(clase, "mirar");
         assert_eq!(
             detalle,
-            "BC-20 calla. De Gases no se pudo guardar todo. Quedan 120 MB de disco."
+            "En la carpeta «Gases» no se puede guardar. BC-20 calla. De Gases no se pudo guardar todo. Quedan 120 MB de disco."
         );
+        con_avisos.averiadas.insert(None);
+        assert_eq!(resumir(&con_avisos).0, "mal");
         con_avisos.parado = Some(a_las(10, 15));
         let (clase, titular, detalle) = resumir(&con_avisos);
         assert_eq!((clase, titular), ("parado", "Parado: nadie recibe"));

@@ -2,6 +2,7 @@
 //!
 //! Aquí empieza y acaba, y está lo que comparten todas las conversaciones. No sabe qué se habla en ellas.
 
+mod averias;
 mod conexion;
 mod cuenta;
 mod desechos;
@@ -26,16 +27,16 @@ pub(crate) mod vigilancia;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use chrono::{Local, NaiveDateTime};
 use log::{error, info, warn};
 
-use crate::almacen::{Almacen, Prueba, espacio_libre_mib};
+use crate::almacen::{Almacen, ErrorDeAlmacen, Prueba, espacio_libre_mib};
 use crate::cerrojo::tomar;
 use crate::hilo::abrir_hilo;
+use crate::recepcion::averias::Averias;
 use crate::recepcion::equipo::{Equipo, Equipos};
 use crate::recepcion::estado::{Estado, Pagina};
 use crate::recepcion::parada::Parada;
@@ -56,8 +57,7 @@ pub struct Recepcion {
     parada: Arc<Parada>,
     /// La página de estado, si la hay y el programa no se ha despedido.
     pagina: Mutex<Option<Pagina>>,
-    /// Si lo último que se intentó guardar no se pudo.
-    no_guarda: AtomicBool,
+    averias: Averias,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     ancho_de_equipo: usize,
 }
@@ -78,38 +78,58 @@ impl Recepcion {
             ),
             parada,
             pagina: Mutex::default(),
-            no_guarda: AtomicBool::default(),
+            averias: Averias::default(),
             ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
         }
     }
 
     /// Dice dónde se guarda, y avisa de lo que impediría guardar o lo haría menos seguro.
     pub fn decir_carpeta(&self) {
-        let probada = self.almacen.probar(Local::now().naive_local());
+        let decir_averia = |error| {
+            error!(
+                "{error}; hasta que se arregle, no se acepta ningún mensaje de los que van a esa carpeta"
+            );
+        };
+        let probada = self.probar(None);
         info!(
             "Archivo por Guardar en: {}{}",
             ruta_visible(self.almacen.carpeta()),
             probada.as_ref().map_or("", Prueba::nota)
         );
-        self.no_guarda.store(probada.is_err(), Ordering::Relaxed);
         if !self.almacen.sincroniza() {
             warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
         }
         match probada.map(|prueba| prueba.aviso()) {
             Ok(Some(aviso)) => warn!("{aviso}"),
             Ok(None) => {}
-            Err(error) => error!("{error}; hasta que se arregle, no se acepta ningún mensaje"),
+            Err(error) => decir_averia(error),
+        }
+        for subcarpeta in self.almacen.subcarpetas() {
+            let _ = self.probar(Some(subcarpeta)).map_err(decir_averia);
         }
         if let Err(error) = self.almacen.probar_apartados(Local::now().naive_local()) {
             warn!("{error}; hasta que se arregle, lo que no sea un mensaje entero no se guardará");
         }
     }
 
-    /// Si lo último no se pudo guardar, mira si ya se puede: la página no espera a otro mensaje para decirlo.
+    /// Prueba a guardar en la carpeta, o en esa de sus subcarpetas, y anota si se puede.
+    fn probar(&self, subcarpeta: Option<&str>) -> Result<Prueba, ErrorDeAlmacen> {
+        let probada = self.almacen.probar(subcarpeta, Local::now().naive_local());
+        self.averias.anotar(subcarpeta, probada.is_ok());
+        probada
+    }
+
+    /// Donde lo último no se pudo guardar, mira si ya se puede: la página no espera a otro mensaje para decirlo.
     fn mirar_si_guarda(&self) {
-        if self.no_guarda.load(Ordering::Relaxed) {
-            let probada = self.almacen.probar(Local::now().naive_local());
-            self.no_guarda.store(probada.is_err(), Ordering::Relaxed);
+        let mut averiadas = self.averias.cuales();
+        if averiadas.is_empty() {
+            return;
+        }
+        // Lo que falla en una puede fallar en todas: un disco lleno.
+        averiadas.insert(None);
+        for averiada in averiadas {
+            // Ya dijo por qué el mensaje que no se pudo guardar.
+            let _ = self.probar(averiada.as_deref());
         }
     }
 
@@ -186,7 +206,7 @@ impl Recepcion {
         let estado = Estado {
             desde: self.totales.arranque(),
             parado,
-            no_guarda: self.no_guarda.load(Ordering::Relaxed),
+            averiadas: self.averias.cuales(),
             puerto: pagina.puerto(),
             carpeta: self.almacen.carpeta().to_path_buf(),
             espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
@@ -206,6 +226,7 @@ impl Recepcion {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::{env, fs, process};
 
     use chrono::NaiveTime;

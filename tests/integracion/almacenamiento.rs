@@ -382,13 +382,15 @@ fn lo_que_se_promete_de_la_carpeta_se_promete_de_cada_subcarpeta() {
         almacen.con_subcarpetas(["Química"].into_iter()).unwrap()
     };
     let almacen = abrir();
-    almacen.probar(instante()).unwrap();
+    let probar = |subcarpeta| almacen.probar(subcarpeta, instante());
+    probar(Some("Química")).unwrap();
     assert_eq!(fs::read_dir(&equipo).unwrap().count(), 0);
     // Donde solo un equipo no podría guardar, también se dice antes de que llegue nada.
     fs::remove_dir(&equipo).unwrap();
     fs::write(&equipo, "un archivo").unwrap();
-    let error = almacen.probar(instante()).unwrap_err().to_string();
+    let error = probar(Some("Química")).unwrap_err().to_string();
     assert!(error.contains("Química"), "{error}");
+    probar(None).unwrap();
     fs::remove_file(&equipo).unwrap();
     fs::create_dir(&equipo).unwrap();
     let nombres: Vec<_> = (0..4)
@@ -437,7 +439,7 @@ fn lo_que_se_promete_de_la_carpeta_se_promete_de_cada_subcarpeta() {
 fn probar_la_carpeta_no_deja_nada_ni_toma_el_nombre_de_un_mensaje() {
     let carpeta = carpeta_nueva();
     let almacen = Almacen::abrir(carpeta.clone(), true).unwrap();
-    almacen.probar(instante()).unwrap();
+    almacen.probar(None, instante()).unwrap();
     assert!(fs::read_dir(&carpeta).unwrap().next().is_none());
     assert_eq!(
         guardar(&almacen, b"mensaje", instante()),

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+#[cfg(target_os = "linux")]
+use crate::analizador_simulado::Analizador;
 use crate::analizador_simulado::mensaje;
 use crate::servidor_de_prueba::{
     Servidor, carpeta_nueva, ejecutar, escribir_ini, esperar, interrumpible, orden,
@@ -94,6 +96,42 @@ fn la_pagina_no_dice_que_se_recibe_si_no_se_puede_guardar() {
     fs::remove_file(&mensajes).unwrap();
     esperar_pagina(&servidor, &["class=\"mirar\"", "no se pudo guardar todo"]);
     equipo.entregar("2");
+}
+
+/// Donde no se deja crear nada, ni al administrador: en /proc.
+#[cfg(target_os = "linux")]
+#[test]
+fn si_solo_falla_la_carpeta_de_un_equipo_se_dice_cual_y_los_demas_no_lo_tapan() {
+    let carpeta = carpeta_nueva();
+    fs::create_dir(carpeta.join("mensajes")).unwrap();
+    let averiada = carpeta.join("mensajes/Química");
+    std::os::unix::fs::symlink("/proc", &averiada).unwrap();
+    let claves = "CarpetaPorEquipo = si\n[Equipos]\nHematología = 127.0.0.2\nQuímica = 127.0.0.3";
+    let servidor = Servidor::en(carpeta, &format!("{claves}\n{ESTADO}"));
+    let linea = servidor.esperar_linea("no se acepta ningún mensaje de los que van a esa carpeta");
+    assert!(linea.contains("mensajes/Química»"), "{linea}");
+    let otro = || Analizador::desde([127, 0, 0, 2], servidor.puerto);
+    let en_ambar = [
+        "class=\"mirar\"",
+        ">Recibiendo, con algo que mirar</h1>",
+        "En la carpeta «Química» no se puede guardar.",
+    ];
+    otro().entregar("1");
+    esperar_pagina(&servidor, &en_ambar);
+    let mut quimica = Analizador::desde([127, 0, 0, 3], servidor.puerto);
+    quimica.enviar_mensaje(&mensaje("2"));
+    assert_eq!(quimica.acuse().codigo, "AE");
+    otro().entregar("3");
+    esperar_pagina(
+        &servidor,
+        &[&en_ambar[..], &["De Química no se pudo guardar todo."]].concat(),
+    );
+    fs::remove_file(averiada).unwrap();
+    quimica.entregar("2");
+    esperar("la página sin la carpeta", || {
+        let pagina = fs::read_to_string(ruta(&servidor)).unwrap();
+        (!pagina.contains(en_ambar[2])).then_some(())
+    });
 }
 
 #[test]
