@@ -260,6 +260,23 @@ mod tests {
         assert_eq!(leido.texto().matches("<6>").count(), cuantas);
     }
 
+    /// Quien guarda lo dicho debe tener la línea de cada mensaje; a quien mira le basta saber cuántas hubo.
+    #[test]
+    fn la_linea_de_un_mensaje_que_se_repite_solo_la_ve_el_diario_de_systemd() {
+        let linea = Linea {
+            callada: true,
+            ..Linea::ahora(Level::Info, "AA «77»".to_owned())
+        };
+        for (quien_lee, la_ve) in [
+            (QuienLee::Journal, true),
+            (QuienLee::Terminal, false),
+            (QuienLee::Otro, false),
+        ] {
+            let escrito = quien_lee.escribir(std::slice::from_ref(&linea));
+            assert_eq!(escrito.contains("«77»"), la_ve, "{quien_lee:?}");
+        }
+    }
+
     #[test]
     fn lo_que_no_cabe_en_la_espera_se_cuenta_linea_por_linea() {
         let leido = Leido::default();

@@ -233,6 +233,9 @@ fn no_entran_mas_equipos_de_los_que_pueden_guardar_a_la_vez_con_los_archivos_que
         nuevo.enviar_mensaje(&mensaje("3"));
         nuevo.si_acusa().map(|acuse| assert_eq!(acuse.codigo, "AA"))
     });
+    // Las que aún no tienen plaza tampoco se los llevan todos.
+    let consola = servidor.consola();
+    assert!(!consola.contains("no se pudo aceptar"), "{consola}");
 }
 
 /// También abren archivos los equipos a los que se llama, y los intermediarios que aún no han dicho por quién
