@@ -61,6 +61,8 @@ pub enum Suceso<'a> {
     Apartado {
         /// Lo recibido, o su comienzo si no cupo.
         bytes: Cow<'a, [u8]>,
+        /// La longitud de todo lo recibido, en bytes.
+        longitud: usize,
         /// Por qué.
         motivo: Motivo,
     },
@@ -308,7 +310,11 @@ impl Lector {
             None => Cow::Borrowed(contenido),
         };
         match (motivo, tope, bytes) {
-            (Some(motivo), _, bytes) => Suceso::Apartado { bytes, motivo },
+            (Some(motivo), _, bytes) => Suceso::Apartado {
+                bytes,
+                longitud,
+                motivo,
+            },
             (None, None, Cow::Borrowed(bytes)) => Suceso::Mensaje {
                 bytes,
                 envoltura: fin.envoltura,

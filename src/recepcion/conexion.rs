@@ -319,7 +319,11 @@ impl Conversacion<'_> {
                 let recibido = Recibido::new(&comienzo, longitud, envoltura, ahora);
                 self.atender_mensaje(recibido, Some(tope));
             }
-            Suceso::Apartado { bytes, motivo } => self.apartar_resto(&bytes, motivo),
+            Suceso::Apartado {
+                bytes,
+                longitud,
+                motivo,
+            } => self.apartar_resto(&bytes, longitud, motivo),
             Suceso::Indicio(indicio) => {
                 avisar!(warn, self.equipo, clase = indicio; "{indicio}");
                 if indicio.cierra_la_conexion() {
@@ -458,15 +462,15 @@ impl Conversacion<'_> {
         avisar!(
             info,
             self.equipo,
-            "llegó un acuse ({}), que no se contesta; {} bytes {}",
+            "llegó un acuse ({}), que no se contesta; {}",
             recibido.visible(9),
-            recibido.longitud,
-            lugar.donde()
+            lugar.donde(recibido.longitud, recibido.bytes.len())
         );
         self.ultimo = lugar;
     }
 
-    fn apartar_resto(&mut self, bytes: &[u8], motivo: Motivo) {
+    /// De lo que no cupo, los `bytes` son el comienzo.
+    fn apartar_resto(&mut self, bytes: &[u8], longitud: usize, motivo: Motivo) {
         let (apartado, que_paso, que_hacer) = resto::explicar(motivo);
         let hora = Local::now().naive_local();
         let lugar = self.apartar(bytes, hora, apartado);
@@ -483,9 +487,8 @@ impl Conversacion<'_> {
             warn,
             self.equipo,
             clase = que_paso;
-            "{que_paso}{de}; {} bytes {}; {que_hacer}{}{}",
-            bytes.len(),
-            lugar.donde(),
+            "{que_paso}{de}; {}; {que_hacer}{}{}",
+            lugar.donde(longitud, bytes.len()),
             resto::si_parece_entero(bytes, apartado),
             resto::consejo(bytes)
         );

@@ -95,11 +95,16 @@ impl Lugar {
         }
     }
 
-    /// Cómo se dice de unos bytes que no son un mensaje.
-    pub(super) fn donde(&self) -> String {
+    /// Cómo se dice de tantos bytes que no son un mensaje, si de ellos se tienen los primeros.
+    pub(super) fn donde(&self, longitud: usize, primeros: usize) -> String {
         match self {
-            Lugar::Guardado(nombre) | Lugar::Apartado(nombre) => format!("apartados en {nombre}"),
-            Lugar::Ninguno => "que no se guardaron".to_owned(),
+            Lugar::Ninguno => format!("{longitud} bytes que no se guardaron"),
+            Lugar::Guardado(nombre) | Lugar::Apartado(nombre) if primeros < longitud => {
+                format!("{longitud} bytes, y solo los primeros {primeros} apartados en {nombre}")
+            }
+            Lugar::Guardado(nombre) | Lugar::Apartado(nombre) => {
+                format!("{longitud} bytes apartados en {nombre}")
+            }
         }
     }
 

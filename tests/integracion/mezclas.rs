@@ -352,6 +352,7 @@ fn sacar(lector: &mut Lector, salidas: &mut Vec<Salida>) {
             Suceso::Apartado {
                 bytes,
                 motivo: Motivo::Abandonado,
+                ..
             } => salidas.push(Salida::Abandonado(bytes.into_owned())),
             Suceso::Indicio(_) => {}
             otro => panic!("{otro:?}"),

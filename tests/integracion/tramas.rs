@@ -127,7 +127,7 @@ impl Mesa {
                     assert_eq!(tope, Tope::Limite);
                     Leido::Excedido(Octetos(comienzo.into_owned()), longitud)
                 }
-                Suceso::Apartado { bytes, motivo } => {
+                Suceso::Apartado { bytes, motivo, .. } => {
                     Leido::Apartado(Octetos(bytes.into_owned()), motivo)
                 }
                 Suceso::Indicio(indicio) => Leido::Indicio(indicio),
