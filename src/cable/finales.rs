@@ -173,7 +173,7 @@ impl Lector {
                     // VT VT al comienzo es un solo comienzo.
                     self.bufer.soltar(p + 1);
                     self.rafagas.soltar(p + 1);
-                    self.revisado = 0;
+                    (self.revisado, self.mirados) = (0, 0);
                     continue;
                 }
                 _ => match self.abre_tras_vt(resto) {

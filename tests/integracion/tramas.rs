@@ -349,6 +349,15 @@ fn tras_una_trama_cortada_el_prefijo_de_su_equipo_no_esconde_la_siguiente() {
             &[Llega(&[abre, &uno, abre, &dos, cierra].concat())],
             &[apartado(&uno, Motivo::Reiniciado), con_trama(&dos)],
         );
+        // Un comienzo repetido tras un relleno que mide lo mismo no es el de esa trama.
+        let relleno = vec![b'\r'; uno.len().min(64)];
+        comprobar(
+            &nombre,
+            &[Llega(
+                &[abre, &relleno, abre, &uno, abre, &dos, cierra].concat(),
+            )],
+            &[apartado(&uno, Motivo::Reiniciado), con_trama(&dos)],
+        );
         let pasos = [
             Llega(&[abre, &uno].concat()),
             Silencio,
