@@ -37,6 +37,8 @@ pub(crate) struct Diario {
     limpiado: Option<NaiveDate>,
     /// Líneas perdidas desde que dejó de poderse escribir.
     perdidas: usize,
+    /// El archivo de hoy ha pasado de la mitad de lo que puede crecer: la otra no es para lo que se repite.
+    mediado: bool,
 }
 
 impl Diario {
@@ -46,6 +48,7 @@ impl Diario {
             ajustes,
             limpiado: None,
             perdidas: 0,
+            mediado: false,
         }
     }
 
@@ -73,8 +76,9 @@ impl Diario {
             fila: None,
             callada: false,
         });
-        let todas = vuelta.iter().chain(lineas).map(Linea::en_archivo);
-        let texto: String = todas.collect();
+        let todas = vuelta.iter().chain(lineas);
+        let que_caben = todas.filter(|linea| !(linea.callada && self.mediado));
+        let texto: String = que_caben.map(Linea::en_archivo).collect();
         match self.escribir(texto.as_bytes(), ahora.date()) {
             Ok(()) => {
                 self.perdidas = 0;
@@ -107,6 +111,7 @@ impl Diario {
     fn escribir(&mut self, lineas: &[u8], hoy: NaiveDate) -> io::Result<()> {
         let mut archivo = self.abrir(hoy)?;
         let antes = archivo.metadata()?.len();
+        self.mediado = antes >= MAX_BYTES_AL_DIA / 2;
         // Sin mirar si estas caben: unas más cortas cabrían después, y ya se dijo que hasta mañana ninguna.
         if antes >= MAX_BYTES_AL_DIA {
             return Err(ErrorKind::FileTooLarge.into());
@@ -250,6 +255,31 @@ mod tests {
         );
         let quedan = |dia| carpeta.join(format!("servidor_2026090{dia}.log")).exists();
         assert_eq!([1, 8, 9].map(quedan), [true, false, true]);
+        fs::remove_dir_all(carpeta).unwrap();
+    }
+
+    #[test]
+    fn lo_que_se_repite_deja_la_mitad_del_archivo_a_lo_demas() {
+        let nombre = format!("servidor-hl7-diario-mediado-{}", std::process::id());
+        let carpeta = std::env::temp_dir().join(nombre);
+        let mut diario = nuevo(&carpeta, 2);
+        let repetida = || Linea {
+            callada: true,
+            ..lineas(&["repetida"]).remove(0)
+        };
+        diario.anotar(&[repetida()], el_dia(1));
+        let ruta = carpeta.join("servidor_20260901.log");
+        let leer = || fs::read_to_string(&ruta).unwrap();
+        assert_eq!(leer(), escrito("repetida"));
+        let archivo = OpenOptions::new().write(true).open(&ruta).unwrap();
+        archivo.set_len(MAX_BYTES_AL_DIA / 2).unwrap();
+        for _ in 0..2 {
+            diario.anotar(&lineas(&["otra"]), el_dia(1));
+            diario.anotar(&[repetida()], el_dia(1));
+        }
+        let leido = leer();
+        assert_eq!(leido.matches("otra").count(), 2);
+        assert_eq!(leido.matches("repetida").count(), 1);
         fs::remove_dir_all(carpeta).unwrap();
     }
 
