@@ -280,9 +280,9 @@ impl Instalacion {
         Paso::de_ordenes("programa", hecho, ordenes).y_se_deshace(deshacer)
     }
 
-    /// La regla que ya está puede admitir a más equipos, porque alguien la amplió: solo se le pone el puerto.
-    /// Si no está, antes se quitan las que haya para el programa: la que Windows pone al contestar «Cancelar»
-    /// a su pregunta vence a cualquier otra. Con la regla puesta, Windows no pregunta.
+    /// La regla que el programa ya tiene puede admitir a más equipos, porque alguien la amplió: solo se le pone
+    /// el puerto. Si no la tiene, antes se quitan las que haya para él: la que Windows pone al contestar
+    /// «Cancelar» a su pregunta vence a cualquier otra. A quien tiene la suya, Windows no le pregunta.
     fn abrir_el_puerto(&self) -> Paso {
         let Some(puerto) = self.puerto else {
             let hecho = "nadie tiene que entrar: solo se llama a los equipos".to_owned();
@@ -297,11 +297,11 @@ impl Instalacion {
             "rule",
             &nombre,
             "dir=in",
+            &programa,
             "new",
             "enable=yes",
             permitir,
             &local,
-            &programa,
         ]);
         let red = "remoteip=localsubnet";
         let abrir = del_cortafuegos([
@@ -464,7 +464,7 @@ mod tests {
                 r#"icacls.exe "/hl7 lab" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab" /reset & icacls.exe "/hl7 lab" /inheritance:r /grant:r "*S-1-5-18:(OI)(CI)F" "*S-1-5-32-544:(OI)(CI)F" "*S-1-5-32-545:(OI)(CI)RX" "NT SERVICE/servidor-hl7:(OI)(CI)RX" & icacls.exe "/hl7 lab/servidor-hl7.exe" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab/servidor-hl7.exe" /reset & icacls.exe "/hl7 lab/Config.ini" /setowner "*S-1-5-32-544" & icacls.exe "/hl7 lab/Config.ini" /reset"#,
                 r#"icacls.exe "/hl7 lab/mensajes" /grant "NT SERVICE/servidor-hl7:(OI)(CI)M""#,
                 r#"icacls.exe "/hl7 lab/registro" /grant "NT SERVICE/servidor-hl7:(OI)(CI)M""#,
-                r#"netsh.exe advfirewall firewall set rule name=servidor-hl7 dir=in new enable=yes action=allow localport=2575 "program=/hl7 lab/servidor-hl7.exe" || (netsh.exe advfirewall firewall delete rule name=all dir=in "program=/hl7 lab/servidor-hl7.exe" & netsh.exe advfirewall firewall add rule name=servidor-hl7 dir=in action=allow protocol=TCP localport=2575 remoteip=localsubnet "program=/hl7 lab/servidor-hl7.exe")"#,
+                r#"netsh.exe advfirewall firewall set rule name=servidor-hl7 dir=in "program=/hl7 lab/servidor-hl7.exe" new enable=yes action=allow localport=2575 || (netsh.exe advfirewall firewall delete rule name=all dir=in "program=/hl7 lab/servidor-hl7.exe" & netsh.exe advfirewall firewall add rule name=servidor-hl7 dir=in action=allow protocol=TCP localport=2575 remoteip=localsubnet "program=/hl7 lab/servidor-hl7.exe")"#,
                 "sc.exe start servidor-hl7",
             ]
         );
