@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
-use servidor_hl7::configuracion::{Configuracion, configurar, donde_escucha};
+use servidor_hl7::configuracion::{Configuracion, adonde_se_envia, configurar};
 use servidor_hl7::gestor::Gestor;
 use servidor_hl7::hilo::abrir_hilo;
 use servidor_hl7::ordenes::enviar::enviar;
@@ -65,8 +65,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
             Ok(bien)
         }
         Orden::Enviar => {
-            let escucha = || donde_escucha(config, &pedido.envio.archivos);
-            let destino = pedido.destino.map_or_else(escucha, Ok)?;
+            let destino = adonde_se_envia(pedido.destino, config)?;
             let es_terminal = io::stdout().is_terminal();
             enviar(&pedido.envio, &destino, &mut io::stdout(), es_terminal)
         }

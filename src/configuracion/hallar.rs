@@ -10,7 +10,6 @@ use std::path::{self, Path, PathBuf};
 
 use super::Configuracion;
 use super::sobra::POR_OMISION;
-use crate::almacen::APARTADOS;
 use crate::causa;
 use crate::pedido::ErrorDePedido;
 use crate::texto::ruta_visible;
@@ -79,12 +78,30 @@ pub(crate) fn configuracion_hallada(
         .transpose()
 }
 
-/// El `HOST:PUERTO` en que este PC puede hablar con el servidor de esa configuración, para enviarle esos
-/// archivos. No vale para los que él guardó: sin decir adónde, quien los envía piensa en otro receptor.
-pub fn donde_escucha(
+/// Adónde se envía.
+#[derive(Debug)]
+pub struct Destino {
+    /// `HOST:PUERTO`.
+    pub direccion: String,
+    /// Dónde guarda, si es el servidor de un Config.ini de este PC.
+    pub guarda_en: Option<PathBuf>,
+}
+
+/// El destino que se dijo o, si no se dijo ninguno, el servidor de esa configuración.
+pub fn adonde_se_envia(
+    dicho: Option<String>,
     config: Option<&Path>,
-    archivos: &[PathBuf],
-) -> Result<String, Box<dyn Error>> {
+) -> Result<Destino, Box<dyn Error>> {
+    match dicho {
+        None => donde_escucha(config),
+        Some(direccion) => Ok(Destino {
+            direccion,
+            guarda_en: None,
+        }),
+    }
+}
+
+fn donde_escucha(config: Option<&Path>) -> Result<Destino, Box<dyn Error>> {
     let Some(ruta) = hallar(config)? else {
         let dicho = "no hay ningún Config.ini; diga adónde enviar con --a HOST:PUERTO";
         return Err(ErrorDePedido(dicho.to_owned()).into());
@@ -97,28 +114,10 @@ pub fn donde_escucha(
         ))
         .into());
     };
-    if let Some(suyo) = guardado_en(&configuracion.directorio, archivos) {
-        let suyo = ruta_visible(suyo);
-        return Err(ErrorDePedido(format!(
-            "«{suyo}» ya lo guardó este servidor, y enviado a él quedaría dos veces; diga adónde enviar con --a HOST:PUERTO"
-        ))
-        .into());
-    }
-    Ok(SocketAddr::new(configuracion.direccion_local(), puerto).to_string())
-}
-
-/// El primero de esos archivos, carpetas o comodines que es de los mensajes de la carpeta. Los apartados
-/// no lo son: a quien los corrige le sirve enviarlos otra vez.
-fn guardado_en<'a>(carpeta: &Path, archivos: &'a [PathBuf]) -> Option<&'a Path> {
-    let carpeta = fs::canonicalize(carpeta).ok()?;
-    let apartados = carpeta.join(APARTADOS);
-    let es_suyo = |archivo: &&PathBuf| {
-        // Un comodín no está en el disco: vale la carpeta en que se busca.
-        let donde = fs::canonicalize(archivo)
-            .or_else(|_| fs::canonicalize(absoluta(archivo).parent().unwrap_or(archivo)));
-        donde.is_ok_and(|donde| donde.starts_with(&carpeta) && !donde.starts_with(&apartados))
-    };
-    archivos.iter().find(es_suyo).map(PathBuf::as_path)
+    Ok(Destino {
+        direccion: SocketAddr::new(configuracion.direccion_local(), puerto).to_string(),
+        guarda_en: Some(configuracion.directorio),
+    })
 }
 
 /// La configuración pedida o, si no se pidió, la de la carpeta actual o la que está junto al programa.

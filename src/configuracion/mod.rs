@@ -36,7 +36,7 @@ pub use dudas::parecido;
 #[cfg(windows)]
 pub(crate) use hallar::configuracion_hallada;
 pub(crate) use hallar::junto_al_programa;
-pub use hallar::{configurar, donde_escucha};
+pub use hallar::{Destino, adonde_se_envia, configurar};
 pub use sobra::claves_conocidas;
 
 /// De [Registro], pero no del diario: el archivo de la página de estado.

@@ -248,10 +248,12 @@ fn sin_a_lo_que_guardo_el_servidor_no_se_le_envia_otra_vez() {
     fs::write(servidor.carpeta.join("a.hl7"), mensaje("A")).unwrap();
     let (dicho, bien) = ordenar(&servidor.carpeta, &orden("a.hl7"));
     assert!(bien, "{dicho}");
-    for suyo in ["mensajes", "./mensajes/*.res", "mensajes/no.res"] {
-        let esperado = format!("«{suyo}» ya lo guardó este servidor");
-        sale_mal(&servidor.carpeta, &orden(suyo), &esperado);
+    for suyo in ["mensajes", ".", "./mensajes/*.res"] {
+        let esperado = "» ya lo guardó este servidor, y enviado a él quedaría dos veces";
+        sale_mal(&servidor.carpeta, &orden(suyo), esperado);
     }
+    let esperado = "no se pudo leer «mensajes/no.res»";
+    sale_mal(&servidor.carpeta, &orden("mensajes/no.res"), esperado);
     let apartado = servidor.carpeta.join("mensajes/apartados/a.cortado");
     fs::create_dir_all(apartado.parent().unwrap()).unwrap();
     fs::write(&apartado, mensaje("B")).unwrap();

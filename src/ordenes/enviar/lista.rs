@@ -94,6 +94,28 @@ pub(super) fn empezar_en(
     Ok(())
 }
 
+/// A quien guardó unos mensajes en esa carpeta no se le envían: los tendría dos veces. Los apartados sí, porque
+/// a quien los corrige le sirve enviárselos.
+pub(super) fn comprobar_que_no_son_suyos(
+    lista: &[Pendiente],
+    guarda_en: Option<&Path>,
+) -> Result<(), ErrorDePedido> {
+    let Some(carpeta) = guarda_en.and_then(|carpeta| fs::canonicalize(carpeta).ok()) else {
+        return Ok(());
+    };
+    let es_suyo = |ruta: &&Path| {
+        fs::canonicalize(ruta).is_ok_and(|ruta| ruta.starts_with(&carpeta) && acaba_en_res(&ruta))
+    };
+    let mut rutas = lista.iter().filter_map(|uno| uno.origen.ruta());
+    match rutas.find(es_suyo) {
+        None => Ok(()),
+        Some(suyo) => Err(ErrorDePedido(format!(
+            "«{}» ya lo guardó este servidor, y enviado a él quedaría dos veces; diga adónde enviar con --a HOST:PUERTO",
+            ruta_visible(suyo)
+        ))),
+    }
+}
+
 /// Las carpetas que nadie nombró y de las que se envía algo, porque están en una que sí.
 pub(super) fn sin_nombrar<'a>(lista: &'a [Pendiente], valores: &[PathBuf]) -> BTreeSet<&'a Path> {
     let sin_nombrar = |uno: &'a Pendiente| {
@@ -129,12 +151,17 @@ fn listar_carpeta(ruta: &Path) -> Result<Vec<PathBuf>, ErrorDePedido> {
     for carpeta in carpetas.iter().filter(|carpeta| !son_apartados(carpeta)) {
         archivos.extend(leer_carpeta(carpeta)?.0);
     }
-    let acaba_en_res = |extension: &OsStr| extension.eq_ignore_ascii_case("res");
-    archivos.retain(|archivo| archivo.extension().is_some_and(acaba_en_res));
+    archivos.retain(|archivo| acaba_en_res(archivo));
     if archivos.is_empty() {
         return Err(sin_mensajes(ruta));
     }
     Ok(archivos)
+}
+
+/// Ningún apartado lo hace.
+fn acaba_en_res(archivo: &Path) -> bool {
+    let es_res = |extension: &OsStr| extension.eq_ignore_ascii_case("res");
+    archivo.extension().is_some_and(es_res)
 }
 
 fn sin_mensajes(carpeta: &Path) -> ErrorDePedido {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::causa;
+use crate::configuracion::Destino;
 use crate::pedido::ErrorDePedido;
 use crate::texto::{milisegundos, ruta_visible};
 use avance::Pantalla;
@@ -78,16 +79,17 @@ impl Envio {
     }
 }
 
-/// Envía a `destino` (`HOST:PUERTO`), espera cada acuse y lo dice en `salida`. Se detiene en el primer
+/// Envía a `destino`, espera cada acuse y lo dice en `salida`. Se detiene en el primer
 /// mensaje que no se acepte. Devuelve si todos fueron aceptados.
 pub fn enviar(
     envio: &Envio,
-    destino: &str,
+    destino: &Destino,
     salida: &mut impl Write,
     es_terminal: bool,
 ) -> Result<bool, Box<dyn Error>> {
     let mut lista = lista::listar(&envio.archivos)?;
     lista::empezar_en(&mut lista, envio.desde.as_deref())?;
+    lista::comprobar_que_no_son_suyos(&lista, destino.guarda_en.as_deref())?;
     let entrada = if lista.iter().any(|uno| uno.origen == Origen::Entrada) {
         contenido::leer_entrada(io::stdin().lock())?
     } else {
@@ -95,7 +97,7 @@ pub fn enviar(
     };
     let mut tanda = Tanda {
         envio,
-        destino,
+        destino: &destino.direccion,
         pantalla: Pantalla::new(salida, es_terminal),
         entrada: &entrada,
         canal: None,
