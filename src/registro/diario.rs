@@ -273,6 +273,7 @@ mod tests {
         assert_eq!(leer(), escrito("repetida"));
         let archivo = OpenOptions::new().write(true).open(&ruta).unwrap();
         archivo.set_len(MAX_BYTES_AL_DIA / 2).unwrap();
+        drop(archivo);
         for _ in 0..2 {
             diario.anotar(&lineas(&["otra"]), el_dia(1));
             diario.anotar(&[repetida()], el_dia(1));
