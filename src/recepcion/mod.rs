@@ -105,7 +105,9 @@ impl Recepcion {
             Err(error) => decir_averia(error),
         }
         for subcarpeta in self.almacen.subcarpetas() {
-            let _ = self.probar(Some(subcarpeta)).map_err(decir_averia);
+            if let Err(error) = self.probar(Some(subcarpeta)) {
+                decir_averia(error);
+            }
         }
         if let Err(error) = self.almacen.probar_apartados(Local::now().naive_local()) {
             warn!("{error}; hasta que se arregle, lo que no sea un mensaje entero no se guardará");
