@@ -284,7 +284,7 @@ impl Almacen {
                 continue;
             }
             let dos_veces = match abierta {
-                Some(abierta) => !abierta.asegurar_nombre(&parcial.archivo)?,
+                Some(abierta) => abierta.asegurar_nombre(&parcial.archivo)?,
                 None => false,
             };
             self.asegurar_carpetas()?;

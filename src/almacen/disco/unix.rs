@@ -18,15 +18,15 @@ impl Carpeta {
         File::open(ruta).map(Carpeta)
     }
 
-    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco; `false` si no bastó con ella, y se
-    /// sincronizó otra vez el archivo, que lleva consigo su nombre. Se decide con cada uno, porque bajo la
-    /// misma ruta puede montarse otro disco en cualquier momento.
+    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco. Devuelve si hubo que sincronizar
+    /// otra vez el archivo, que lleva consigo su nombre. Se decide con cada uno, porque bajo la misma ruta
+    /// puede montarse otro disco en cualquier momento.
     pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<bool> {
-        let basta = self.sincronizar()? && tipo::la_carpeta_lleva_sus_nombres(&self.0);
-        if !basta {
-            archivo.sync_all()?;
+        if self.sincronizar()? && tipo::la_carpeta_lleva_sus_nombres(&self.0) {
+            return Ok(false);
         }
-        Ok(basta)
+        archivo.sync_all()?;
+        Ok(true)
     }
 
     /// Sincroniza la carpeta; `false` si su sistema de archivos no sabe hacerlo.

@@ -19,12 +19,12 @@ impl Carpeta {
         Ok(Carpeta)
     }
 
-    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco; `false`: no se puede con ella, y
-    /// se sincroniza otra vez el archivo, que lleva consigo su nombre.
+    /// El nombre que `archivo` acaba de recibir en la carpeta pasa al disco. Devuelve que hubo que sincronizar
+    /// otra vez el archivo, que lleva consigo su nombre.
     #[allow(clippy::unused_self)]
     pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<bool> {
         archivo.sync_all()?;
-        Ok(false)
+        Ok(true)
     }
 
     /// `false`: no se puede.
