@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, RandomState};
 use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
-use foldhash::quality::RandomState;
+use twox_hash::XxHash3_64;
 
 use crate::cerrojo::tomar;
 use crate::recepcion::cuenta::{Cuando, Cuenta, Destino, Huella, Suma};
@@ -34,7 +34,7 @@ pub(super) struct Totales {
     arranque: Cuando,
     numerados: AtomicU64,
     /// La de las huellas.
-    semilla: RandomState,
+    semilla: u64,
 }
 
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Totales {
             }),
             arranque,
             numerados: AtomicU64::default(),
-            semilla: RandomState::default(),
+            semilla: RandomState::new().hash_one(()),
         }
     }
 
@@ -142,7 +142,10 @@ impl Totales {
 
     /// La huella de un mensaje; cuesta leerlo entero.
     pub(super) fn huella(&self, mensaje: &[u8]) -> Huella {
-        Huella(mensaje.len(), self.semilla.hash_one(mensaje))
+        Huella(
+            mensaje.len(),
+            XxHash3_64::oneshot_with_seed(self.semilla, mensaje),
+        )
     }
 
     /// Si se está apartando mucho, una vez por hora. Pasada la hora, la cuenta empieza de nuevo.
