@@ -310,17 +310,16 @@ impl Lector {
                 return self.pegar(mensaje, p);
             }
         }
-        let nuevo = &self.bufer.pendiente()[self.revisado..];
-        if nuevo.iter().any(|octeto| !es_latido_de_control(*octeto)) {
-            self.contado = self.ahora;
-        }
         let con_etx = mensaje.puede_acabar_en_etx;
         let importa = |octeto: &u8| match *octeto {
             FS | VT | STX | CR | LF => true,
             ETX => con_etx,
             _ => false,
         };
-        let Some(p) = self.buscar(|pendiente| pendiente.iter().position(importa)) else {
+        let desde = self.revisado;
+        let hallado = self.buscar(|pendiente| pendiente.iter().position(importa));
+        self.contar(desde, hallado.map_or(self.revisado, |p| p + 1));
+        let Some(p) = hallado else {
             return Visto::Faltan;
         };
         match self.bufer.pendiente()[p] {
@@ -337,7 +336,10 @@ impl Lector {
                 };
                 match abre {
                     Comienzo::Si => return Visto::Acaba(Final::sin_trama(p, p)),
-                    Comienzo::Faltan => return Visto::Faltan,
+                    Comienzo::Faltan => {
+                        self.contar(p, self.bufer.pendiente().len());
+                        return Visto::Faltan;
+                    }
                     Comienzo::No => self.revisado = p + 1,
                 }
             }
@@ -347,6 +349,14 @@ impl Lector {
             }
         }
         Visto::Sigue
+    }
+
+    /// Si entre esas dos posiciones hay algo que no sea un latido, el silencio se cuenta desde ahora.
+    fn contar(&mut self, desde: usize, hasta: usize) {
+        let nuevo = &self.bufer.pendiente()[desde..hasta];
+        if nuevo.iter().any(|octeto| !es_latido_de_control(*octeto)) {
+            self.contado = self.ahora;
+        }
     }
 
     /// Si desde ahí, en mitad de un mensaje, hay un texto conocido en la conexión o su comienzo.

@@ -2203,12 +2203,14 @@ fn el_tiempo_es_lineal_en_la_longitud_a_cada_tamano_de_trozo() {
         &b"OBX|1|TX|texto\r"[..],
         b"\x0B",
         b"\x1C",
+        b"\x02",
         b"\x0BMS",
         b"\r\r\r",
         b"una nota\r",
     ] {
-        // Bastante para muchos trozos, y no más: a cada trozo, un coste cuadrático lo mira todo.
-        let tamanos = [(1, 2_000), (1000, 20_000), (65_536, 100_000)];
+        // Bastante para muchos trozos, y no más: a cada trozo, un coste cuadrático lo mira todo. Y todo de una
+        // vez, como lo tiene el sistema cuando se llega tarde a leer: un trozo también puede mirarse muchas.
+        let tamanos = [(1, 2_000), (1000, 20_000), (usize::MAX, 2_000)];
         let con_y_sin_vt = tamanos.map(|tamano| [(false, tamano), (true, tamano)]);
         for (sin_vt, (trozo, corto)) in con_y_sin_vt.into_iter().flatten() {
             // El mismo lector todas las veces: se mide la lectura, no lo que tarda el sistema en dar memoria.
