@@ -37,8 +37,6 @@ pub(crate) struct Diario {
     limpiado: Option<NaiveDate>,
     /// Líneas perdidas desde que dejó de poderse escribir.
     perdidas: usize,
-    /// El archivo de hoy ha pasado de la mitad de lo que puede crecer: la otra no es para lo que se repite.
-    mediado: bool,
 }
 
 impl Diario {
@@ -48,7 +46,6 @@ impl Diario {
             ajustes,
             limpiado: None,
             perdidas: 0,
-            mediado: false,
         }
     }
 
@@ -77,9 +74,7 @@ impl Diario {
             callada: false,
         });
         let todas = vuelta.iter().chain(lineas);
-        let que_caben = todas.filter(|linea| !(linea.callada && self.mediado));
-        let texto: String = que_caben.map(Linea::en_archivo).collect();
-        match self.escribir(texto.as_bytes(), ahora.date()) {
+        match self.escribir(todas, ahora.date()) {
             Ok(()) => {
                 self.perdidas = 0;
                 aviso
@@ -108,15 +103,22 @@ impl Diario {
     }
 
     /// El archivo se abre cada vez: si alguien lo mueve o lo borra, lo siguiente va a uno nuevo.
-    fn escribir(&mut self, lineas: &[u8], hoy: NaiveDate) -> io::Result<()> {
+    fn escribir<'a>(
+        &mut self,
+        lineas: impl Iterator<Item = &'a Linea>,
+        hoy: NaiveDate,
+    ) -> io::Result<()> {
         let mut archivo = self.abrir(hoy)?;
         let antes = archivo.metadata()?.len();
-        self.mediado = antes >= MAX_BYTES_AL_DIA / 2;
         // Sin mirar si estas caben: unas más cortas cabrían después, y ya se dijo que hasta mañana ninguna.
         if antes >= MAX_BYTES_AL_DIA {
             return Err(ErrorKind::FileTooLarge.into());
         }
-        archivo.write_all(lineas).inspect_err(|_| {
+        // La segunda mitad no es para lo que se repite.
+        let mediado = antes >= MAX_BYTES_AL_DIA / 2;
+        let que_caben = lineas.filter(|linea| !(linea.callada && mediado));
+        let texto: String = que_caben.map(Linea::en_archivo).collect();
+        archivo.write_all(texto.as_bytes()).inspect_err(|_| {
             // Lo que no cupo entero se quita: media línea se pegaría a la siguiente. En Windows no se
             // puede con un archivo abierto para añadir.
             let para_recortar = OpenOptions::new().write(true).open(self.ruta(hoy));
@@ -281,6 +283,13 @@ mod tests {
         let leido = leer();
         assert_eq!(leido.matches("otra").count(), 2);
         assert_eq!(leido.matches("repetida").count(), 1);
+        // El de otro día está sin empezar.
+        diario.anotar(&[repetida()], el_dia(2));
+        let otro = fs::read_to_string(carpeta.join("servidor_20260902.log")).unwrap();
+        assert_eq!(otro, escrito("repetida"));
+        // Y al volver a arrancar, este sigue mediado.
+        nuevo(&carpeta, 2).anotar(&[repetida()], el_dia(1));
+        assert!(leer() == leido, "se escribió lo que se repite");
         fs::remove_dir_all(carpeta).unwrap();
     }
 
