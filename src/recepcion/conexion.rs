@@ -304,7 +304,7 @@ impl Conversacion<'_> {
     }
 
     fn atender_suceso(&mut self, suceso: Suceso<'_>) -> Rumbo {
-        let ahora = (Local::now().naive_local(), Instant::now());
+        let ahora = (Local::now(), Instant::now());
         match suceso {
             Suceso::Mensaje { bytes, envoltura } => {
                 let recibido = Recibido::new(bytes, bytes.len(), envoltura, ahora);
@@ -349,14 +349,14 @@ impl Conversacion<'_> {
         let almacen = &self.recepcion.almacen;
         let huella = self.recepcion.totales.huella(recibido.bytes);
         recibido.repetido_de = self.conectado.repetido_de(huella);
-        let comienzo = Instant::now();
+        let (hora, comienzo) = (recibido.hora.naive_local(), Instant::now());
         let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
         let (carpeta, guardado) = if recibido.repetido_de.is_some() && se_aparta {
-            let apartado = almacen.apartar(recibido.bytes, recibido.hora, Apartado::Repetido);
+            let apartado = almacen.apartar(recibido.bytes, hora, Apartado::Repetido);
             (Some(APARTADOS), apartado)
         } else {
             let carpeta = self.equipo.trato.carpeta.as_deref();
-            let guardado = almacen.guardar(carpeta, recibido.bytes, recibido.hora);
+            let guardado = almacen.guardar(carpeta, recibido.bytes, hora);
             (carpeta, guardado)
         };
         self.recepcion.averias.anotar(carpeta, guardado.is_ok());
@@ -440,7 +440,7 @@ impl Conversacion<'_> {
             Rechazo::NoCabe(_) => String::new(),
         };
         avisar!(warn, self.equipo, clase = que_paso; "{que_paso}{consejo}");
-        let lugar = self.apartar(recibido.bytes, recibido.hora, apartado);
+        let lugar = self.apartar(recibido.bytes, recibido.hora.naive_local(), apartado);
         let contestado = self.acusar(recibido, veredicto, Local::now().naive_local());
         self.anotar(recibido, contestado, lugar);
     }
@@ -458,7 +458,8 @@ impl Conversacion<'_> {
             self.ultimo = Lugar::Ninguno;
             return;
         }
-        let lugar = self.apartar(recibido.bytes, recibido.hora, Apartado::Respuesta);
+        let hora = recibido.hora.naive_local();
+        let lugar = self.apartar(recibido.bytes, hora, Apartado::Respuesta);
         avisar!(
             info,
             self.equipo,
@@ -610,7 +611,7 @@ impl Conversacion<'_> {
 
     /// MSH-10 de lo que se contesta a quien no lo trae: la hora y un número, 20 cifras.
     fn id_propio(&self, recibido: &Recibido<'_>) -> impl fmt::Display {
-        let (hora, totales) = (recibido.hora, &self.recepcion.totales);
+        let (hora, totales) = (recibido.hora.naive_local(), &self.recepcion.totales);
         fmt::from_fn(move |f| {
             let numero = totales.numerar() % 1000;
             write!(f, "{}{numero:03}", cifras(hora))

@@ -4,7 +4,7 @@
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, Local};
 
 use crate::recepcion::desechos::Desechos;
 use crate::recepcion::ritmo::Ritmo;
@@ -14,7 +14,7 @@ use crate::recepcion::silencio::{AvisoDeSilencio, Callado};
 const OLVIDO: Duration = Duration::from_hours(30 * 24);
 
 /// Una hora, y el mismo instante en el reloj monótono.
-pub(super) type Cuando = (NaiveDateTime, Instant);
+pub(super) type Cuando = (DateTime<Local>, Instant);
 
 /// Qué fue de un mensaje.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Cuenta {
         suma.guardados += 1;
         suma.bytes += longitud as u64;
         suma.mas_lento = suma.mas_lento.max(tardo);
-        self.ritmo.contar(cuando.0);
+        self.ritmo.contar(cuando.0.naive_local());
     }
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chrono::{NaiveDateTime, Timelike};
+use chrono::{DateTime, Local, Timelike};
 use log::{Level, info, warn};
 
 use crate::causa;
@@ -32,20 +32,18 @@ const MAX_EQUIPOS: usize = 100;
 const ALTO: u32 = 22;
 const PASO: usize = 5;
 
-/// Lo que la página dice, salvo la hora.
+/// Lo que la página dice, salvo la hora, el puerto y los avisos.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Estado {
-    pub(super) desde: NaiveDateTime,
+    pub(super) desde: DateTime<Local>,
     /// Cuándo se detuvo, si ya se ha detenido.
-    pub(super) parado: Option<NaiveDateTime>,
-    pub(super) puerto: Option<u16>,
+    pub(super) parado: Option<DateTime<Local>>,
     pub(super) carpeta: PathBuf,
     /// Donde lo último que se intentó guardar no se pudo.
     pub(super) averiadas: BTreeSet<Carpeta>,
     /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
     pub(super) espacio: Option<(String, bool)>,
     pub(super) equipos: Vec<EstadoDeEquipo>,
-    pub(super) avisos: Vec<Linea>,
 }
 
 /// Dónde se escribe la página, y lo que no sale de las cuentas.
@@ -55,7 +53,7 @@ pub(super) struct Pagina {
     puerto: Option<u16>,
     avisos: Avisos,
     /// La última que se escribió: cuándo, lo que decía y el archivo entero.
-    escrita: Option<(Instant, Estado, String)>,
+    escrita: Option<(Instant, (Estado, Vec<Linea>), String)>,
     /// Si se ha visto que la escribe también otro.
     es_de_dos: bool,
     fallos: u32,
@@ -74,26 +72,19 @@ impl Pagina {
         }
     }
 
-    pub(super) fn puerto(&self) -> Option<u16> {
-        self.puerto
-    }
-
-    pub(super) fn avisos(&self) -> Vec<Linea> {
-        self.avisos.ultimos()
-    }
-
     /// Escribe la página si algo ha cambiado o hace tiempo que no se escribe. Que no se pueda se avisa
     /// una vez.
-    pub(super) fn poner_al_dia(&mut self, estado: Estado, hora: NaiveDateTime, epoca: i64) {
+    pub(super) fn poner_al_dia(&mut self, estado: Estado, hora: DateTime<Local>) {
+        let dicho = (estado, self.avisos.ultimos());
         let reciente = self
             .escrita
             .as_ref()
-            .is_some_and(|(cuando, antes, _)| cuando.elapsed() < CADA && *antes == estado);
+            .is_some_and(|(cuando, antes, _)| cuando.elapsed() < CADA && *antes == dicho);
         if reciente {
             return;
         }
         self.avisar_si_es_de_dos();
-        let html = redactar(&estado, hora, epoca);
+        let html = redactar(&dicho.0, self.puerto, &dicho.1, hora);
         match escribir(&self.ruta, &html) {
             Ok(()) => {
                 if self.fallos >= FALLOS_PARA_AVISAR {
@@ -103,7 +94,7 @@ impl Pagina {
                     );
                 }
                 self.fallos = 0;
-                self.escrita = Some((Instant::now(), estado, html));
+                self.escrita = Some((Instant::now(), dicho, html));
             }
             Err(error) => {
                 self.fallos = self.fallos.saturating_add(1);
@@ -160,8 +151,13 @@ pub(crate) fn probar(ruta: &Path) -> io::Result<()> {
     fs::remove_file(prueba)
 }
 
-/// La página a esa hora, que en segundos desde 1970 es `epoca`.
-pub(super) fn redactar(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> String {
+/// La página a esa hora.
+fn redactar(
+    estado: &Estado,
+    puerto: Option<u16>,
+    dichos: &[Linea],
+    hora: DateTime<Local>,
+) -> String {
     let (clase, titular, detalle) = resumir(estado);
     let guardados: u64 = estado.equipos.iter().map(|e| e.hoy.guardados).sum();
     let (espacio, poco) = match &estado.espacio {
@@ -172,20 +168,18 @@ pub(super) fn redactar(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> Stri
         "clase" => clase.to_owned(),
         "titular" => titular.to_owned(),
         "detalle" => escapar_html(&detalle),
-        "epoca" => epoca.to_string(),
+        "epoca" => hora.timestamp().to_string(),
         "escrita" => hora.format("%d/%m/%Y a las %H:%M:%S").to_string(),
-        "puerto" => estado
-            .puerto
-            .map_or("ninguno".to_owned(), |puerto| puerto.to_string()),
+        "puerto" => puerto.map_or("ninguno".to_owned(), |puerto| puerto.to_string()),
         "desde" => estado.desde.format("%d/%m %H:%M").to_string(),
         // Parado ya no cuenta el tiempo.
-        "desde_hace" if estado.parado.is_none() => cuanto_hace(estado.desde, hora, epoca),
+        "desde_hace" if estado.parado.is_none() => cuanto_hace(estado.desde),
         "guardados" => guardados.to_string(),
         "espacio" => espacio.to_owned(),
         "espacio_clase" => if poco { "poco" } else { "" }.to_owned(),
         "carpeta" => escapar_html(&ruta_visible(&estado.carpeta).to_string()),
-        "equipos" => equipos(estado, hora, epoca),
-        "avisos" => avisos(&estado.avisos),
+        "equipos" => equipos(estado, hora),
+        "avisos" => avisos(dichos),
         "version" => env!("CARGO_PKG_VERSION").to_owned(),
         _ => String::new(),
     })
@@ -233,13 +227,13 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
     }
 }
 
-fn equipos(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> String {
+fn equipos(estado: &Estado, hora: DateTime<Local>) -> String {
     if estado.equipos.is_empty() {
         return "<p class=\"nada\">Ningún equipo ha enviado nada todavía.</p>".to_owned();
     }
     let mut tabla = "<table><thead><tr><th>Equipo</th><th class=\"izquierda\">Ahora</th><th class=\"izquierda\">Último mensaje</th><th>Guardados</th><th>Repetidos</th><th>Fallidos</th><th>Rechazados</th><th>Apartados</th><th>Consultas</th><th>Últimas 24 h</th></tr></thead><tbody>".to_owned();
     for equipo in estado.equipos.iter().take(MAX_EQUIPOS) {
-        tabla.push_str(&fila(equipo, hora, epoca));
+        tabla.push_str(&fila(equipo, hora));
     }
     tabla.push_str("</tbody></table>");
     let sobran = estado.equipos.len().saturating_sub(MAX_EQUIPOS);
@@ -249,7 +243,7 @@ fn equipos(estado: &Estado, hora: NaiveDateTime, epoca: i64) -> String {
     tabla
 }
 
-fn fila(equipo: &EstadoDeEquipo, hora: NaiveDateTime, epoca: i64) -> String {
+fn fila(equipo: &EstadoDeEquipo, hora: DateTime<Local>) -> String {
     let (chapa, ahora) = match equipo {
         EstadoDeEquipo {
             calla: true,
@@ -265,16 +259,12 @@ fn fila(equipo: &EstadoDeEquipo, hora: NaiveDateTime, epoca: i64) -> String {
     let ultimo = match equipo.ultimo {
         None => "ninguno".to_owned(),
         Some(cuando) => {
-            let formato = if cuando.date() == hora.date() {
+            let formato = if cuando.date_naive() == hora.date_naive() {
                 "%H:%M"
             } else {
                 "%d/%m %H:%M"
             };
-            format!(
-                "{} {}",
-                cuando.format(formato),
-                cuanto_hace(cuando, hora, epoca)
-            )
+            format!("{} {}", cuando.format(formato), cuanto_hace(cuando))
         }
     };
     let hoy = &equipo.hoy;
@@ -296,13 +286,12 @@ fn fila(equipo: &EstadoDeEquipo, hora: NaiveDateTime, epoca: i64) -> String {
 }
 
 /// Un hueco que el navegador llena con el tiempo que ha pasado desde entonces.
-fn cuanto_hace(cuando: NaiveDateTime, hora: NaiveDateTime, epoca: i64) -> String {
-    let cuando = epoca - (hora - cuando).num_seconds();
-    format!("<small data-t=\"{cuando}\"></small>")
+fn cuanto_hace(cuando: DateTime<Local>) -> String {
+    format!("<small data-t=\"{}\"></small>", cuando.timestamp())
 }
 
 /// Las horas como barras, la de ahora a la derecha; la más alta es la de más mensajes.
-fn barras(horas: &[u32; HORAS], hora: NaiveDateTime) -> String {
+fn barras(horas: &[u32; HORAS], hora: DateTime<Local>) -> String {
     let mayor = u64::from(horas.iter().copied().max().unwrap_or_default().max(1));
     let ancho = HORAS * PASO;
     let mut dibujo = format!(
@@ -376,23 +365,19 @@ fn escapar_html(texto: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chrono::NaiveDate;
+    use chrono::{FixedOffset, TimeZone as _};
 
     use crate::recepcion::cuenta::Suma;
+    use crate::recepcion::tests::el_dia_12;
 
     use super::*;
-
-    fn a_las(hora: u32, minuto: u32) -> NaiveDateTime {
-        let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
-        dia.and_hms_opt(hora, minuto, 0).unwrap()
-    }
 
     fn equipo(nombre: &str) -> EstadoDeEquipo {
         EstadoDeEquipo {
             nombre: nombre.to_owned(),
             conectado: true,
             calla: false,
-            ultimo: Some(a_las(9, 41)),
+            ultimo: Some(el_dia_12(9, 41, 0)),
             hoy: Suma {
                 guardados: 12,
                 ..Suma::default()
@@ -403,25 +388,30 @@ mod tests {
 
     fn estado(equipos: Vec<EstadoDeEquipo>) -> Estado {
         Estado {
-            desde: a_las(7, 0),
+            desde: el_dia_12(7, 0, 0),
             parado: None,
             averiadas: BTreeSet::new(),
-            puerto: Some(2575),
             carpeta: PathBuf::from("/srv/hl7"),
             espacio: Some(("76 GB".to_owned(), false)),
             equipos,
-            avisos: Vec::new(),
         }
     }
 
-    fn pagina(estado: &Estado) -> String {
-        redactar(estado, a_las(9, 45), 1_000_000)
-    }
-
+    /// El 25 de octubre, a las tres son otra vez las dos.
     #[test]
-    fn el_tiempo_que_ha_pasado_lo_cuenta_el_navegador() {
-        let hace = cuanto_hace(a_las(9, 41), a_las(9, 45), 1_000_000);
-        assert_eq!(hace, "<small data-t=\"999760\"></small>");
+    fn el_tiempo_que_ha_pasado_es_el_mismo_aunque_cambie_la_hora() {
+        let en = |zona: i32, hora| {
+            let zona = FixedOffset::east_opt(zona * 3600).unwrap();
+            let cuando = zona.with_ymd_and_hms(2026, 10, 25, hora, 45, 0).unwrap();
+            DateTime::from_naive_utc_and_offset(cuando.naive_utc(), zona)
+        };
+        let (antes, despues) = (en(2, 2), en(1, 2));
+        let mut cambiada = estado(vec![equipo("BC-20")]);
+        (cambiada.desde, cambiada.equipos[0].ultimo) = (antes, Some(antes));
+        let pagina = redactar(&cambiada, None, &[], despues);
+        let entonces = format!("data-t=\"{}\"", despues.timestamp() - 3600);
+        assert_eq!(pagina.matches(&entonces).count(), 2, "{pagina}");
+        assert!(pagina.contains("<dd>25/10 02:45 <small"), "{pagina}");
     }
 
     #[test]
@@ -443,7 +433,7 @@ mod tests {
         );
         con_avisos.averiadas.insert(None);
         assert_eq!(resumir(&con_avisos).0, "mal");
-        con_avisos.parado = Some(a_las(10, 15));
+        con_avisos.parado = Some(el_dia_12(10, 15, 0));
         let (clase, titular, detalle) = resumir(&con_avisos);
         assert_eq!((clase, titular), ("parado", "Parado: nadie recibe"));
         assert_eq!(detalle, "El programa se detuvo el 12/09 a las 10:15.");
@@ -455,14 +445,14 @@ mod tests {
         let mut hostil = estado(vec![equipo(nombre)]);
         hostil.equipos[0].calla = true;
         hostil.carpeta = PathBuf::from("/srv/<b>hl7");
-        hostil.avisos = vec![Linea {
-            hora: a_las(9, 0),
+        let aviso = Linea {
+            hora: el_dia_12(9, 0, 0).naive_local(),
             nivel: Level::Warn,
             texto: "</li><img src=x>".to_owned(),
             fila: None,
             callada: false,
-        }];
-        let pagina = pagina(&hostil);
+        };
+        let pagina = redactar(&hostil, None, &[aviso], el_dia_12(9, 45, 0));
         let escapado = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;{{avisos}}";
         assert_eq!(pagina.matches(escapado).count(), 2, "{pagina}");
         assert_eq!(pagina.matches("<script>").count(), 1);
@@ -474,7 +464,7 @@ mod tests {
     fn cada_hora_es_una_barra_que_dice_cual() {
         let mut horas = [0; HORAS];
         (horas[0], horas[22], horas[23]) = (1, 3, 300);
-        let dibujo = barras(&horas, a_las(9, 45));
+        let dibujo = barras(&horas, el_dia_12(9, 45, 0));
         for barra in [
             "x=\"0\" y=\"21\" width=\"4\" height=\"1\"><title>10 h: 1<",
             "x=\"110\" y=\"21\" width=\"4\" height=\"1\"><title>8 h: 3<",
@@ -496,7 +486,7 @@ mod tests {
                 *cuando -= Duration::from_secs(hace);
                 fs::remove_file(&ruta).unwrap_or_default();
             }
-            pagina.poner_al_dia(estado(Vec::new()), a_las(9, 45), 1_000_000);
+            pagina.poner_al_dia(estado(Vec::new()), el_dia_12(9, 45, 0));
             assert_eq!(ruta.exists(), se_escribe, "a los {hace} s");
         }
         fs::remove_dir_all(carpeta).unwrap();
@@ -507,7 +497,7 @@ mod tests {
         let equipos = (0..1001)
             .map(|numero| equipo(&numero.to_string()))
             .collect();
-        let pagina = pagina(&estado(equipos));
+        let pagina = redactar(&estado(equipos), None, &[], el_dia_12(9, 45, 0));
         assert_eq!(pagina.matches("<tr><th scope").count(), MAX_EQUIPOS);
         assert!(pagina.contains("Y 901 más, que no caben."));
     }

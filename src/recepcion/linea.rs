@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::time::Instant;
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, Local};
 
 use crate::cable::Envoltura;
 use crate::hl7::mensaje::{Cabecera, leer_cabecera, se_llama};
+use crate::recepcion::cuenta::Cuando;
 use crate::recepcion::equipo::Equipo;
 use crate::recepcion::fila::Fila;
 use crate::texto::{Color, blancos, escapar};
@@ -31,7 +32,7 @@ pub(super) struct Recibido<'a> {
     pub(super) cabecera: Option<Cabecera<'a>>,
     /// El archivo en que ya estaba, si es un reenvío.
     pub(super) repetido_de: Option<String>,
-    pub(super) hora: NaiveDateTime,
+    pub(super) hora: DateTime<Local>,
     pub(super) instante: Instant,
 }
 
@@ -40,7 +41,7 @@ impl<'a> Recibido<'a> {
         bytes: &'a [u8],
         longitud: usize,
         envoltura: Envoltura,
-        (hora, instante): (NaiveDateTime, Instant),
+        (hora, instante): Cuando,
     ) -> Recibido<'a> {
         Recibido {
             bytes,

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use chrono::{Local, NaiveDateTime};
+use chrono::{DateTime, Local};
 use log::{error, info, warn};
 
 use crate::almacen::{Almacen, ErrorDeAlmacen, Prueba, espacio_libre_mib};
@@ -74,7 +74,7 @@ impl Recepcion {
                     .clone()
                     .map(|equipo| (equipo.nombre.clone(), equipo.trato.silencio)),
                 equipos.comun.silencio,
-                (Local::now().naive_local(), Instant::now()),
+                (Local::now(), Instant::now()),
             ),
             parada,
             pagina: Mutex::default(),
@@ -201,27 +201,24 @@ impl Recepcion {
         }
     }
 
-    fn poner_al_dia(&self, pagina: &mut Pagina, minimo_mib: u64, parado: Option<NaiveDateTime>) {
+    fn poner_al_dia(&self, pagina: &mut Pagina, minimo_mib: u64, parado: Option<DateTime<Local>>) {
         let ahora = Local::now();
-        let hora = ahora.naive_local();
         let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
         let estado = Estado {
             desde: self.totales.arranque(),
             parado,
             averiadas: self.averias.cuales(),
-            puerto: pagina.puerto(),
             carpeta: self.almacen.carpeta().to_path_buf(),
             espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
-            equipos: self.totales.mirar(hora),
-            avisos: pagina.avisos(),
+            equipos: self.totales.mirar(ahora),
         };
-        pagina.poner_al_dia(estado, hora, ahora.timestamp());
+        pagina.poner_al_dia(estado, ahora);
     }
 
     /// Deja la página como la de un programa parado, y nadie vuelve a escribirla.
     fn cerrar_pagina(&self) {
         if let Some(mut pagina) = tomar(&self.pagina).take() {
-            self.poner_al_dia(&mut pagina, 0, Some(Local::now().naive_local()));
+            self.poner_al_dia(&mut pagina, 0, Some(Local::now()));
         }
     }
 }
@@ -231,7 +228,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::{env, fs, process};
 
-    use chrono::NaiveTime;
+    use chrono::NaiveDate;
 
     use super::*;
     use crate::configuracion::Configuracion;
@@ -250,6 +247,13 @@ mod tests {
         (Recepcion::new(almacen, &equipos, parada), equipos)
     }
 
+    /// A esa hora de un día que no es de los que cambian de hora.
+    pub(super) fn el_dia_12(hora: u32, minuto: u32, segundo: u32) -> DateTime<Local> {
+        let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
+        let cuando = dia.and_hms_opt(hora, minuto, segundo).unwrap();
+        cuando.and_local_timezone(Local).unwrap()
+    }
+
     /// El plazo más corto que admite Config.ini es de un minuto, que aquí no se espera.
     #[test]
     fn de_los_equipos_con_nombre_se_espera_algo_desde_el_arranque_cada_uno_con_su_aviso() {
@@ -259,10 +263,12 @@ mod tests {
                    [Gases]\nAvisoSilencioMin = 2\n[Noche]\nAvisoSilencioHoras = 20-7\n";
         let (recepcion, _) = recepcion_en("recepcion", lineas);
 
-        let (comienzo, dia) = (Instant::now(), Local::now().date_naive());
+        let comienzo = Instant::now();
         let callan = |minutos, hora| {
-            let hora = NaiveTime::from_hms_opt(hora, 0, 0).unwrap();
-            let cuando = (dia.and_time(hora), comienzo + Duration::from_mins(minutos));
+            let cuando = (
+                el_dia_12(hora, 0, 0),
+                comienzo + Duration::from_mins(minutos),
+            );
             let novedades = recepcion.totales.silencios(cuando).into_iter();
             novedades.map(|(equipo, _)| equipo).collect::<Vec<_>>()
         };

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, Local, NaiveDateTime};
 use twox_hash::XxHash3_64;
 
 use crate::cerrojo::tomar;
@@ -67,7 +67,7 @@ pub(super) struct EstadoDeEquipo {
     pub(super) conectado: bool,
     /// Lleva callado más de lo que su aviso admite.
     pub(super) calla: bool,
-    pub(super) ultimo: Option<NaiveDateTime>,
+    pub(super) ultimo: Option<DateTime<Local>>,
     pub(super) hoy: Suma,
     /// Los guardados de cada una de las últimas horas; la última es la de ahora.
     pub(super) horas: [u32; HORAS],
@@ -194,7 +194,8 @@ impl Totales {
             .map(|(equipo, cuenta)| {
                 let suma = mem::take(&mut cuenta.suma);
                 *anterior += suma;
-                (equipo.as_str(), suma, cuenta.ultimo.map(|(hora, _)| hora))
+                let ultimo = cuenta.ultimo.map(|(hora, _)| hora.naive_local());
+                (equipo.as_str(), suma, ultimo)
             })
             .collect();
         let tabla = tabla::redactar(&filas);
@@ -203,7 +204,7 @@ impl Totales {
     }
 
     /// Cómo está cada equipo, los que tienen nombre primero.
-    pub(super) fn mirar(&self, hora: NaiveDateTime) -> Vec<EstadoDeEquipo> {
+    pub(super) fn mirar(&self, hora: DateTime<Local>) -> Vec<EstadoDeEquipo> {
         let cuentas = tomar(&self.cuentas);
         let dichos = cuentas
             .equipos
@@ -219,13 +220,13 @@ impl Totales {
                 calla: cuenta.callado.calla(),
                 ultimo: cuenta.ultimo.map(|(hora, _)| hora),
                 hoy: cuenta.suma,
-                horas: cuenta.ritmo.hasta(hora),
+                horas: cuenta.ritmo.hasta(hora.naive_local()),
             })
             .collect()
     }
 
     /// Desde cuándo se cuenta.
-    pub(super) fn arranque(&self) -> NaiveDateTime {
+    pub(super) fn arranque(&self) -> DateTime<Local> {
         self.arranque.0
     }
 
@@ -249,7 +250,7 @@ impl Totales {
             }
             let (_, desde) = cuenta.ultimo.unwrap_or(self.arranque);
             let hace = ahora.saturating_duration_since(desde);
-            let ultimo = cuenta.ultimo.map(|(hora, _)| hora);
+            let ultimo = cuenta.ultimo.map(|(hora, _)| hora.naive_local());
             let novedad = cuenta
                 .callado
                 .mirar(cuenta.aviso, rato.min(hace), hora.time());
@@ -350,6 +351,7 @@ impl fmt::Display for Totales {
 mod tests {
     use super::*;
     use crate::recepcion::silencio::Horas;
+    use crate::recepcion::tests::el_dia_12;
 
     /// Lo que anota una conexión que no dura más.
     impl Totales {
@@ -362,14 +364,11 @@ mod tests {
         }
     }
 
-    fn a_las(minuto: u64) -> (NaiveDateTime, Instant) {
+    fn a_las(minuto: u64) -> Cuando {
         static ARRANQUE: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
         let transcurrido = Duration::from_mins(minuto);
-        let dia = chrono::NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
-        (
-            dia.and_hms_opt(9, 0, 0).unwrap() + transcurrido,
-            *ARRANQUE + transcurrido,
-        )
+        let nueve = el_dia_12(9, 0, 0);
+        (nueve + transcurrido, *ARRANQUE + transcurrido)
     }
 
     fn guardado(ms: u64) -> Destino {
@@ -496,7 +495,7 @@ mod tests {
         assert_eq!(silencios(74), []);
         let calla = |ultimo, conectado| {
             let silencio = Silencio::Calla {
-                ultimo: Some(a_las(ultimo).0),
+                ultimo: Some(a_las(ultimo).0.naive_local()),
                 hace: Duration::from_mins(10),
                 conectado,
             };
@@ -505,7 +504,7 @@ mod tests {
         assert_eq!(silencios(75), calla(65, true));
         assert_eq!(silencios(500), []);
         totales.recibido("BC-20", 1, guardado(1), a_las(501));
-        let vuelve = Silencio::Vuelve(a_las(501).0);
+        let vuelve = Silencio::Vuelve(a_las(501).0.naive_local());
         assert_eq!(silencios(502), [("BC-20".to_owned(), vuelve)]);
         assert_eq!(silencios(503), []);
         drop(conectado);

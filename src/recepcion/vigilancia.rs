@@ -13,6 +13,7 @@ use log::{Level, debug, info, log, warn};
 use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
 use crate::recepcion::Recepcion;
+use crate::recepcion::cuenta::Cuando;
 use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
@@ -49,7 +50,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
         limpiado: None,
     };
     loop {
-        let ahora = (Local::now().naive_local(), Instant::now());
+        let ahora = (Local::now(), Instant::now());
         ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
         recepcion.mirar_si_guarda();
         // La tabla del día se dice al acabar el día.
@@ -94,12 +95,7 @@ struct Ronda {
 }
 
 impl Ronda {
-    fn vigilar(
-        &mut self,
-        totales: &Totales,
-        almacen: &Almacen,
-        (hora, ahora): (NaiveDateTime, Instant),
-    ) {
+    fn vigilar(&mut self, totales: &Totales, almacen: &Almacen, (hora, ahora): Cuando) {
         decir_avisos(almacen);
         let carpeta = almacen.carpeta();
         match espacio_libre_mib(carpeta) {
@@ -118,13 +114,13 @@ impl Ronda {
         if let Some(muchos) = totales.muchos_apartados(ahora) {
             warn!("{}", se_llenan(carpeta, &muchos));
         }
-        self.limpiar_apartados(almacen, hora.date());
+        self.limpiar_apartados(almacen, hora.date_naive());
         totales.descontar_el_sueno(ahora, RATO_MAXIMO);
         for (equipo, silencio) in totales.silencios((hora, ahora)) {
             let (nivel, dicho) = en_palabras(&equipo, &silencio);
             log!(nivel, "{dicho}");
         }
-        if let Some(acabado) = self.acabar_dia(hora.date()) {
+        if let Some(acabado) = self.acabar_dia(hora.date_naive()) {
             decir_tabla(totales, acabado);
         }
     }
@@ -239,6 +235,7 @@ mod tests {
     use super::*;
     use crate::recepcion::cuenta::Destino;
     use crate::recepcion::silencio::AvisoDeSilencio;
+    use crate::recepcion::tests::el_dia_12;
     use std::{env, fs, iter, process};
 
     fn ronda(espacio_minimo_mib: u64) -> Ronda {
@@ -247,7 +244,7 @@ mod tests {
                 espacio_minimo_mib,
                 dias_de_apartados: 0,
             },
-            dia: NaiveDate::from_ymd_opt(2026, 9, 12).unwrap(),
+            dia: el_dia_12(0, 0, 0).date_naive(),
             espacio_avisado: None,
             parciales: Parciales::default(),
             limpiado: None,
@@ -278,7 +275,7 @@ mod tests {
         fs::write(carpeta.join(format!(".{nombre}")), "a medias").unwrap();
         let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
         let mut ronda = ronda(0);
-        let (hora, comienzo) = (ronda.dia.and_time(NaiveTime::MIN), Instant::now());
+        let (hora, comienzo) = (el_dia_12(0, 0, 0), Instant::now());
         let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, comienzo));
         for segundos in [0, 5, 60] {
             let movido = carpeta.join("apartados").join(nombre);
@@ -296,7 +293,7 @@ mod tests {
         let carpeta = env::temp_dir().join(format!("vigilancia-sueno-{}", process::id()));
         let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
         let mut ronda = ronda(0);
-        let (hora, comienzo) = (ronda.dia.and_time(NaiveTime::MIN), Instant::now());
+        let (hora, comienzo) = (el_dia_12(0, 0, 0), Instant::now());
         let aviso = AvisoDeSilencio {
             tras: Some(Duration::from_mins(1)),
             ..AvisoDeSilencio::NUNCA
@@ -318,8 +315,7 @@ mod tests {
     #[test]
     fn de_un_equipo_que_calla_se_avisa_si_esta_conectado_y_desde_cuando_y_cuando_vuelve_se_informa()
     {
-        let dia = NaiveDate::from_ymd_opt(2026, 9, 12).unwrap();
-        let hora = dia.and_hms_opt(9, 0, 0).unwrap();
+        let hora = el_dia_12(9, 0, 0).naive_local();
         let calla = |ultimo, conectado| Silencio::Calla {
             ultimo,
             hace: Duration::from_secs(30 * 60 + 4),
@@ -362,7 +358,7 @@ mod tests {
         .unwrap();
         let mut ronda = ronda(0);
         let ahora = Instant::now();
-        let hora = ronda.dia.and_hms_opt(23, 59, 59).unwrap();
+        let hora = el_dia_12(23, 59, 59);
         let totales = Totales::new(iter::empty(), AvisoDeSilencio::NUNCA, (hora, ahora));
         let guardado = Destino::Repetido(Duration::ZERO);
         let equipo = totales.conectar("BC-20");
