@@ -144,5 +144,9 @@ fn recibir(
     // Lo que el registro contaba en lugar de decirlo sale antes de la despedida.
     registro.vaciar();
     recepcion.despedir(pendientes);
+    // Si se acaba el tiempo que da quien lo para, que falte la página y no la despedida; y la página dice los
+    // avisos que ya han salido.
+    registro.vaciar();
+    recepcion.cerrar();
     Ok(())
 }

@@ -45,7 +45,7 @@ pub(super) struct Huella(pub(super) usize, pub(super) u64);
 
 #[derive(Debug)]
 pub(super) struct Cuenta {
-    /// Desde la última tabla.
+    /// Desde que empezó el día.
     pub(super) suma: Suma,
     pub(super) ultimo: Option<Cuando>,
     /// Cuántas conexiones suyas hay.

@@ -166,8 +166,8 @@ impl Recepcion {
         })
     }
 
-    /// La despedida: lo que quedó sin acusar, la tabla del día y los totales.
-    pub fn despedir(self: &Arc<Recepcion>, en_curso: usize) {
+    /// La despedida: lo que quedó sin acusar, la tabla del día y los totales. No mira ningún disco.
+    pub fn despedir(&self, en_curso: usize) {
         let sin_acusar = en_curso + self.parada.sin_comenzar();
         if sin_acusar > 0 {
             warn!("mensajes sin acusar al parar: {sin_acusar}; sus equipos los enviarán de nuevo");
@@ -178,8 +178,13 @@ impl Recepcion {
                 "mensajes que no acabaron de llegar antes de parar: {a_medias}; sus equipos deben enviarlos de nuevo"
             );
         }
-        // Lo que el almacén notó al final, y la página antes que la tabla, que pone las cuentas a cero. Un disco
-        // que no responde no retiene la parada.
+        vigilancia::decir_tabla(self.totales.tabla(), Local::now().date_naive());
+        info!("Servidor detenido: {}", self.totales);
+    }
+
+    /// Dice lo que el almacén notó al final y deja la página como la de un programa parado. Un disco que no
+    /// responde no retiene la parada.
+    pub fn cerrar(self: &Arc<Recepcion>) {
         let (recepcion, (cerrada, espera)) = (Arc::clone(self), mpsc::channel());
         let cerrar = move || {
             vigilancia::decir_avisos(&recepcion.almacen);
@@ -190,8 +195,6 @@ impl Recepcion {
         if abrir_hilo("página", cerrar).is_ok() {
             let _ = espera.recv_timeout(PLAZO_DE_LA_PAGINA);
         }
-        vigilancia::decir_tabla(&self.totales, Local::now().date_naive());
-        info!("Servidor detenido: {}", self.totales);
     }
 
     /// Pone al día la página, si la hay. Con menos de esos MiB libres, en ella es algo que mirar.
@@ -277,6 +280,19 @@ mod tests {
         assert_eq!(callan(2, 9), ["Gases"]);
         assert_eq!(callan(60, 9), [""; 0]);
         assert_eq!(callan(61, 20), ["Noche"]);
+        fs::remove_dir_all(recepcion.almacen.carpeta()).unwrap();
+    }
+
+    /// Como si quien la pone al día esperara a un disco que no responde. Al cerrar la ventana, Windows no da
+    /// tiempo a más.
+    #[test]
+    fn la_despedida_no_espera_a_la_pagina() {
+        let (recepcion, _) = recepcion_en("despedida", "");
+        let en_uso = tomar(&recepcion.pagina);
+        let comienzo = Instant::now();
+        recepcion.despedir(0);
+        assert!(comienzo.elapsed() < PLAZO_DE_LA_PAGINA);
+        drop(en_uso);
         fs::remove_dir_all(recepcion.almacen.carpeta()).unwrap();
     }
 }

@@ -44,7 +44,7 @@ struct Cuentas {
     aviso: AvisoDeSilencio,
     /// Cuándo se miraron los silencios.
     mirado: Instant,
-    /// Lo que ya dijeron tablas anteriores.
+    /// Lo que ya dijeron las tablas de otros días.
     anterior: Suma,
     /// Desde cuándo se cuenta lo apartado en la hora, y si ya se dijo que es mucho.
     hora: Instant,
@@ -181,24 +181,23 @@ impl Totales {
         self.numerados.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lo recibido desde la tabla anterior, una línea por equipo bajo su encabezado, entera y como cabe
-    /// en la consola; vacía si ninguno tiene nombre ni ha enviado nada que se recuerde. Se olvida a quien no
-    /// tiene nombre ni hace nada desde hace un mes.
-    pub(super) fn tabla(&self, ahora: Instant) -> Vec<(String, String)> {
+    /// Lo recibido en el día, una línea por equipo bajo su encabezado, entera y como cabe en la consola;
+    /// vacía si ninguno tiene nombre ni ha enviado nada que se recuerde.
+    pub(super) fn tabla(&self) -> Vec<(String, String)> {
+        tomar(&self.cuentas).tabla()
+    }
+
+    /// La tabla de un día que acaba: las cuentas empiezan de nuevo, y se olvida a quien no tiene nombre ni
+    /// hace nada desde hace un mes.
+    pub(super) fn acabar_dia(&self, ahora: Instant) -> Vec<(String, String)> {
         let mut cuentas = tomar(&self.cuentas);
+        let tabla = cuentas.tabla();
         let Cuentas {
             equipos, anterior, ..
         } = &mut *cuentas;
-        let dichos = equipos.iter_mut().filter(|(_, cuenta)| cuenta.se_dice());
-        let filas: Vec<_> = dichos
-            .map(|(equipo, cuenta)| {
-                let suma = mem::take(&mut cuenta.suma);
-                *anterior += suma;
-                let ultimo = cuenta.ultimo.map(|(hora, _)| hora.naive_local());
-                (equipo.as_str(), suma, ultimo)
-            })
-            .collect();
-        let tabla = tabla::redactar(&filas);
+        for cuenta in equipos.values_mut() {
+            *anterior += mem::take(&mut cuenta.suma);
+        }
         equipos.retain(|_, cuenta| cuenta.se_recuerda(ahora));
         tabla
     }
@@ -266,6 +265,19 @@ impl Totales {
             novedades.push((equipo.clone(), silencio));
         }
         novedades
+    }
+}
+
+impl Cuentas {
+    fn tabla(&self) -> Vec<(String, String)> {
+        let dichos = self.equipos.iter().filter(|(_, cuenta)| cuenta.se_dice());
+        let filas: Vec<_> = dichos
+            .map(|(equipo, cuenta)| {
+                let ultimo = cuenta.ultimo.map(|(hora, _)| hora.naive_local());
+                (equipo.as_str(), cuenta.suma, ultimo)
+            })
+            .collect();
+        tabla::redactar(&filas)
     }
 }
 
@@ -426,7 +438,7 @@ mod tests {
     #[test]
     fn cada_tabla_dice_lo_recibido_desde_la_anterior_y_el_total_lo_suma_todo() {
         let totales = sin_nombres();
-        assert!(totales.tabla(Instant::now()).is_empty());
+        assert!(totales.acabar_dia(Instant::now()).is_empty());
         // El más lento no es ni el primero ni el último.
         for (bytes, ms) in [(90, 3), (50, 12), (10, 5)] {
             totales.recibido("BC-20", bytes, guardado(ms), a_las(1));
@@ -435,7 +447,7 @@ mod tests {
         totales.recibido("BC-20", 7, Destino::Rechazado, a_las(2));
         totales.apartado("BC-20");
         totales.recibido("10.0.0.9", 1, Destino::Fallido, a_las(3));
-        let tabla = totales.tabla(Instant::now());
+        let tabla = totales.acabar_dia(Instant::now());
         let anchos: Vec<_> = tabla
             .iter()
             .map(|(linea, _)| linea.chars().count())
@@ -451,7 +463,7 @@ mod tests {
         );
         totales.recibido("BC-20", 1, guardado(1), a_las(4));
         assert_eq!(
-            sin_columnas(&totales.tabla(Instant::now()))[1..],
+            sin_columnas(&totales.acabar_dia(Instant::now()))[1..],
             [
                 "10.0.0.9 0 0 0 0 0 0 12/09 09:03 —",
                 "BC-20 1 0 0 0 0 0 12/09 09:04 1 ms",
@@ -471,7 +483,7 @@ mod tests {
             AvisoDeSilencio::NUNCA,
         );
         drop(totales.conectar("un explorador"));
-        let tabla = totales.tabla(Instant::now());
+        let tabla = totales.acabar_dia(Instant::now());
         assert_eq!(
             sin_columnas(&tabla)[1..],
             ["dieciséis letras 0 0 0 0 0 0 ninguno —"]
@@ -587,7 +599,7 @@ mod tests {
         assert_eq!(muchos(1), None, "cien no son muchos");
         apartar("C", 1);
         // La tabla del día no empieza la hora.
-        totales.tabla(Instant::now());
+        totales.acabar_dia(Instant::now());
         let esperado = Muchos {
             todos: 101,
             equipo: "B".to_owned(),
@@ -610,7 +622,7 @@ mod tests {
         let totales = sin_nombres();
         let apartar = || (0..60).for_each(|_| totales.apartado("A"));
         apartar();
-        totales.tabla(Instant::now());
+        totales.acabar_dia(Instant::now());
         drop(totales.conectar("A"));
         apartar();
         let muchos = totales.muchos_apartados(a_las(1).1).unwrap();
@@ -628,7 +640,7 @@ mod tests {
         let conectado = totales.conectar("Conectado");
         let quedan = |dia: u64| {
             totales.muchos_apartados(a_las(dia * 24 * 60).1);
-            totales.tabla(a_las(dia * 24 * 60).1);
+            totales.acabar_dia(a_las(dia * 24 * 60).1);
             let mut quedan: Vec<_> = tomar(&totales.cuentas).equipos.keys().cloned().collect();
             quedan.sort();
             quedan

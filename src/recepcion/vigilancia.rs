@@ -65,9 +65,8 @@ pub(super) fn decir_avisos(almacen: &Almacen) {
     }
 }
 
-/// La tabla por equipo de lo recibido desde la anterior, si alguno tiene nombre o ha enviado algo.
-pub(super) fn decir_tabla(totales: &Totales, dia: NaiveDate) {
-    let tabla = totales.tabla(Instant::now());
+/// La tabla por equipo de lo recibido ese día, si alguno tiene nombre o ha enviado algo.
+pub(super) fn decir_tabla(tabla: Vec<(String, String)>, dia: NaiveDate) {
     if !tabla.is_empty() {
         info!("Lo recibido el {}, por equipo:", dia.format("%d/%m/%Y"));
     }
@@ -121,7 +120,7 @@ impl Ronda {
             log!(nivel, "{dicho}");
         }
         if let Some(acabado) = self.acabar_dia(hora.date_naive()) {
-            decir_tabla(totales, acabado);
+            decir_tabla(totales.acabar_dia(ahora), acabado);
         }
     }
 

@@ -39,6 +39,7 @@ fn la_pagina_dice_como_va_cada_equipo_y_nada_de_ningun_mensaje() {
     }
     equipo.enviar_mensaje(b"PID|1||SECRETO");
     assert_eq!(equipo.acuse().codigo, "AR");
+    equipo.enviar(b"\x0BMSH|^~\\&|A");
     let pagina = esperar_pagina(
         &servidor,
         &[
@@ -68,6 +69,8 @@ fn la_pagina_dice_como_va_cada_equipo_y_nada_de_ningun_mensaje() {
         "solo el último mensaje"
     );
     assert!(parada.contains("data-que=\"Guardados\"><span class=\"\">3</span>"));
+    let al_parar = "mensajes que no acabaron de llegar antes de parar: 1;";
+    assert!(parada.contains(al_parar), "{parada}");
 }
 
 /// De un arranque sin archivos del registro se avisa siempre.
