@@ -21,8 +21,8 @@ use crate::hl7::mensaje::{Cabecera, Segmento};
 /// La respuesta negativa a una consulta.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contestacion {
-    /// MSH-9, con `^`; `*` es el suceso de la consulta.
-    pub(crate) tipo: &'static str,
+    /// Su MSH-9, con `^`.
+    pub(crate) tipo: String,
     /// El mensaje completo, sin trama.
     pub bytes: Vec<u8>,
 }
@@ -95,31 +95,22 @@ pub fn negar(
     }
     let segmentos = (negativa.redactar)(&consulta)?;
 
-    let componentes: Vec<_> = negativa
-        .tipo
-        .split('^')
-        .map(|componente| match componente {
-            "*" => suceso,
-            otro => otro.as_bytes(),
-        })
-        .collect();
-    let tipo = componentes.join(&cabecera.separador_de_componentes());
+    let tipo = negativa.tipo.replace('*', &String::from_utf8_lossy(suceso));
+    let componentes: Vec<_> = tipo.split('^').map(str::as_bytes).collect();
+    let msh_9 = componentes.join(&cabecera.separador_de_componentes());
     let msh_16 = if negativa.copia_msh_16 {
         cabecera.campo(16)
     } else {
         acuse::tipo_de_resultado(cabecera)
     };
     let hora = acuse::hora(ahora);
-    let mut bytes = acuse::msh(Some(cabecera), &tipo, msh_16, &hora, id_propio);
+    let mut bytes = acuse::msh(Some(cabecera), &msh_9, msh_16, &hora, id_propio);
     for segmento in segmentos {
         bytes.push(b'\r');
         bytes.extend_from_slice(&segmento);
     }
     bytes.push(b'\r');
-    Some(Contestacion {
-        tipo: negativa.tipo,
-        bytes,
-    })
+    Some(Contestacion { tipo, bytes })
 }
 
 struct Consulta<'a> {

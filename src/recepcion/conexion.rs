@@ -15,7 +15,7 @@ use chrono::{Local, NaiveDateTime};
 use log::{debug, info};
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::almacen::{APARTADOS, Apartado, ErrorDeAlmacen};
+use crate::almacen::{Apartado, ErrorDeAlmacen};
 use crate::cable::{COMIENZO_BYTES, Envoltura, Lector, Motivo, Suceso, Tope, enmarcar};
 use crate::causa::se_agoto;
 use crate::hl7::acuse::Veredicto;
@@ -38,6 +38,9 @@ use crate::texto::{Color, cifras, ruta_visible};
 const ESPERA_DE_ESCRITURA: Duration = Duration::from_secs(10);
 /// Cuánto se espera tras cada cosa de quien se pasa de la medida de lo que no son mensajes.
 const PAUSA_DEL_DESMEDIDO: Duration = Duration::from_millis(10);
+/// Cuánto se lee a lo sumo de quien ya no recibe respuesta: más de lo que un sistema guarda de una conexión que
+/// nadie lee, para que no falte nada de lo que llegó, y quien siga enviando no retenga a nadie.
+const SIN_CONTESTAR_BYTES: usize = 16 * 1024 * 1024;
 /// Cuánto se cuenta, al parar, lo que no comenzará: menos de lo que la parada espera por ello.
 const PLAZO_DE_LA_CUENTA: Duration = Duration::from_millis(500);
 /// Silencio tras el cual se comprueba que el equipo sigue ahí, y cada cuánto se insiste.
@@ -91,13 +94,6 @@ impl Recepcion {
 
 /// Si la conversación sigue tras un suceso, o acaba.
 type Rumbo = ControlFlow<()>;
-
-/// Por qué un mensaje no se puede aceptar antes de pedir al almacén que lo guarde.
-#[derive(Clone, Copy)]
-enum Rechazo {
-    SinMsh,
-    NoCabe(Tope),
-}
 
 /// Por qué se corta una conexión que aún vive. Lo dice quien la abrió, como cualquier otro error suyo.
 fn se_corta(motivo: String) -> io::Error {
@@ -196,11 +192,14 @@ impl Conversacion<'_> {
     /// Lo que ya llegó a este PC y nadie ha leído, sin esperar a más, y lo que quedó a medias: quien cierra sin
     /// recoger sus acuses pudo enviar muchos mensajes, y quizá no los envíe otra vez.
     fn atender_lo_que_queda(&mut self, lector: &mut Lector) -> Rumbo {
-        let limite = Instant::now() + ESPERA_DE_ESCRITURA;
         let sin_esperar = self.canal.set_nonblocking(true).is_ok();
-        while sin_esperar && Instant::now() < limite {
+        let mut leidos = 0;
+        while sin_esperar && leidos < SIN_CONTESTAR_BYTES {
             match leer(self.canal, lector.hueco(), None) {
-                Ok(cuantos) if cuantos > 0 => lector.avanzar(cuantos, Instant::now()),
+                Ok(cuantos) if cuantos > 0 => {
+                    leidos += cuantos;
+                    lector.avanzar(cuantos, Instant::now());
+                }
                 _ => break,
             }
             self.atender_lo_llegado(lector)?;
@@ -338,9 +337,8 @@ impl Conversacion<'_> {
     fn atender_mensaje(&mut self, recibido: Recibido<'_>, tope: Option<Tope>) {
         match (recibido.cabecera, tope) {
             (Some(cabecera), _) if cabecera.es_respuesta() => self.apartar_respuesta(&recibido),
-            (_, Some(tope)) => self.rechazar(&recibido, Rechazo::NoCabe(tope)),
-            (None, None) => self.rechazar(&recibido, Rechazo::SinMsh),
             (Some(_), None) => self.recibir_archivo(recibido),
+            (_, tope) => self.rechazar(&recibido, tope),
         }
     }
 
@@ -349,17 +347,17 @@ impl Conversacion<'_> {
         let almacen = &self.recepcion.almacen;
         let huella = self.recepcion.totales.huella(recibido.bytes);
         recibido.repetido_de = self.conectado.repetido_de(huella);
-        let (hora, comienzo) = (recibido.hora.naive_local(), Instant::now());
-        let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
-        let (carpeta, guardado) = if recibido.repetido_de.is_some() && se_aparta {
-            let apartado = almacen.apartar(recibido.bytes, hora, Apartado::Repetido);
-            (Some(APARTADOS), apartado)
-        } else {
-            let carpeta = self.equipo.trato.carpeta.as_deref();
-            let guardado = almacen.guardar(carpeta, recibido.bytes, hora);
-            (carpeta, guardado)
-        };
-        self.recepcion.averias.anotar(carpeta, guardado.is_ok());
+        let comienzo = Instant::now();
+        let guardado = self.apartar_reenvio(&recibido).map_or_else(
+            || {
+                let carpeta = self.equipo.trato.carpeta.as_deref();
+                let hora = recibido.hora.naive_local();
+                let guardado = almacen.guardar(carpeta, recibido.bytes, hora);
+                self.recepcion.averias.anotar(carpeta, guardado.is_ok());
+                guardado
+            },
+            Ok,
+        );
         let destino = match &guardado {
             Ok(archivo) => {
                 self.actividad.anotar(recibido.instante);
@@ -377,6 +375,29 @@ impl Conversacion<'_> {
         };
         self.contar(&recibido, destino);
         self.acusar_recibido(&recibido, guardado);
+    }
+
+    /// Aparta un reenvío, si así se pide, y devuelve dónde. Si no se puede, se guardará como los demás: quien no
+    /// recibe su AA no envía otra cosa.
+    fn apartar_reenvio(&self, recibido: &Recibido<'_>) -> Option<String> {
+        let se_aparta = self.equipo.trato.reenvios == AnteReenvio::Apartar;
+        if recibido.repetido_de.is_none() || !se_aparta {
+            return None;
+        }
+        let hora = recibido.hora.naive_local();
+        let apartado = self
+            .recepcion
+            .almacen
+            .apartar(recibido.bytes, hora, Apartado::Repetido);
+        apartado
+            .inspect_err(|error| {
+                avisar!(
+                    warn,
+                    self.equipo,
+                    "{error}; el reenvío se guarda con los demás mensajes"
+                );
+            })
+            .ok()
     }
 
     /// Contesta según lo que dijo el almacén. Es el único sitio de donde sale una aceptación: con su
@@ -411,34 +432,33 @@ impl Conversacion<'_> {
         self.anotar(recibido, contestado, lugar);
     }
 
-    /// Aparta lo que no es un mensaje que se pueda aceptar, y lo contesta: lo que no cupo en el límite
-    /// sobra siempre; lo que no cupo en la memoria puede caber más tarde.
-    fn rechazar(&mut self, recibido: &Recibido<'_>, rechazo: Rechazo) {
-        let (veredicto, destino, apartado, que_paso) = match rechazo {
-            Rechazo::NoCabe(Tope::Limite) => (
+    /// Aparta lo que no es un mensaje que se pueda aceptar, y lo contesta: si no hay un `tope`, es que no tiene
+    /// MSH. Lo que no cupo en el límite sobra siempre; lo que no cupo en la memoria puede caber más tarde.
+    fn rechazar(&mut self, recibido: &Recibido<'_>, tope: Option<Tope>) {
+        let (veredicto, destino, apartado, que_paso, consejo) = match tope {
+            Some(Tope::Limite) => (
                 Veredicto::Excesivo,
                 Destino::Rechazado,
                 Apartado::Excesivo,
                 "el mensaje pasa de MaxMensajeMiB y se rechaza; suba MaxMensajeMiB en Config.ini si el equipo debe enviarlo",
+                String::new(),
             ),
-            Rechazo::NoCabe(Tope::Memoria) => (
+            Some(Tope::Memoria) => (
                 Veredicto::Fallido("No hay memoria para el mensaje"),
                 Destino::Fallido,
                 Apartado::Excesivo,
                 "no hay memoria para el mensaje; cierre programas; el mensaje no se perdió si el equipo lo repite",
+                String::new(),
             ),
-            Rechazo::SinMsh => (
+            None => (
                 Veredicto::SinMsh,
                 Destino::Rechazado,
                 Apartado::NoHl7,
                 "llegó un mensaje sin MSH: no es HL7 y se rechaza",
+                resto::consejo(recibido.bytes),
             ),
         };
         self.contar(recibido, destino);
-        let consejo = match rechazo {
-            Rechazo::SinMsh => resto::consejo(recibido.bytes),
-            Rechazo::NoCabe(_) => String::new(),
-        };
         avisar!(warn, self.equipo, clase = que_paso; "{que_paso}{consejo}");
         let lugar = self.apartar(recibido.bytes, recibido.hora.naive_local(), apartado);
         let contestado = self.acusar(recibido, veredicto, Local::now().naive_local());
@@ -600,7 +620,9 @@ impl Conversacion<'_> {
         let contestacion =
             consulta::negar(recibido.bytes, cabecera, ahora, self.id_propio(recibido))?;
         self.contestar(recibido, contestacion.bytes);
-        self.conectado.consulta();
+        if self.fin.is_none() {
+            self.conectado.consulta();
+        }
         Some(Contestado::Negada(contestacion.tipo))
     }
 
@@ -672,12 +694,12 @@ impl Conversacion<'_> {
             Some(_) => Contestado::Nada,
             None => contestado,
         };
-        self.decir(recibido, contestado, &lugar);
+        self.decir(recibido, &contestado, &lugar);
         (self.ultimo, self.con_cola) = (lugar, false);
     }
 
     /// La línea que se ve por mensaje, con lo que se le contestó.
-    fn decir(&self, recibido: &Recibido<'_>, contestado: Contestado, lugar: &Lugar) {
+    fn decir(&self, recibido: &Recibido<'_>, contestado: &Contestado, lugar: &Lugar) {
         let ancho = self.recepcion.ancho_de_equipo;
         let (entera, fila) = linea::redactar(recibido, self.equipo, ancho, contestado, lugar);
         if linea::color(contestado, lugar) != Color::Bien {

@@ -65,14 +65,14 @@ impl<'a> Recibido<'a> {
 }
 
 /// Qué se contestó a un mensaje.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Contestado {
     /// Un acuse que lo acepta, con su MSA-1.
     Aceptado(&'static str),
     /// Un acuse que no lo acepta, con su MSA-1.
     NoAceptado(&'static str),
     /// La respuesta negativa a una consulta, con su MSH-9.
-    Negada(&'static str),
+    Negada(String),
     /// Nada: así lo piden las reglas, o la conexión ya no lo admite.
     Nada,
 }
@@ -125,7 +125,7 @@ fn sin_carpeta(archivo: &str) -> &str {
 }
 
 /// Cómo acabó un mensaje, de un vistazo.
-pub(super) fn color(contestado: Contestado, lugar: &Lugar) -> Color {
+pub(super) fn color(contestado: &Contestado, lugar: &Lugar) -> Color {
     match (contestado, lugar) {
         (Contestado::Aceptado(_) | Contestado::Negada(_), _) => Color::Bien,
         (Contestado::Nada, Lugar::Guardado(_)) => Color::Aviso,
@@ -139,13 +139,13 @@ pub(super) fn redactar<'a>(
     recibido: &'a Recibido<'a>,
     equipo: &'a Equipo,
     ancho: usize,
-    contestado: Contestado,
+    contestado: &'a Contestado,
     lugar: &'a Lugar,
 ) -> (impl Display, String) {
     let dicho = match contestado {
         Contestado::Aceptado(codigo) | Contestado::NoAceptado(codigo) => codigo,
         // De RSP^K11^RSP_K11, lo que cabe en su columna.
-        Contestado::Negada(tipo) => tipo.rsplit_once("^RSP_").map_or(tipo, |(breve, _)| breve),
+        Contestado::Negada(tipo) => tipo.split("^RSP_").next().unwrap_or_default(),
         Contestado::Nada => "sin acuse",
     };
     let fila = Fila {
@@ -272,7 +272,11 @@ mod tests {
         let apartado = Lugar::Apartado("apartados/x.no_hl7".to_owned());
         for (contestado, lugar, esperado) in [
             (Contestado::Aceptado("AA"), &guardado, Color::Bien),
-            (Contestado::Negada("QCK^Q02"), &guardado, Color::Bien),
+            (
+                Contestado::Negada("QCK^Q02".to_owned()),
+                &guardado,
+                Color::Bien,
+            ),
             (Contestado::Nada, &guardado, Color::Aviso),
             (Contestado::NoAceptado("AE"), &Lugar::Ninguno, Color::Mal),
             (Contestado::NoAceptado("AR"), &apartado, Color::Mal),
@@ -280,7 +284,7 @@ mod tests {
             (Contestado::Nada, &Lugar::Ninguno, Color::Mal),
         ] {
             assert_eq!(
-                color(contestado, lugar),
+                color(&contestado, lugar),
                 esperado,
                 "{contestado:?} {lugar:?}"
             );

@@ -284,6 +284,7 @@ fn una_consulta_contestada_con_que_no_hay_nada_cuenta_como_aceptada() {
         ("QRY^Q02", "QRD|1", "AA (QCK^Q02)"),
         ("QRY^Q01", "QRD|1", "AA (DSR^Q01)"),
         ("QBP^Q11", "QPD|a|b", "AA (RSP^K11^RSP_K11)"),
+        ("QBP^Q15^QBP_Q11", "QPD|a|b", "AA (RSP^Q15^RSP_K11)"),
     ] {
         let consulta = format!("MSH|^~\\&|EQUIPO||||||{tipo}|1|P|2.5\r{segmentos}\r");
         fs::write(servidor.carpeta.join("consulta.hl7"), consulta).unwrap();
@@ -299,6 +300,7 @@ fn una_consulta_contestada_con_que_no_hay_nada_cuenta_como_aceptada() {
         );
         assert!(dicho.contains("aceptados: 1;"), "{dicho}");
     }
+    servidor.esperar_linea(" RSP^Q15 ");
 }
 
 #[test]
@@ -450,7 +452,7 @@ fn revisar_no_manda_teclear_una_direccion_que_no_es_de_este_pc() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
-/// Lo que no se puede apartar se pierde, y con Repetidos = apartar, un reenvío recibe AE.
+/// Lo que no se puede apartar se pierde.
 #[test]
 fn revisar_y_el_arranque_prueban_la_carpeta_de_los_apartados() {
     let carpeta = carpeta_nueva();

@@ -1,9 +1,11 @@
 //! Lo que llega dos veces: se guarda, se acusa y se ve.
 
+use std::fs;
+
 #[cfg(target_os = "linux")]
 use crate::analizador_simulado::Analizador;
 use crate::analizador_simulado::mensaje;
-use crate::servidor_de_prueba::{Servidor, contenidos, interrumpible};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, contenidos, interrumpible};
 
 /// Cuántas líneas de la consola dicen que algo es un reenvío.
 fn marcas(servidor: &Servidor) -> usize {
@@ -83,6 +85,24 @@ fn con_repetidos_apartar_queda_un_solo_res_y_la_copia_en_apartados() {
     assert_eq!(servidor.archivos(), [mensaje("1"), mensaje("2")]);
     let apartados = contenidos(&servidor.mensajes().join("apartados"), "repetido");
     assert_eq!(apartados, [mensaje("1"), mensaje("1")]);
+}
+
+/// Un equipo que no recibe su AA repite lo mismo y no envía otra cosa.
+#[test]
+fn un_reenvio_que_no_se_puede_apartar_se_guarda_y_se_acusa() {
+    let carpeta = carpeta_nueva();
+    fs::create_dir(carpeta.join("mensajes")).unwrap();
+    fs::write(carpeta.join("mensajes/apartados"), "no es una carpeta").unwrap();
+    let servidor = Servidor::en(carpeta, "Repetidos = apartar");
+    let mut equipo = servidor.conectar();
+    for id in ["1", "1", "2"] {
+        equipo.entregar(id);
+    }
+    servidor.esperar_linea("; el reenvío se guarda con los demás mensajes");
+    assert_eq!(
+        servidor.archivos(),
+        [mensaje("1"), mensaje("1"), mensaje("2")]
+    );
 }
 
 #[test]
