@@ -3,11 +3,14 @@
 //!
 //! No sabe qué se recibe.
 
+#[cfg(unix)]
+mod unix;
 #[cfg(windows)]
 mod windows;
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
@@ -84,20 +87,34 @@ impl Gestor {
     }
 }
 
-/// Ctrl+C, SIGTERM o el cierre de la ventana piden la parada.
+/// En Unix, cerrar la terminal no es Ctrl+C: queda para quien atienda la parada. Vale para el hilo que lo
+/// llama y para los que este abra.
+pub fn retener_cierre() {
+    #[cfg(unix)]
+    unix::retener_cierre();
+}
+
+/// Ctrl+C, SIGTERM o el cierre de la ventana piden la parada. Con el segundo Ctrl+C o SIGTERM se sale ya; el
+/// cierre puede llegar varias veces, o con ellos, sin que nadie tenga prisa.
 fn atender_interrupciones(parada: &Arc<Parada>) -> Result<Receiver<Duration>, Box<dyn Error>> {
     let (pedir, pedida) = peticion_de_parada(parada);
-    #[cfg(windows)]
     let al_cerrar = pedir.clone();
-    ctrlc::set_handler(move || pedir(PLAZO_DE_PARADA))?;
-    // En otros sistemas, cerrar la terminal es una señal que se atiende con las demás.
+    #[cfg(unix)]
+    unix::al_cerrar(move || al_cerrar(PLAZO_DE_PARADA))?;
+    let mut interrumpido = false;
+    ctrlc::set_handler(move || {
+        if mem::replace(&mut interrumpido, true) {
+            process::exit(1);
+        }
+        pedir(PLAZO_DE_PARADA);
+    })?;
     #[cfg(windows)]
     crate::ventana::al_cerrar(move || al_cerrar(PLAZO_AL_CERRAR))?;
     Ok(pedida)
 }
 
 /// Lo que pide la parada, con lo que se puede esperar a los mensajes en curso, y el canal por el que
-/// llega; la segunda vez se sale ya.
+/// llega la primera vez.
 fn peticion_de_parada(
     parada: &Arc<Parada>,
 ) -> (
@@ -107,12 +124,11 @@ fn peticion_de_parada(
     let (aviso, pedida) = channel();
     let parada = Arc::clone(parada);
     let pedir = move |plazo| {
-        if parada.manejar_interrupcion() {
-            process::exit(1);
+        if !parada.manejar_interrupcion() {
+            info!("Recibida Señal de Detención. Deteniendo el Servidor...");
+            // Si nadie escucha el aviso, el programa ya está saliendo.
+            let _ = aviso.send(plazo);
         }
-        info!("Recibida Señal de Detención. Deteniendo el Servidor...");
-        // Si nadie escucha el aviso, el programa ya está saliendo.
-        let _ = aviso.send(plazo);
     };
     (pedir, pedida)
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use log::{info, warn};
 use servidor_hl7::almacen::{Almacen, tolerar_limites};
 use servidor_hl7::configuracion::{Configuracion, adonde_se_envia, configurar};
-use servidor_hl7::gestor::Gestor;
+use servidor_hl7::gestor::{Gestor, retener_cierre};
 use servidor_hl7::hilo::abrir_hilo;
 use servidor_hl7::ordenes::enviar::enviar;
 use servidor_hl7::ordenes::instalar::{desinstalar, instalar};
@@ -79,6 +79,8 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
 
 /// Recibe hasta la parada. Lo que falle consta también en el registro: un servicio no tiene consola.
 fn servir(config: Option<&Path>, gestor: &Gestor) -> Result<bool, Box<dyn Error>> {
+    // Antes de que haya otros hilos, y solo aquí: las demás órdenes acaban con su terminal.
+    retener_cierre();
     let configuracion = configurar(config).inspect_err(|error| gestor.constar(config, &**error))?;
     let registro = registro::iniciar(
         configuracion.nivel,

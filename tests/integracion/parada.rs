@@ -16,6 +16,8 @@ use servidor_hl7::recepcion::parada::Parada;
 use crate::analizador_simulado::enmarcar;
 use crate::analizador_simulado::{Analizador, mensaje};
 #[cfg(target_os = "linux")]
+use crate::rastreo::{Inyeccion, hay_strace};
+#[cfg(target_os = "linux")]
 use crate::servidor_de_prueba::rutas;
 use crate::servidor_de_prueba::{
     PLAZO, Servidor, Vigilado, carpeta_nueva, escribir_ini, interrumpible, interrumpir,
@@ -183,31 +185,103 @@ fn la_parada_deja_de_esperar_al_que_ya_solo_falta_acusar() {
 #[cfg(target_os = "linux")]
 #[test]
 fn la_parada_espera_a_que_un_disco_lento_guarde_el_mensaje_en_curso() {
-    use crate::rastreo::{Inyeccion, hay_strace};
-    if !hay_strace() {
+    let Some(mut lento) = DiscoLento::guardando() else {
         return;
-    }
-    let mut servidor = Servidor::arrancar();
-    let mut equipo = servidor.conectar();
-    equipo.entregar("1");
-    let mut otro = servidor.conectar();
-    otro.entregar("OTRO");
-    let lento = Inyeccion::comenzar(servidor.pid(), &["fsync,fdatasync:delay_enter=2s:when=1"]);
-    equipo.enviar_mensaje(&mensaje("2"));
-    esperar("el mensaje en curso", || {
-        (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
-    });
-    servidor.senal("TERM");
-    servidor.esperar_linea("Recibida Señal de Detención");
+    };
+    lento.servidor.senal("TERM");
+    lento.esperar_parada();
     // Lo que llega después no comienza: ni se guarda ni se contesta.
-    otro.enviar_mensaje(&mensaje("3"));
-    assert!(otro.si_acusa().is_none());
-    equipo.esperar_aa("2");
+    lento.otro.enviar_mensaje(&mensaje("3"));
+    assert!(lento.otro.si_acusa().is_none());
+    lento.esperar_lo_que_estaba_en_curso();
+}
+
+/// Al cerrarla, bash envía SIGHUP, y el sistema otra vez; al acabar una sesión, systemd envía con ella
+/// SIGTERM.
+#[cfg(target_os = "linux")]
+#[test]
+fn cerrar_la_terminal_termina_lo_que_esta_en_curso_por_mas_veces_que_se_avise() {
+    let Some(mut lento) = DiscoLento::guardando() else {
+        return;
+    };
+    lento.servidor.senal("HUP");
+    lento.esperar_parada();
+    for senal in ["HUP", "TERM", "HUP"] {
+        lento.servidor.senal(senal);
+    }
+    lento.esperar_lo_que_estaba_en_curso();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn la_segunda_vez_que_se_pide_la_parada_no_espera_a_nada() {
+    let Some(mut lento) = DiscoLento::guardando() else {
+        return;
+    };
+    lento.servidor.senal("TERM");
+    lento.esperar_parada();
+    lento.servidor.senal("TERM");
+    assert_eq!(lento.servidor.esperar_fin().code(), Some(1));
+}
+
+/// El mismo `nohup` hace esto.
+#[cfg(target_os = "linux")]
+#[test]
+fn con_nohup_se_sigue_recibiendo_al_cerrar_la_terminal() {
+    let mut servidor = Servidor::limitado("trap '' HUP");
+    servidor.senal("HUP");
+    servidor.conectar().entregar("1");
+    servidor.senal("TERM");
     assert!(servidor.esperar_fin().success());
-    drop(lento);
-    servidor.esperar_linea("Servidor detenido: mensajes guardados: 3 ");
-    assert_eq!(servidor.archivos(), ["1", "OTRO", "2"].map(mensaje));
-    assert!(rutas(&servidor.mensajes(), "parcial").is_empty());
+    assert_eq!(servidor.archivos(), [mensaje("1")]);
+}
+
+/// Un servidor cuyo disco tarda, con un mensaje guardado de cada uno de dos equipos y otro en curso.
+#[cfg(target_os = "linux")]
+struct DiscoLento {
+    servidor: Servidor,
+    equipo: Analizador,
+    otro: Analizador,
+    _lento: Inyeccion,
+}
+
+#[cfg(target_os = "linux")]
+impl DiscoLento {
+    /// `None` si no se puede usar strace.
+    fn guardando() -> Option<DiscoLento> {
+        if !hay_strace() {
+            return None;
+        }
+        let servidor = Servidor::arrancar();
+        let mut equipo = servidor.conectar();
+        equipo.entregar("1");
+        let mut otro = servidor.conectar();
+        otro.entregar("OTRO");
+        let lento = Inyeccion::comenzar(servidor.pid(), &["fsync,fdatasync:delay_enter=2s:when=1"]);
+        equipo.enviar_mensaje(&mensaje("2"));
+        esperar("el mensaje en curso", || {
+            (rutas(&servidor.mensajes(), "parcial").len() == 1).then_some(())
+        });
+        Some(DiscoLento {
+            servidor,
+            equipo,
+            otro,
+            _lento: lento,
+        })
+    }
+
+    fn esperar_parada(&self) {
+        self.servidor.esperar_linea("Recibida Señal de Detención");
+    }
+
+    fn esperar_lo_que_estaba_en_curso(&mut self) {
+        self.equipo.esperar_aa("2");
+        assert!(self.servidor.esperar_fin().success());
+        self.servidor
+            .esperar_linea("Servidor detenido: mensajes guardados: 3 ");
+        assert_eq!(self.servidor.archivos(), ["1", "OTRO", "2"].map(mensaje));
+        assert!(rutas(&self.servidor.mensajes(), "parcial").is_empty());
+    }
 }
 
 /// Quien los envió sin esperar cada acuse puede no enviarlos otra vez: que alguien sepa que estaban.
