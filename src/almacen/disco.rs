@@ -49,12 +49,14 @@ pub fn tolerar_limites() {
 }
 
 /// Sin una orden del sistema que no reemplace: mirar con el nombre reservado excluye lo que otro
-/// servidor publicó antes, y mirar justo antes de renombrar, lo que puso alguien ajeno.
+/// servidor publicó antes, y mirar justo antes de cada intento, lo que puso alguien ajeno.
 fn mirar_y_renombrar(actual: &Path, nuevo: &Path) -> io::Result<()> {
-    if fs::exists(nuevo)? {
-        return Err(ErrorKind::AlreadyExists.into());
-    }
-    con_paciencia(|| fs::rename(actual, nuevo))
+    con_paciencia(|| {
+        if fs::exists(nuevo)? {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(actual, nuevo)
+    })
 }
 
 /// En Windows, un antivirus o el LIS pueden retener un archivo un instante: se insiste.
@@ -71,5 +73,35 @@ pub(super) fn con_paciencia<T>(mut operacion: impl FnMut() -> io::Result<T>) -> 
             }
             resultado => return resultado,
         }
+    }
+}
+
+#[cfg(windows)]
+#[cfg(test)]
+mod tests {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use super::*;
+
+    /// Es lo que se hace con una ruta de más de 260 letras.
+    #[test]
+    fn sin_una_orden_que_no_reemplace_cada_intento_mira_si_el_nombre_sigue_libre() {
+        let carpeta = std::env::temp_dir().join(format!("disco-{}", std::process::id()));
+        fs::create_dir_all(&carpeta).unwrap();
+        let [actual, nuevo] = ["actual", "nuevo"].map(|nombre| carpeta.join(nombre));
+        fs::write(&actual, "nuestro").unwrap();
+        let mut abrir = fs::OpenOptions::new();
+        let retenido = abrir.read(true).share_mode(0).open(&actual).unwrap();
+        let renombrado = thread::scope(|hilos| {
+            let hilo = hilos.spawn(|| mirar_y_renombrar(&actual, &nuevo));
+            // Para entonces ya se miró que el nombre estaba libre.
+            thread::sleep(PACIENCIA / 4);
+            fs::write(&nuevo, "de otro").unwrap();
+            drop(retenido);
+            hilo.join().unwrap()
+        });
+        assert_eq!(renombrado.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&nuevo).unwrap(), b"de otro");
+        fs::remove_dir_all(carpeta).unwrap();
     }
 }
