@@ -16,7 +16,7 @@ pub enum Apartado {
     Abandonado,
     /// El equipo empezó otra trama sin terminar esta.
     Reiniciado,
-    /// El resto de un mensaje sin trama que ya se había cerrado.
+    /// El resto de un mensaje que ya se había dado por acabado.
     Cola,
     /// Quedó a medias en una caída.
     Parcial,
