@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 
 use crate::causa::{self, se_agoto};
+use crate::recepcion::presencia::{self, Presencia};
 
 /// Cuánto se espera a tenerla entera.
 const PLAZO: Duration = Duration::from_secs(5);
@@ -21,7 +22,7 @@ const TARDIA: &str = "no llegó en 5 s";
 /// Lee la cabecera, y ni un byte más, y devuelve la dirección del equipo por el que habla el intermediario,
 /// o la `propia` de este si habla por sí mismo; `None` si se fue sin decir nada, o nada por nadie: comprobaba
 /// que se le atiende. Deja el canal sin plazo de lectura.
-pub(super) fn leer_cabecera(
+pub(super) fn leer_proxy(
     mut canal: &TcpStream,
     propia: SocketAddr,
 ) -> Result<Option<SocketAddr>, String> {
@@ -47,7 +48,10 @@ pub(super) fn leer_cabecera(
             Err(error) => return Err(causa::explicar(&error)),
         }
         if let Some(origen) = interpretar(&cabecera, propia)? {
-            if origen == propia && se_va(canal, limite) {
+            // Un plazo de cero no lo admite el sistema.
+            let resta = limite.saturating_duration_since(Instant::now());
+            let plazo = resta.max(Duration::from_millis(1));
+            if origen == propia && presencia::esperar(canal, plazo) == Presencia::SeFue {
                 return Ok(None);
             }
             canal
@@ -55,19 +59,6 @@ pub(super) fn leer_cabecera(
                 .map_err(|error| causa::explicar(&error))?;
             return Ok(Some(origen));
         }
-    }
-}
-
-/// Si quien conectó se va sin decir nada antes de esa hora. No lee lo que diga.
-fn se_va(canal: &TcpStream, limite: Instant) -> bool {
-    let resta = limite.saturating_duration_since(Instant::now());
-    let plazo = resta.max(Duration::from_millis(1));
-    let mirado = canal
-        .set_read_timeout(Some(plazo))
-        .and_then(|()| canal.peek(&mut [0]));
-    match mirado {
-        Ok(cuantos) => cuantos == 0,
-        Err(error) => !se_agoto(&error) && error.kind() != ErrorKind::Interrupted,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::causa;
 use crate::recepcion::Recepcion;
 use crate::recepcion::equipo::{Equipo, avisar};
 use crate::recepcion::plazas::Actividad;
-use crate::recepcion::presencia;
+use crate::recepcion::presencia::{self, ENSEGUIDA};
 
 const PAUSA_MINIMA: Duration = Duration::from_secs(1);
 const PAUSA_MAXIMA: Duration = Duration::from_mins(1);
@@ -37,7 +37,7 @@ pub(super) fn mantener(equipo: &Equipo, recepcion: &Recepcion) {
                 let comienzo = Instant::now();
                 let mut nivel = Level::Info;
                 let conversar = || {
-                    nivel = presencia::esperar(&canal).nivel();
+                    nivel = presencia::esperar(&canal, ENSEGUIDA).nivel();
                     avisar!(nivel = nivel, equipo; "Conexión Establecida con {quien}");
                     recepcion.atender(&canal, equipo, &Actividad::default())
                 };

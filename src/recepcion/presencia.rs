@@ -11,8 +11,8 @@ use log::Level;
 
 use crate::causa::se_agoto;
 
-/// Quien calla más que esto puede callar horas: conviene que conste que está.
-const ENSEGUIDA: Duration = Duration::from_secs(1);
+/// Quien calla más que esto al conectar puede callar horas: conviene que conste que está.
+pub(super) const ENSEGUIDA: Duration = Duration::from_secs(1);
 
 /// Qué hace quien conectó, al poco de conectar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,11 @@ impl Presencia {
     }
 }
 
-/// Espera a que diga algo o se vaya, sin leerlo; si calla, no mucho.
-pub(super) fn esperar(canal: &TcpStream) -> Presencia {
+/// Espera a que diga algo o se vaya, sin leerlo; si calla, no más de `plazo`. Deja el canal sin plazo de
+/// lectura.
+pub(super) fn esperar(canal: &TcpStream, plazo: Duration) -> Presencia {
     let mirar = || {
-        canal.set_read_timeout(Some(ENSEGUIDA))?;
+        canal.set_read_timeout(Some(plazo))?;
         let mirado = canal.peek(&mut [0]);
         canal.set_read_timeout(None)?;
         mirado

@@ -18,11 +18,11 @@ use crate::causa;
 use crate::hilo::explicar_hilo;
 use crate::memoria;
 use crate::recepcion::equipo::{Equipo, Equipos, avisar};
-use crate::recepcion::intermediario::leer_cabecera;
+use crate::recepcion::intermediario::leer_proxy;
 use crate::recepcion::parada::Parada;
 use crate::recepcion::plazas::{Actividad, Despedida, Pedido, Plaza, Plazas};
 use crate::recepcion::pregunta::{contestar, es_de_este_pc};
-use crate::recepcion::presencia::{self, Presencia};
+use crate::recepcion::presencia::{self, ENSEGUIDA, Presencia};
 
 /// Descanso tras un error de accept: suele ser una falta del sistema, que pasa sola.
 const PAUSA_TRAS_ERROR: Duration = Duration::from_millis(100);
@@ -244,7 +244,7 @@ fn entrar(llegada: Llegada, puerta: &Puerta, equipo: &Equipo, canal: &Arc<TcpStr
 
 /// Qué hace quien conectó; `None` si preguntaba quién atiende, y ya se le ha contestado.
 fn mirar(puerta: &Puerta, equipo: &Equipo, canal: &TcpStream) -> Option<Presencia> {
-    let presencia = presencia::esperar(canal);
+    let presencia = presencia::esperar(canal, ENSEGUIDA);
     let se_puede = presencia == Presencia::Habla && es_de_este_pc(equipo.ip, canal);
     // Lo que haya fallado lo verá quien lea.
     let preguntaba = se_puede && contestar(canal, puerta.desde, &puerta.config).unwrap_or(false);
@@ -302,7 +302,7 @@ fn presentar(canal: Arc<TcpStream>, intermediario: &Equipo, puerta: &Arc<Puerta>
     };
     let puerta = Arc::clone(puerta);
     abrir_su_hilo(intermediario, move |intermediario| {
-        let leida = leer_cabecera(&canal, intermediario.direccion());
+        let leida = leer_proxy(&canal, intermediario.direccion());
         drop(sitio);
         let quien = intermediario.con_direccion();
         let equipo = match leida {
