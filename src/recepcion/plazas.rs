@@ -157,10 +157,11 @@ pub(super) enum Pedido {
     Turno(Turno),
 }
 
-/// A quién se quitó una plaza, y cuánto llevaba sin entregar nada.
-#[derive(Debug, PartialEq, Eq)]
+/// A quién se quitó una plaza, cuántas tenía, y cuánto llevaba sin entregar nada por ella.
+#[derive(Debug)]
 pub(super) struct Despedida {
     pub(super) quien: String,
+    pub(super) tenia: usize,
     pub(super) ocio: Duration,
 }
 
@@ -245,7 +246,7 @@ impl Reparto {
             (Reverse(*suyas), *haciendo, Reverse(*ocio), *numero)
         });
         // La que ya hace otra cosa no es la que se eligió.
-        let (_, haciendo, ocio, numero) = candidatas
+        let (tenia, haciendo, ocio, numero) = candidatas
             .into_iter()
             .find(|(_, haciendo, _, numero)| self.ocupadas[numero].actividad.quitar(*haciendo))?;
         let despedida = self.dejar(numero)?;
@@ -254,8 +255,9 @@ impl Reparto {
             let _ = despedida.canal.shutdown(Shutdown::Both);
         }
         Some(Despedida {
-            ocio,
             quien: despedida.quien,
+            tenia,
+            ocio,
         })
     }
 

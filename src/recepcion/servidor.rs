@@ -280,8 +280,8 @@ fn ocupar_plaza(
             let Some((plaza, despedida)) = turno.esperar(canal) else {
                 return rechazar_por_completo(equipo, puerta);
             };
-            if let Some(Despedida { quien, ocio }) = despedida {
-                avisar!(warn, equipo; "{}: no quedaban plazas; se le da una de {quien}, que no entregaba nada desde hace {} s; revise por qué abre conexiones y no las cierra, o suba MaxConexiones", equipo.con_direccion(), ocio.as_secs());
+            if let Some(despedida) = despedida {
+                decir_despedida(equipo, &despedida);
             }
             plaza
         }
@@ -353,6 +353,22 @@ fn rechazar_por_completo(equipo: &Equipo, puerta: &Puerta) {
 fn rechazar(equipo: &Equipo, motivo: &str) {
     let quien = equipo.con_direccion();
     avisar!(warn, equipo; "{quien}: conexión rechazada: {motivo}");
+}
+
+/// A quien tenía varias se le quita una aunque las use todas; a quien tenía una, porque no la usa.
+fn decir_despedida(equipo: &Equipo, despedida: &Despedida) {
+    let Despedida { quien, tenia, ocio } = despedida;
+    let motivo = if *tenia > 1 {
+        format!(
+            "no quedaban plazas; se le da una de las {tenia} de {quien}; revise por qué abre tantas, o suba MaxConexiones"
+        )
+    } else {
+        format!(
+            "no quedaban plazas; se le da la de {quien}, que no entregaba nada desde hace {} s; suba MaxConexiones",
+            ocio.as_secs()
+        )
+    };
+    avisar!(warn, equipo; "{}: {motivo}", equipo.con_direccion());
 }
 
 fn decir_entrada(equipo: &Equipo, nivel: Level) {

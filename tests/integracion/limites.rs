@@ -46,7 +46,8 @@ fn quien_no_tiene_plaza_recibe_la_mas_ociosa_de_quien_mas_tiene() {
     }
     let mut nuevo = Analizador::desde([127, 0, 0, 2], servidor.puerto);
     nuevo.entregar("NUEVO");
-    servidor.esperar_linea("no quedaban plazas; se le da una de 127.0.0.1");
+    servidor
+        .esperar_linea("no quedaban plazas; se le da una de las 7 de 127.0.0.1; revise por qué");
     assert_eq!(acaparador.remove(1).esperar_cierre(), b"");
     for equipo in &mut acaparador {
         equipo.entregar("SIGUE");
@@ -94,6 +95,22 @@ fn antes_pierde_su_plaza_una_ociosa_que_una_con_un_mensaje_a_medias() {
     assert_eq!(ociosas[0].esperar_cierre(), b"");
     a_medias.enviar(&trama[30..]);
     a_medias.esperar_aa("A_MEDIAS");
+}
+
+/// De quien está entregando no se puede decir que no lo hace.
+#[cfg(target_os = "linux")]
+#[test]
+fn de_quien_pierde_una_plaza_entre_varias_se_dice_cuantas_tenia() {
+    let servidor = Servidor::con("MaxConexiones = 2");
+    let mut suyas = [servidor.conectar(), servidor.conectar()];
+    for equipo in &mut suyas {
+        let a_medias = &enmarcar(&mensaje("A_MEDIAS"))[..30];
+        equipo.enviar(&[&enmarcar(&mensaje("ANTES")), a_medias].concat());
+        equipo.esperar_aa("ANTES");
+    }
+    Analizador::desde([127, 0, 0, 2], servidor.puerto).entregar("NUEVO");
+    let linea = servidor.esperar_linea("no quedaban plazas; se le da una de las 2 de 127.0.0.1");
+    assert!(!linea.contains("no entregaba nada"), "{linea}");
 }
 
 /// Sin trama, nadie asegura que el equipo lo envíe otra vez; y un cierre que hace el programa no lo acaba.
