@@ -15,7 +15,7 @@ use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
 use crate::configuracion::Configuracion;
 use crate::recepcion::equipo::{Equipo, Nombrado};
-use crate::recepcion::estado;
+use crate::recepcion::pagina;
 use crate::recepcion::pregunta::{en_marcha_desde, preguntar, usa_otro};
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
@@ -121,7 +121,7 @@ fn probar_registro(ajustes: &Ajustes) -> Result<String, String> {
 
 fn probar_pagina(ruta: &Path) -> Result<String, String> {
     let visible = ruta_visible(ruta);
-    match estado::probar(ruta) {
+    match pagina::probar(ruta) {
         Ok(()) => Ok(format!("se escribirá en «{visible}»")),
         Err(error) => {
             let causa = causa::explicar(&error);

@@ -7,12 +7,12 @@ mod conexion;
 mod cuenta;
 mod desechos;
 pub(crate) mod equipo;
-pub(crate) mod estado;
 mod fila;
 mod intermediario;
 mod linea;
 mod llamada;
 mod paciencia;
+pub(crate) mod pagina;
 pub mod parada;
 mod plazas;
 pub(crate) mod pregunta;
@@ -38,7 +38,7 @@ use crate::cerrojo::tomar;
 use crate::hilo::abrir_hilo;
 use crate::recepcion::averias::Averias;
 use crate::recepcion::equipo::{Equipo, Equipos};
-use crate::recepcion::estado::{Estado, Pagina};
+use crate::recepcion::pagina::{Pagina, Situacion};
 use crate::recepcion::parada::Parada;
 use crate::recepcion::totales::Totales;
 use crate::recepcion::vigilancia::Vigilancia;
@@ -207,7 +207,7 @@ impl Recepcion {
     fn poner_al_dia(&self, pagina: &mut Pagina, minimo_mib: u64, parado: Option<DateTime<Local>>) {
         let ahora = Local::now();
         let libres_mib = espacio_libre_mib(self.almacen.carpeta()).ok();
-        let estado = Estado {
+        let situacion = Situacion {
             desde: self.totales.arranque(),
             parado,
             averiadas: self.averias.cuales(),
@@ -215,7 +215,7 @@ impl Recepcion {
             espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
             equipos: self.totales.mirar(ahora),
         };
-        pagina.poner_al_dia(estado, ahora);
+        pagina.poner_al_dia(situacion, ahora);
     }
 
     /// Deja la página como la de un programa parado, y nadie vuelve a escribirla.

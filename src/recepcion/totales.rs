@@ -62,7 +62,7 @@ pub(super) struct Muchos {
 
 /// Lo que se sabe de un equipo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EstadoDeEquipo {
+pub(super) struct SituacionDeEquipo {
     pub(super) nombre: String,
     pub(super) conectado: bool,
     /// Lleva callado más de lo que su aviso admite.
@@ -203,7 +203,7 @@ impl Totales {
     }
 
     /// Cómo está cada equipo, los que tienen nombre primero.
-    pub(super) fn mirar(&self, hora: DateTime<Local>) -> Vec<EstadoDeEquipo> {
+    pub(super) fn mirar(&self, hora: DateTime<Local>) -> Vec<SituacionDeEquipo> {
         let cuentas = tomar(&self.cuentas);
         let dichos = cuentas
             .equipos
@@ -213,7 +213,7 @@ impl Totales {
         dichos.sort_by_key(|(_, cuenta)| !cuenta.con_nombre);
         dichos
             .into_iter()
-            .map(|(equipo, cuenta)| EstadoDeEquipo {
+            .map(|(equipo, cuenta)| SituacionDeEquipo {
                 nombre: equipo.clone(),
                 conectado: cuenta.conexiones > 0,
                 calla: cuenta.callado.calla(),

@@ -16,7 +16,7 @@ use log::{Level, info, warn};
 use crate::causa;
 use crate::recepcion::averias::Carpeta;
 use crate::recepcion::ritmo::HORAS;
-use crate::recepcion::totales::EstadoDeEquipo;
+use crate::recepcion::totales::SituacionDeEquipo;
 use crate::registro::Avisos;
 use crate::registro::linea::Linea;
 use crate::texto::ruta_visible;
@@ -34,7 +34,7 @@ const PASO: usize = 5;
 
 /// Lo que la página dice, salvo la hora, el puerto y los avisos.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Estado {
+pub(super) struct Situacion {
     pub(super) desde: DateTime<Local>,
     /// Cuándo se detuvo, si ya se ha detenido.
     pub(super) parado: Option<DateTime<Local>>,
@@ -43,7 +43,7 @@ pub(super) struct Estado {
     pub(super) averiadas: BTreeSet<Carpeta>,
     /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
     pub(super) espacio: Option<(String, bool)>,
-    pub(super) equipos: Vec<EstadoDeEquipo>,
+    pub(super) equipos: Vec<SituacionDeEquipo>,
 }
 
 /// Dónde se escribe la página, y lo que no sale de las cuentas.
@@ -53,7 +53,7 @@ pub(super) struct Pagina {
     puerto: Option<u16>,
     avisos: Avisos,
     /// La última que se escribió: cuándo, lo que decía y el archivo entero.
-    escrita: Option<(Instant, (Estado, Vec<Linea>), String)>,
+    escrita: Option<(Instant, (Situacion, Vec<Linea>), String)>,
     /// Si se ha visto que la escribe también otro.
     es_de_dos: bool,
     fallos: u32,
@@ -74,8 +74,8 @@ impl Pagina {
 
     /// Escribe la página si algo ha cambiado o hace tiempo que no se escribe. Que no se pueda se avisa
     /// una vez.
-    pub(super) fn poner_al_dia(&mut self, estado: Estado, hora: DateTime<Local>) {
-        let dicho = (estado, self.avisos.ultimos());
+    pub(super) fn poner_al_dia(&mut self, situacion: Situacion, hora: DateTime<Local>) {
+        let dicho = (situacion, self.avisos.ultimos());
         let reciente = self
             .escrita
             .as_ref()
@@ -153,14 +153,14 @@ pub(crate) fn probar(ruta: &Path) -> io::Result<()> {
 
 /// La página a esa hora.
 fn redactar(
-    estado: &Estado,
+    situacion: &Situacion,
     puerto: Option<u16>,
     dichos: &[Linea],
     hora: DateTime<Local>,
 ) -> String {
-    let (clase, titular, detalle) = resumir(estado);
-    let guardados: u64 = estado.equipos.iter().map(|e| e.hoy.guardados).sum();
-    let (espacio, poco) = match &estado.espacio {
+    let (clase, titular, detalle) = resumir(situacion);
+    let guardados: u64 = situacion.equipos.iter().map(|e| e.hoy.guardados).sum();
+    let (espacio, poco) = match &situacion.espacio {
         Some((libre, poco)) => (libre.as_str(), *poco),
         None => ("no se sabe", false),
     };
@@ -171,14 +171,14 @@ fn redactar(
         "epoca" => hora.timestamp().to_string(),
         "escrita" => hora.format("%d/%m/%Y a las %H:%M:%S").to_string(),
         "puerto" => puerto.map_or("ninguno".to_owned(), |puerto| puerto.to_string()),
-        "desde" => estado.desde.format("%d/%m %H:%M").to_string(),
+        "desde" => situacion.desde.format("%d/%m %H:%M").to_string(),
         // Parado ya no cuenta el tiempo.
-        "desde_hace" if estado.parado.is_none() => cuanto_hace(estado.desde),
+        "desde_hace" if situacion.parado.is_none() => cuanto_hace(situacion.desde),
         "guardados" => guardados.to_string(),
         "espacio" => espacio.to_owned(),
         "espacio_clase" => if poco { "poco" } else { "" }.to_owned(),
-        "carpeta" => escapar_html(&ruta_visible(&estado.carpeta).to_string()),
-        "equipos" => equipos(estado, hora),
+        "carpeta" => escapar_html(&ruta_visible(&situacion.carpeta).to_string()),
+        "equipos" => equipos(situacion, hora),
         "avisos" => avisos(dichos),
         "version" => env!("CARGO_PKG_VERSION").to_owned(),
         _ => String::new(),
@@ -186,8 +186,8 @@ fn redactar(
 }
 
 /// El color, el titular y lo que hay que mirar.
-fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
-    if let Some(parado) = estado.parado {
+fn resumir(situacion: &Situacion) -> (&'static str, &'static str, String) {
+    if let Some(parado) = situacion.parado {
         let cuando = parado.format("el %d/%m a las %H:%M");
         return (
             "parado",
@@ -195,13 +195,14 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
             format!("El programa se detuvo {cuando}."),
         );
     }
-    if estado.averiadas.contains(&None) {
+    if situacion.averiadas.contains(&None) {
         let detalle = "En la carpeta de los mensajes no se puede guardar, y lo que va a ella no se acepta. Lea los avisos.";
         return ("mal", "No se puede guardar", detalle.to_owned());
     }
-    let con =
-        |cuantos: fn(&EstadoDeEquipo) -> bool| estado.equipos.iter().filter(move |e| cuantos(e));
-    let averiadas = estado.averiadas.iter().flatten();
+    let con = |cuantos: fn(&SituacionDeEquipo) -> bool| {
+        situacion.equipos.iter().filter(move |e| cuantos(e))
+    };
+    let averiadas = situacion.averiadas.iter().flatten();
     let mut mirar: Vec<String> = averiadas
         .map(|nombre| format!("En la carpeta «{nombre}» no se puede guardar."))
         .collect();
@@ -209,7 +210,7 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
     mirar.extend(
         con(|e| e.hoy.fallidos > 0).map(|e| format!("De {} no se pudo guardar todo.", e.nombre)),
     );
-    match &estado.espacio {
+    match &situacion.espacio {
         Some((libre, true)) => mirar.push(format!("Quedan {libre} de disco.")),
         Some(_) => {}
         None => mirar.push("No se sabe cuánto disco queda: ¿está la carpeta?".to_owned()),
@@ -227,31 +228,31 @@ fn resumir(estado: &Estado) -> (&'static str, &'static str, String) {
     }
 }
 
-fn equipos(estado: &Estado, hora: DateTime<Local>) -> String {
-    if estado.equipos.is_empty() {
+fn equipos(situacion: &Situacion, hora: DateTime<Local>) -> String {
+    if situacion.equipos.is_empty() {
         return "<p class=\"nada\">Ningún equipo ha enviado nada todavía.</p>".to_owned();
     }
     let mut tabla = "<table><thead><tr><th>Equipo</th><th class=\"izquierda\">Ahora</th><th class=\"izquierda\">Último mensaje</th><th>Guardados</th><th>Repetidos</th><th>Fallidos</th><th>Rechazados</th><th>Apartados</th><th>Consultas</th><th>Últimas 24 h</th></tr></thead><tbody>".to_owned();
-    for equipo in estado.equipos.iter().take(MAX_EQUIPOS) {
+    for equipo in situacion.equipos.iter().take(MAX_EQUIPOS) {
         tabla.push_str(&fila(equipo, hora));
     }
     tabla.push_str("</tbody></table>");
-    let sobran = estado.equipos.len().saturating_sub(MAX_EQUIPOS);
+    let sobran = situacion.equipos.len().saturating_sub(MAX_EQUIPOS);
     if sobran > 0 {
         let _ = write!(tabla, "<p class=\"nada\">Y {sobran} más, que no caben.</p>");
     }
     tabla
 }
 
-fn fila(equipo: &EstadoDeEquipo, hora: DateTime<Local>) -> String {
+fn fila(equipo: &SituacionDeEquipo, hora: DateTime<Local>) -> String {
     let (chapa, ahora) = match equipo {
-        EstadoDeEquipo {
+        SituacionDeEquipo {
             calla: true,
             conectado: true,
             ..
         } => ("calla", "calla, conectado"),
-        EstadoDeEquipo { calla: true, .. } => ("calla", "calla"),
-        EstadoDeEquipo {
+        SituacionDeEquipo { calla: true, .. } => ("calla", "calla"),
+        SituacionDeEquipo {
             conectado: true, ..
         } => ("conectado", "conectado"),
         _ => ("", "sin conexión"),
@@ -372,8 +373,8 @@ mod tests {
 
     use super::*;
 
-    fn equipo(nombre: &str) -> EstadoDeEquipo {
-        EstadoDeEquipo {
+    fn equipo(nombre: &str) -> SituacionDeEquipo {
+        SituacionDeEquipo {
             nombre: nombre.to_owned(),
             conectado: true,
             calla: false,
@@ -386,8 +387,8 @@ mod tests {
         }
     }
 
-    fn estado(equipos: Vec<EstadoDeEquipo>) -> Estado {
-        Estado {
+    fn situacion(equipos: Vec<SituacionDeEquipo>) -> Situacion {
+        Situacion {
             desde: el_dia_12(7, 0, 0),
             parado: None,
             averiadas: BTreeSet::new(),
@@ -406,7 +407,7 @@ mod tests {
             DateTime::from_naive_utc_and_offset(cuando.naive_utc(), zona)
         };
         let (antes, despues) = (en(2, 2), en(1, 2));
-        let mut cambiada = estado(vec![equipo("BC-20")]);
+        let mut cambiada = situacion(vec![equipo("BC-20")]);
         (cambiada.desde, cambiada.equipos[0].ultimo) = (antes, Some(antes));
         let pagina = redactar(&cambiada, None, &[], despues);
         let entonces = format!("data-t=\"{}\"", despues.timestamp() - 3600);
@@ -416,13 +417,13 @@ mod tests {
 
     #[test]
     fn lo_que_hay_que_mirar_cambia_el_color_y_se_dice() {
-        let callado = EstadoDeEquipo {
+        let callado = SituacionDeEquipo {
             calla: true,
             ..equipo("BC-20")
         };
         let mut que_falla = equipo("Gases");
         que_falla.hoy.fallidos = 1;
-        let mut con_avisos = estado(vec![equipo("Química"), callado, que_falla]);
+        let mut con_avisos = situacion(vec![equipo("Química"), callado, que_falla]);
         con_avisos.espacio = Some(("120 MB".to_owned(), true));
         con_avisos.averiadas = BTreeSet::from([Some("Gases".to_owned())]);
         let (clase, _, detalle) = resumir(&con_avisos);
@@ -442,7 +443,7 @@ mod tests {
     #[test]
     fn lo_que_parece_html_se_ve_como_texto_y_un_hueco_no_se_rellena() {
         let nombre = "<script>alert('&\"')</script>{{avisos}}";
-        let mut hostil = estado(vec![equipo(nombre)]);
+        let mut hostil = situacion(vec![equipo(nombre)]);
         hostil.equipos[0].calla = true;
         hostil.carpeta = PathBuf::from("/srv/<b>hl7");
         let aviso = Linea {
@@ -486,7 +487,7 @@ mod tests {
                 *cuando -= Duration::from_secs(hace);
                 fs::remove_file(&ruta).unwrap_or_default();
             }
-            pagina.poner_al_dia(estado(Vec::new()), el_dia_12(9, 45, 0));
+            pagina.poner_al_dia(situacion(Vec::new()), el_dia_12(9, 45, 0));
             assert_eq!(ruta.exists(), se_escribe, "a los {hace} s");
         }
         fs::remove_dir_all(carpeta).unwrap();
@@ -497,7 +498,7 @@ mod tests {
         let equipos = (0..1001)
             .map(|numero| equipo(&numero.to_string()))
             .collect();
-        let pagina = redactar(&estado(equipos), None, &[], el_dia_12(9, 45, 0));
+        let pagina = redactar(&situacion(equipos), None, &[], el_dia_12(9, 45, 0));
         assert_eq!(pagina.matches("<tr><th scope").count(), MAX_EQUIPOS);
         assert!(pagina.contains("Y 901 más, que no caben."));
     }
