@@ -291,24 +291,8 @@ impl Lector {
                 TrasCierre::Dato => {}
             }
         }
-        let p = self.revisado;
-        if p > 0 && self.rafagas.hay_en(p) {
-            // Tras una pausa, una cabecera es la de otro mensaje aunque la línea anterior no acabara.
-            let empieza = match self.bufer.pendiente().get(p..) {
-                Some(linea @ [_, ..]) => self.empieza_otro(mensaje, linea),
-                _ => Comienzo::No,
-            };
-            match empieza {
-                Comienzo::Si => return Visto::Acaba(Final::sin_trama(p, p)),
-                Comienzo::Faltan => {
-                    self.contado = self.ahora;
-                    return Visto::Faltan;
-                }
-                Comienzo::No => {}
-            }
-            if p == self.rafagas.ultima && self.puede_ser_conocido(mensaje, p) {
-                return self.pegar(mensaje, p);
-            }
+        if let Some(visto) = self.mirar_tras_pausa(mensaje) {
+            return visto;
         }
         let con_etx = mensaje.puede_acabar_en_etx;
         let importa = |octeto: &u8| match *octeto {
@@ -349,6 +333,30 @@ impl Lector {
             }
         }
         Visto::Sigue
+    }
+
+    /// Qué es lo que sigue, si llegó tras una pausa y no es más de la misma línea.
+    fn mirar_tras_pausa(&mut self, mensaje: &mut SinTrama) -> Option<Visto> {
+        let p = self.revisado;
+        if p == 0 || !self.rafagas.hay_en(p) {
+            return None;
+        }
+        // Una cabecera es la de otro mensaje aunque la línea anterior no acabara.
+        let empieza = match self.bufer.pendiente().get(p..) {
+            Some(linea @ [_, ..]) => self.empieza_otro(mensaje, linea),
+            _ => Comienzo::No,
+        };
+        match empieza {
+            Comienzo::Si => Some(Visto::Acaba(Final::sin_trama(p, p))),
+            Comienzo::Faltan => {
+                self.contado = self.ahora;
+                Some(Visto::Faltan)
+            }
+            Comienzo::No if p == self.rafagas.ultima && self.puede_ser_conocido(mensaje, p) => {
+                Some(self.pegar(mensaje, p))
+            }
+            Comienzo::No => None,
+        }
     }
 
     /// Si entre esas dos posiciones hay algo que no sea un latido, el silencio se cuenta desde ahora.
