@@ -1021,6 +1021,18 @@ fn stx_abre_una_trama_delante_de_una_cabecera_y_solo_es_un_latido() {
             &[con_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
         ),
         (
+            "a trozos, tras una línea sin acabar: lo que llega del comienzo alarga la espera",
+            &[
+                Llega(b"MSH|^~\\&|1\rOBX|1"),
+                Pausa(1900),
+                Llega(&trama[..3]),
+                Pausa(1900),
+                Llega(&trama[3..]),
+                Calma,
+            ],
+            &[sin_trama(b"MSH|^~\\&|1\rOBX|1"), con_stx(m)],
+        ),
+        (
             "cortada",
             &[Llega(&trama[..trama.len() - 1]), Cierre],
             &[apartado(m, Motivo::Cortado)],
