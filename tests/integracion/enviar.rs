@@ -388,6 +388,22 @@ fn cada_mensaje_de_un_lote_puede_tener_su_acuse_en_el_mismo_paquete() {
     fs::remove_dir_all(carpeta).unwrap();
 }
 
+/// Hay quien acusa el último de un lote, y puede estar lejos de su comienzo.
+#[test]
+fn el_acuse_de_cualquier_mensaje_de_un_lote_largo_es_suyo() {
+    let carpeta = carpeta_nueva();
+    let lote: Vec<u8> = (0..5000).flat_map(|id| mensaje(&id.to_string())).collect();
+    assert!(lote.len() > 5 * 64 * 1024);
+    fs::write(carpeta.join("lote.hl7"), lote).unwrap();
+    for id in [0, 1234, 4999] {
+        let receptor =
+            Receptor::nuevo(move |_, _| vec![Escribe(enmarcar(&acuse("AA", &id.to_string())))]);
+        let argumentos = ["lote.hl7", "--a", &receptor.destino];
+        dice(&carpeta, &argumentos, "lote.hl7: AA (ACK): aceptado (", 0);
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
 #[test]
 fn un_receptor_que_cierra_tras_cada_acuse_lo_recibe_todo() {
     let receptor = Receptor::nuevo(|_, mensaje| {

@@ -969,6 +969,23 @@ fn tras_un_fs_o_un_etx_el_relleno_no_es_del_mensaje_y_el_texto_lo_hace_un_dato()
 }
 
 #[test]
+fn un_comienzo_a_trozos_tras_una_linea_sin_acabar_alarga_la_espera() {
+    use Paso::{Calma, Llega, Pausa};
+    let otro = b"MSH|^~\\&|2\rOBX|1\r";
+    let trama = enmarcar(otro, Envoltura::StxEtx);
+    let pasos = [
+        Llega(b"MSH|^~\\&|1\rOBX|1"),
+        Pausa(1900),
+        Llega(&trama[..3]),
+        Pausa(1900),
+        Llega(&trama[3..]),
+        Calma,
+    ];
+    let esperado = [sin_trama(b"MSH|^~\\&|1\rOBX|1"), con_stx(otro)];
+    comprobar("tras un STX", &pasos, &esperado);
+}
+
+#[test]
 fn stx_abre_una_trama_delante_de_una_cabecera_y_solo_es_un_latido() {
     use Paso::{Calma, Cierre, Llega, Pausa};
     let m = b"MSH|^~\\&|1\rOBX|1\r";
@@ -1019,18 +1036,6 @@ fn stx_abre_una_trama_delante_de_una_cabecera_y_solo_es_un_latido() {
                 Llega(b"\x0BMSH|^~\\&|2\r\x1C\r"),
             ],
             &[con_trama(b"MSH|^~\\&|1\r"), con_trama(b"MSH|^~\\&|2\r")],
-        ),
-        (
-            "a trozos, tras una línea sin acabar: lo que llega del comienzo alarga la espera",
-            &[
-                Llega(b"MSH|^~\\&|1\rOBX|1"),
-                Pausa(1900),
-                Llega(&trama[..3]),
-                Pausa(1900),
-                Llega(&trama[3..]),
-                Calma,
-            ],
-            &[sin_trama(b"MSH|^~\\&|1\rOBX|1"), con_stx(m)],
         ),
         (
             "cortada",

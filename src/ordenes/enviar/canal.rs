@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
-use std::{iter, mem};
 
 use super::contenido::BLOQUE_BYTES;
 use super::respuesta::{ENTREGADO, NO_ENTREGADO, Respuesta};
@@ -28,7 +28,9 @@ const SILENCIO_SIN_TRAMA: Duration = Duration::from_millis(100);
 /// El que acaba un acuse de entrega que no trae su trama.
 const SILENCIO_TRAS_ENTREGA: Duration = Duration::from_millis(300);
 /// Cuántos MSH-10 se recuerdan de un mensaje: los de un lote pueden ser muchos.
-const MAX_IDS: usize = 256;
+const MAX_IDS: usize = 10_000;
+/// Cuánto se mira de una línea: más de lo que mide un MSH.
+const LINEA_BYTES: usize = 4096;
 /// Cuántas veces se lee aún lo que ya había llegado al acabar el plazo: bastan para lo que guarda el sistema.
 const LECTURAS_TRAS_EL_PLAZO: usize = 1000;
 
@@ -139,7 +141,7 @@ impl Canal {
         ids: &mut Vec<Vec<u8>>,
     ) -> Result<(), FalloAlEscribir> {
         self.oido = Oido::default();
-        let mut es_el_primero = true;
+        let (mut es_el_primero, mut linea) = (true, Vec::new());
         self.bloque.clear();
         if con_trama {
             self.bloque.push(VT);
@@ -150,8 +152,9 @@ impl Canal {
                 .read_to_end(&mut self.bloque)
                 .map_err(FalloAlEscribir::Fuente)?;
             if mem::take(&mut es_el_primero) {
-                *ids = identificadores(&self.bloque);
+                anotar_id(&self.bloque, ids);
             }
+            anotar_lineas(&self.bloque, &mut linea, ids);
             let acaba = leidos < BLOQUE_BYTES;
             if acaba && con_trama {
                 self.bloque.extend([FS, CR]);
@@ -335,21 +338,27 @@ fn conectar(direccion: &SocketAddr, espera: Duration) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// Los MSH-10 de un mensaje, que son varios si es un lote: cada uno puede tener su acuse.
-fn identificadores(comienzo: &[u8]) -> Vec<Vec<u8>> {
-    let contenido = comienzo.strip_prefix(&[VT]).unwrap_or(comienzo);
-    let siguientes = contenido
-        .split(|octeto| matches!(*octeto, CR | LF))
-        .skip(1)
-        .filter(|segmento| segmento.starts_with(b"MSH"));
-    let mut ids = Vec::new();
-    for tramo in iter::once(contenido).chain(siguientes).take(MAX_IDS) {
-        let id = mensaje::leer_cabecera(tramo).map_or(&b""[..], |cabecera| cabecera.campo(10));
-        if !id.is_empty() && !ids.iter().any(|uno| uno == id) {
-            ids.push(id.to_vec());
+/// Anota los MSH-10 de las líneas de un bloque. `linea` es la que el anterior dejó a medias.
+fn anotar_lineas(bloque: &[u8], linea: &mut Vec<u8>, ids: &mut Vec<Vec<u8>>) {
+    for tramo in bloque.split_inclusive(|octeto| matches!(*octeto, CR | LF)) {
+        let caben = LINEA_BYTES.saturating_sub(linea.len());
+        linea.extend_from_slice(&tramo[..tramo.len().min(caben)]);
+        if tramo.ends_with(&[CR]) || tramo.ends_with(&[LF]) {
+            if linea.starts_with(b"MSH") {
+                anotar_id(linea, ids);
+            }
+            linea.clear();
         }
     }
-    ids
+}
+
+/// Anota el MSH-10 de lo que empieza así, si lo tiene y no es el que se acaba de anotar.
+fn anotar_id(comienzo: &[u8], ids: &mut Vec<Vec<u8>>) {
+    let contenido = comienzo.strip_prefix(&[VT]).unwrap_or(comienzo);
+    let id = mensaje::leer_cabecera(contenido).map_or(&b""[..], |cabecera| cabecera.campo(10));
+    if !id.is_empty() && ids.len() < MAX_IDS && ids.last().is_none_or(|ultimo| ultimo != id) {
+        ids.push(id.to_vec());
+    }
 }
 
 /// Por qué no hubo acuse.
