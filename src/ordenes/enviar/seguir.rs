@@ -14,7 +14,9 @@ const MAX_VALORES: usize = 8;
 /// La orden que envía la lista desde ese elemento, tal como hay que escribirla.
 pub(super) fn orden(envio: &Envio, lista: &[Pendiente], desde: usize) -> String {
     let Pendiente { origen, valor } = &lista[desde];
-    let ruta = origen.ruta().unwrap_or(Path::new(""));
+    let Some(ruta) = origen.ruta() else {
+        return "la misma orden, con la misma entrada".to_owned();
+    };
     let valores = &envio.archivos[*valor..];
     if valores.len() > MAX_VALORES {
         return format!("la misma orden con --desde {}", entre_comillas(ruta));
@@ -108,6 +110,20 @@ mod tests {
             }
             assert_eq!(resto, lista[desde..]);
         }
+    }
+
+    #[test]
+    fn lo_que_vino_por_la_entrada_no_esta_en_ningun_archivo() {
+        let entrada = Pendiente {
+            origen: Origen::Entrada,
+            valor: 0,
+        };
+        let envio = Envio {
+            archivos: vec![PathBuf::from("-")],
+            ..Envio::de_muestra()
+        };
+        let escrita = orden(&envio, &[entrada], 0);
+        assert_eq!(escrita, "la misma orden, con la misma entrada");
     }
 
     #[test]
