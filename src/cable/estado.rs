@@ -13,7 +13,7 @@ use crate::hl7::comienzo::{
     self, Comienzo, EXTRANOS_BYTES, abre_creible, abre_tras_extranos, es_relleno, sin_relleno,
 };
 use crate::hl7::mensaje;
-use crate::octetos::{FS, VT};
+use crate::octetos::{ETX, FS, VT};
 
 /// Cuánto se guarda de un mensaje que pasa del límite.
 pub const COMIENZO_BYTES: usize = 64 * 1024;
@@ -413,7 +413,7 @@ impl Lector {
             Estado::Ruido(_) | Estado::SinTrama(_) => 0,
         };
         let antes = &bytes[..bytes.len().min(distancia)];
-        if distancia == 0 || antes.contains(&FS) {
+        if distancia == 0 || self.acaba_en(antes) {
             return Comienzo::No;
         }
         bytes
@@ -425,12 +425,27 @@ impl Lector {
     fn abre_cerca(&self, bytes: &[u8]) -> Comienzo {
         // VT VT es un solo comienzo.
         let repetidos = bytes.iter().take_while(|o| **o == VT || es_relleno(**o));
-        let bytes = &bytes[repetidos.take(EXTRANOS_TRAS_VT_BYTES).count()..];
-        match abre_tras_extranos(bytes, EXTRANOS_TRAS_VT_BYTES) {
-            // Dentro de algo, un FS tras un VT acaba lo que había.
-            (abre, p) if abre == Comienzo::No || bytes[..p].contains(&FS) => self.abre_otro(bytes),
+        let repetidos = repetidos.take(EXTRANOS_TRAS_VT_BYTES).count();
+        let desde = &bytes[repetidos..];
+        match abre_tras_extranos(desde, EXTRANOS_TRAS_VT_BYTES) {
+            // Dentro de algo, lo que lo acaba lo acaba también tras un VT.
+            (abre, p) if abre == Comienzo::No || self.acaba_en(&bytes[..repetidos + p]) => {
+                self.abre_otro(desde)
+            }
             (abre, _) => abre,
         }
+    }
+
+    /// Si entre esos bytes hay uno que puede acabar lo que se lee.
+    fn acaba_en(&self, bytes: &[u8]) -> bool {
+        let con_etx = match self.estado {
+            Estado::Trama(envoltura) | Estado::Resto(envoltura) => envoltura == Envoltura::StxEtx,
+            Estado::SinTrama(mensaje) => mensaje.puede_acabar_en_etx,
+            Estado::Ruido(_) => false,
+        };
+        bytes
+            .iter()
+            .any(|octeto| *octeto == FS || con_etx && *octeto == ETX)
     }
 
     /// La pausa que haya; un silencio solo cuenta una vez.

@@ -968,6 +968,38 @@ fn tras_un_fs_o_un_etx_el_relleno_no_es_del_mensaje_y_el_texto_lo_hace_un_dato()
     );
 }
 
+/// Un VT puede ser de un texto, y estar casi al final.
+#[test]
+fn un_vt_junto_al_etx_no_esconde_el_final_de_su_trama() {
+    use Paso::{Calma, Llega};
+    let otro = b"MSH|^~\\&|2\rOBX|1\r";
+    let siguiente = enmarcar(otro, Envoltura::StxEtx);
+    for cola in [
+        &b"a\x0B"[..],
+        b"a\x0B\r",
+        b"a\x0Bb",
+        b"a\x0Bb\r",
+        b"a\x0B\x0B \r",
+    ] {
+        let m = [b"MSH|^~\\&|1\rNTE|1||", cola].concat();
+        let trama = enmarcar(&m[..], Envoltura::StxEtx);
+        let esperado = [con_stx(&m), con_stx(otro)];
+        for (nombre, pasos) in [
+            (
+                "y callar",
+                &[Llega(&trama), Calma, Llega(&siguiente), Calma][..],
+            ),
+            ("y otra", &[Llega(&trama), Llega(&siguiente), Calma]),
+        ] {
+            comprobar(
+                &format!("{} {nombre}", cola.escape_ascii()),
+                pasos,
+                &esperado,
+            );
+        }
+    }
+}
+
 #[test]
 fn un_comienzo_a_trozos_tras_una_linea_sin_acabar_alarga_la_espera() {
     use Paso::{Calma, Llega, Pausa};
