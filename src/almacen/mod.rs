@@ -258,6 +258,12 @@ impl Almacen {
                 ruta_visible(&self.carpeta)
             ));
         }
+        self.avisos_pendientes()
+    }
+
+    /// Lo mismo, sin mirar ningún disco.
+    #[must_use]
+    pub fn avisos_pendientes(&self) -> Vec<String> {
         mem::take(&mut *tomar(&self.avisos))
     }
 

@@ -394,6 +394,7 @@ impl Conversacion<'_> {
                 avisar!(
                     warn,
                     self.equipo,
+                    clase = error.para_el_equipo();
                     "{error}; el reenvío se guarda con los demás mensajes"
                 );
             })
@@ -420,12 +421,14 @@ impl Conversacion<'_> {
                 (contestado, Lugar::Guardado(archivo))
             }
             Err(error) => {
+                let causa = error.para_el_equipo();
                 avisar!(
                     error,
                     self.equipo,
+                    clase = causa;
                     "{error}; el mensaje no se perdió si el equipo lo repite"
                 );
-                let veredicto = Veredicto::Fallido(error.para_el_equipo());
+                let veredicto = Veredicto::Fallido(causa);
                 (self.acusar(recibido, veredicto, ahora), Lugar::Ninguno)
             }
         };
@@ -562,7 +565,7 @@ impl Conversacion<'_> {
         match self.recepcion.almacen.apartar(bytes, hora, apartado) {
             Ok(nombre) => Lugar::Apartado(nombre),
             Err(error) => {
-                avisar!(error, self.equipo, "{error}");
+                avisar!(error, self.equipo, clase = error.para_el_equipo(); "{error}");
                 Lugar::Ninguno
             }
         }

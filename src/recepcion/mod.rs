@@ -161,6 +161,8 @@ impl Recepcion {
             })?;
         }
         let recepcion = Arc::clone(self);
+        abrir_hilo("disco", move || vigilancia::vigilar_el_disco(&recepcion))?;
+        let recepcion = Arc::clone(self);
         abrir_hilo("vigilancia", move || {
             vigilancia::vigilar(vigilancia, &recepcion)
         })
@@ -178,16 +180,15 @@ impl Recepcion {
                 "mensajes que no acabaron de llegar antes de parar: {a_medias}; sus equipos deben enviarlos de nuevo"
             );
         }
+        vigilancia::decir_avisos(self.almacen.avisos_pendientes());
         vigilancia::decir_tabla(self.totales.tabla(), Local::now().date_naive());
         info!("Servidor detenido: {}", self.totales);
     }
 
-    /// Dice lo que el almacén notó al final y deja la página como la de un programa parado. Un disco que no
-    /// responde no retiene la parada.
+    /// Deja la página como la de un programa parado. Un disco que no responde no retiene la parada.
     pub fn cerrar(self: &Arc<Recepcion>) {
         let (recepcion, (cerrada, espera)) = (Arc::clone(self), mpsc::channel());
         let cerrar = move || {
-            vigilancia::decir_avisos(&recepcion.almacen);
             recepcion.cerrar_pagina();
             // Si ya nadie espera, da igual.
             let _ = cerrada.send(());
@@ -211,6 +212,10 @@ impl Recepcion {
             desde: self.totales.arranque(),
             parado,
             averiadas: self.averias.cuales(),
+            atascados: self
+                .parada
+                .atasco(Instant::now())
+                .map_or(0, |atasco| atasco.mensajes),
             carpeta: self.almacen.carpeta().to_path_buf(),
             espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
             equipos: self.totales.mirar(ahora),

@@ -41,6 +41,8 @@ pub(super) struct Situacion {
     pub(super) carpeta: PathBuf,
     /// Donde lo último que se intentó guardar no se pudo.
     pub(super) averiadas: BTreeSet<Carpeta>,
+    /// Cuántos mensajes esperan a un disco que no responde.
+    pub(super) atascados: usize,
     /// Cuánto queda libre, y si es menos de lo que se pidió; `None`: no se sabe.
     pub(super) espacio: Option<(String, bool)>,
     pub(super) equipos: Vec<SituacionDeEquipo>,
@@ -198,6 +200,10 @@ fn resumir(situacion: &Situacion) -> (&'static str, &'static str, String) {
     if situacion.averiadas.contains(&None) {
         let detalle = "En la carpeta de los mensajes no se puede guardar, y lo que va a ella no se acepta. Lea los avisos.";
         return ("mal", "No se puede guardar", detalle.to_owned());
+    }
+    if situacion.atascados > 0 {
+        let detalle = "El disco de la carpeta de los mensajes no responde, y los equipos esperan su acuse. Lea los avisos.";
+        return ("mal", "No se acaba de guardar", detalle.to_owned());
     }
     let con = |cuantos: fn(&SituacionDeEquipo) -> bool| {
         situacion.equipos.iter().filter(move |e| cuantos(e))
@@ -392,6 +398,7 @@ mod tests {
             desde: el_dia_12(7, 0, 0),
             parado: None,
             averiadas: BTreeSet::new(),
+            atascados: 0,
             carpeta: PathBuf::from("/srv/hl7"),
             espacio: Some(("76 GB".to_owned(), false)),
             equipos,
@@ -432,6 +439,8 @@ mod tests {
             detalle,
             "En la carpeta «Gases» no se puede guardar. BC-20 calla. De Gases no se pudo guardar todo. Quedan 120 MB de disco."
         );
+        con_avisos.atascados = 1;
+        assert_eq!(resumir(&con_avisos).1, "No se acaba de guardar");
         con_avisos.averiadas.insert(None);
         assert_eq!(resumir(&con_avisos).0, "mal");
         con_avisos.parado = Some(el_dia_12(10, 15, 0));

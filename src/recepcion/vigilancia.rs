@@ -14,6 +14,7 @@ use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
 use crate::recepcion::Recepcion;
 use crate::recepcion::cuenta::Cuando;
+use crate::recepcion::parada::Atasco;
 use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
@@ -52,15 +53,48 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
     loop {
         let ahora = (Local::now(), Instant::now());
         ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
+        // De quien espera a que se guarde lo suyo no se dice que calla.
+        if recepcion.parada.atasco(ahora.1).is_none() {
+            decir_silencios(&recepcion.totales, ahora);
+        }
         recepcion.mirar_si_guarda();
         // La tabla del día se dice al acabar el día.
         thread::sleep(CADA.min(hasta_medianoche(Local::now().time())));
     }
 }
 
-/// Lo que el almacén notó desde la última vez.
-pub(super) fn decir_avisos(almacen: &Almacen) {
-    for aviso in almacen.avisos() {
+/// Dice para siempre que el disco no responde, y que vuelve a responder. En su propio hilo, que no toca
+/// ninguno.
+pub(super) fn vigilar_el_disco(recepcion: &Recepcion) -> ! {
+    let mut dicho = false;
+    loop {
+        thread::sleep(CADA);
+        let atasco = recepcion.parada.atasco(Instant::now());
+        let carpeta = ruta_visible(recepcion.almacen.carpeta());
+        match atasco {
+            Some(Atasco { mensajes, hace }) if !dicho => warn!(
+                "el disco de «{carpeta}» no responde: desde hace {} s no se acaba de guardar ningún mensaje, y esperan {mensajes}; revise el disco o, si la carpeta está en otro PC, la red",
+                hace.as_secs()
+            ),
+            None if dicho => info!("el disco de «{carpeta}» vuelve a responder"),
+            Some(_) | None => {}
+        }
+        dicho = atasco.is_some();
+    }
+}
+
+/// Los equipos que han callado más de lo que se espera de ellos, y los que han vuelto.
+fn decir_silencios(totales: &Totales, ahora: Cuando) {
+    totales.descontar_el_sueno(ahora.1, RATO_MAXIMO);
+    for (equipo, silencio) in totales.silencios(ahora) {
+        let (nivel, dicho) = en_palabras(&equipo, &silencio);
+        log!(nivel, "{dicho}");
+    }
+}
+
+/// Lo que el almacén notó.
+pub(super) fn decir_avisos(avisos: Vec<String>) {
+    for aviso in avisos {
         warn!("{aviso}");
     }
 }
@@ -95,7 +129,7 @@ struct Ronda {
 
 impl Ronda {
     fn vigilar(&mut self, totales: &Totales, almacen: &Almacen, (hora, ahora): Cuando) {
-        decir_avisos(almacen);
+        decir_avisos(almacen.avisos());
         let carpeta = almacen.carpeta();
         match espacio_libre_mib(carpeta) {
             Ok(libres_mib) => {
@@ -114,11 +148,6 @@ impl Ronda {
             warn!("{}", se_llenan(carpeta, &muchos));
         }
         self.limpiar_apartados(almacen, hora.date_naive());
-        totales.descontar_el_sueno(ahora, RATO_MAXIMO);
-        for (equipo, silencio) in totales.silencios((hora, ahora)) {
-            let (nivel, dicho) = en_palabras(&equipo, &silencio);
-            log!(nivel, "{dicho}");
-        }
         if let Some(acabado) = self.acabar_dia(hora.date_naive()) {
             decir_tabla(totales.acabar_dia(ahora), acabado);
         }
@@ -289,9 +318,6 @@ mod tests {
     /// En Windows, lo que el PC duerme también pasa en el reloj monótono.
     #[test]
     fn lo_que_el_pc_durmio_no_cuenta_como_silencio() {
-        let carpeta = env::temp_dir().join(format!("vigilancia-sueno-{}", process::id()));
-        let almacen = Almacen::abrir(carpeta.clone(), false).unwrap();
-        let mut ronda = ronda(0);
         let (hora, comienzo) = (el_dia_12(0, 0, 0), Instant::now());
         let aviso = AvisoDeSilencio {
             tras: Some(Duration::from_mins(1)),
@@ -303,12 +329,11 @@ mod tests {
         let despues = (despierta..=despierta + 40).step_by(5);
         for segundos in [0, 5].into_iter().chain(despues) {
             let ahora = comienzo + Duration::from_secs(segundos);
-            ronda.vigilar(&totales, &almacen, (hora, ahora));
+            decir_silencios(&totales, (hora, ahora));
             // Cinco segundos antes de dormir, quince al despertar y cuarenta después.
             let calla = segundos == despierta + 40;
             assert_eq!(totales.mirar(hora)[0].calla, calla, "a los {segundos} s");
         }
-        fs::remove_dir_all(carpeta).unwrap();
     }
 
     #[test]

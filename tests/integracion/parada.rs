@@ -329,3 +329,19 @@ fn la_parada_no_espera_a_un_disco_que_no_responde_para_dejar_escrita_la_pagina()
     assert!(servidor.esperar_fin().success());
     servidor.esperar_linea("Servidor detenido: mensajes guardados: 1 ");
 }
+
+/// Quien mira el registro sabe por su última línea si el programa está en marcha.
+#[cfg(unix)]
+#[test]
+fn servidor_detenido_es_lo_ultimo_que_se_dice_aunque_el_almacen_haya_notado_algo() {
+    let mut servidor = Servidor::con_orden("", interrumpible);
+    fs::remove_dir_all(servidor.mensajes()).unwrap();
+    servidor.conectar().entregar("1");
+    servidor.interrumpir();
+    servidor.esperar_fin();
+    servidor.esperar_linea("no estaba y se volvió a crear");
+    servidor.esperar_linea("Servidor detenido");
+    let consola = servidor.consola();
+    let ultima = consola.lines().last().unwrap();
+    assert!(ultima.contains("Servidor detenido"), "{consola}");
+}
