@@ -21,7 +21,7 @@ pub(super) const SECCION_REGISTRO: &str = "Registro";
 /// Los equipos a los que se llama, uno por clave.
 const SECCION_LLAMAR: &str = "Llamar";
 /// Los nombres de los equipos que llaman, uno por clave.
-const SECCION_EQUIPOS: &str = "Equipos";
+pub(super) const SECCION_EQUIPOS: &str = "Equipos";
 /// Las secciones del programa: ninguna es de un equipo.
 pub(super) const SECCIONES: [&str; 5] = [
     SECCION,

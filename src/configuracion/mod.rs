@@ -22,7 +22,7 @@ use log::LevelFilter;
 
 use crate::causa;
 use crate::configuracion::claves::{Claves, Problema, visible};
-use crate::configuracion::equipos::{SECCION, SECCION_REGISTRO, leer_equipos};
+use crate::configuracion::equipos::{SECCION, SECCION_EQUIPOS, SECCION_REGISTRO, leer_equipos};
 use crate::configuracion::ini::{ErrorDeIni, Secciones, mismo_nombre};
 use crate::configuracion::sobra::avisar;
 use crate::pedido::ErrorDePedido;
@@ -163,6 +163,7 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
     let del_registro = Claves::de(secciones, SECCION_REGISTRO, None);
     let (equipos, de_equipos) = leer_equipos(secciones, &claves)?;
     let sin_llamados = equipos.llamados().next().is_none();
+    let acceso = leer_acceso(&claves)?;
     let diario = leer_diario(&del_registro, carpeta)?;
     let nivel = del_registro.opcion("Nivel", &NIVELES)?;
     let estado = del_registro.opcional(ESTADO, None, |valor| {
@@ -178,20 +179,15 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         directorio: claves.obligatorio("Directorio", |valor| {
             claves.carpeta("Directorio", valor, carpeta)
         })?,
-        acceso: Acceso {
-            max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
-            permitidos: leer_permitidos(&claves)?,
-            intermediarios: claves.opcional("Intermediarios", Vec::new(), leer_redes)?,
-        },
         sincronizar: claves.opcion("Sincronizar", &[("si", true), ("no", false)])?,
         vigilancia: Vigilancia {
             espacio_minimo_mib: claves.numero("EspacioMinimoMiB", 0, 1_000_000_000, 500)? as u64,
             dias_de_apartados: claves.numero("DiasDeApartados", 0, 36_500, 0)? as u64,
         },
-        equipos,
         // Lo último: lo que nadie ha pedido hasta aquí, sobra.
         avisos: [
             claves.dudas.take(),
+            sin_permiso(&equipos, &acceso),
             del_registro.dudas.take(),
             avisar(
                 secciones,
@@ -205,6 +201,8 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         .iter()
         .map(|aviso| format!("en «{}» {aviso}", ruta_visible(ruta)))
         .collect(),
+        acceso,
+        equipos,
         diario,
         estado,
         nivel,
@@ -250,6 +248,28 @@ fn leer_diario(claves: &Claves<'_>, base: &Path) -> Result<Option<Ajustes>, Prob
     Ok(carpeta.map(|carpeta| Ajustes { carpeta, dias }))
 }
 
+fn leer_acceso(claves: &Claves<'_>) -> Result<Acceso, Problema> {
+    Ok(Acceso {
+        max_conexiones: claves.numero("MaxConexiones", 1, 10_000, 64)?,
+        permitidos: leer_permitidos(claves)?,
+        intermediarios: claves.opcional("Intermediarios", Vec::new(), leer_redes)?,
+    })
+}
+
+/// Los equipos que llaman desde una dirección que no se deja entrar.
+fn sin_permiso(equipos: &Equipos, acceso: &Acceso) -> Vec<String> {
+    let situados = equipos.nombrados.iter();
+    let situados = situados.filter_map(|equipo| Some((&equipo.nombre, equipo.ip?)));
+    let fuera = situados.filter(|(_, ip)| !acceso.permite(*ip));
+    fuera
+        .map(|(nombre, ip)| {
+            format!(
+                "{nombre} de [{SECCION_EQUIPOS}] es «{ip}», que no está en EquiposPermitidos: se le rechazará; añádalo, o corrija su dirección"
+            )
+        })
+        .collect()
+}
+
 /// Vacía es como si no estuviera, y entonces entran todos: no es lo que se espera de una lista vacía.
 fn leer_permitidos(claves: &Claves<'_>) -> Result<Vec<IpNet>, Problema> {
     if claves.valor("EquiposPermitidos")?.as_deref() == Some("") {
@@ -287,14 +307,20 @@ fn canonica(red: IpNet) -> IpNet {
 }
 
 fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
+    let trozos = || {
+        let trozos = valor.split([',', ';', ' ', '\t', '\r', '\n']);
+        trozos.filter(|trozo| !trozo.is_empty())
+    };
+    if let Some(mascara) = trozos().find_map(mascara) {
+        return Err(format!(
+            "direcciones IP o rangos, y «{mascara}» es una máscara; escriba la red con su prefijo, p. ej. 192.168.1.0/24"
+        ));
+    }
     let una = |trozo: &str| match trozo.parse::<IpAddr>() {
         Ok(ip) => Some(IpNet::from(ip.to_canonical())),
         Err(_) => trozo.parse().ok().map(canonica),
     };
-    let trozos = valor
-        .split([',', ';', ' ', '\t', '\r', '\n'])
-        .filter(|trozo| !trozo.is_empty());
-    trozos
+    trozos()
         .map(una)
         .collect::<Option<Vec<_>>>()
         .filter(|redes| !redes.is_empty())
@@ -302,4 +328,13 @@ fn leer_redes(valor: &str) -> Result<Vec<IpNet>, String> {
             "direcciones IP o rangos separados por comas, p. ej. 192.168.1.20, 10.0.0.0/24"
                 .to_owned()
         })
+}
+
+/// La máscara de red que es ese trozo, o que lleva tras su red: unos y después ceros. Desde 255 no llama ningún
+/// equipo.
+fn mascara(trozo: &str) -> Option<Ipv4Addr> {
+    let ultimo = trozo.rsplit('/').next()?;
+    let bits = ultimo.parse::<Ipv4Addr>().ok()?.to_bits();
+    let unos = bits.leading_ones();
+    (unos >= 8 && unos == bits.count_ones()).then(|| Ipv4Addr::from_bits(bits))
 }

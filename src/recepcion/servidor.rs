@@ -80,7 +80,7 @@ impl Acceso {
         self.intermediarios.iter().any(|red| red.contains(&ip))
     }
 
-    fn permite(&self, ip: IpAddr) -> bool {
+    pub(crate) fn permite(&self, ip: IpAddr) -> bool {
         self.permitidos.is_empty() || self.permitidos.iter().any(|red| red.contains(&ip))
     }
 }

@@ -466,6 +466,32 @@ fn lo_que_nadie_lee_se_avisa() {
     servidor.esperar_linea("sobra la sección [Registros] (¿quiso decir [Registro]?): nadie");
 }
 
+/// Suelta, la máscara sería la dirección de otro equipo.
+#[test]
+fn una_red_escrita_con_su_mascara_no_sirve_y_se_dice_como_se_escribe() {
+    comprobar_fallos(&[
+        (
+            "EquiposPermitidos = 192.168.1.0 255.255.255.0",
+            &[
+                "EquiposPermitidos = «192.168.1.0 255.255.255.0» no sirve",
+                "«255.255.255.0» es una máscara; escriba la red con su prefijo, p. ej. 192.168.1.0/24",
+            ],
+        ),
+        (
+            "EquiposPermitidos = 10.0.0.9, 192.168.1.0/255.255.255.128",
+            &["«255.255.255.128» es una máscara; escriba"],
+        ),
+        (
+            "Intermediarios = 10.0.0.0 mask 255.0.0.0",
+            &["Intermediarios = ", "«255.0.0.0» es una máscara; escriba"],
+        ),
+        (
+            "EquiposPermitidos = 255.0.255.0.1",
+            &["EquiposPermitidos = «255.0.255.0.1»", "rangos"],
+        ),
+    ]);
+}
+
 /// Arranca con esas claves, y dice esa duda, aquí y en la revisión.
 fn se_duda(claves: &str, duda: &str) {
     let servidor = Servidor::con(claves);
@@ -496,8 +522,27 @@ fn un_valor_que_vale_pero_nadie_quiso_se_avisa_al_arrancar_y_al_revisar() {
             "[Registro]\nCarpeta = ~/registro",
             "Carpeta de [Registro] es «~/registro»: «~» es parte del nombre",
         ),
+        (
+            "EquiposPermitidos = 127.0.0.0/30\n[Equipos]\nDentro = 127.0.0.3\nFuera = 127.0.0.4",
+            "Fuera de [Equipos] es «127.0.0.4», que no está en EquiposPermitidos: se le rechazará",
+        ),
     ] {
         se_duda(claves, duda);
+    }
+}
+
+#[test]
+fn del_equipo_que_puede_entrar_o_al_que_se_llama_no_se_dice_que_se_le_rechazara() {
+    let lineas = "[Equipos]\nDentro = 127.0.0.3\n[Llamar]\nLlamado = 127.0.0.9:9\n[Servidor]\n";
+    for permitidos in ["", "EquiposPermitidos =", "EquiposPermitidos = 127.0.0.3"] {
+        let carpeta = carpeta_nueva();
+        let ini = format!("{lineas}Puerto = 0\nDirectorio = m\n{permitidos}\n");
+        let ruta = carpeta.join("Config.ini");
+        fs::write(&ruta, ini).unwrap();
+        let avisos = Configuracion::leer(&ruta).unwrap().avisos;
+        let rechazado = avisos.iter().any(|aviso| aviso.contains("se le rechazará"));
+        assert!(!rechazado, "{permitidos}: {avisos:?}");
+        fs::remove_dir_all(carpeta).unwrap();
     }
 }
 
