@@ -49,11 +49,25 @@ impl Diario {
         }
     }
 
-    /// Si se podría escribir; crea lo que falte, y no escribe líneas ni borra archivos.
+    /// Si se podría escribir; crea la carpeta si falta, y no escribe líneas ni deja ningún archivo.
     pub(crate) fn probar(&self, ahora: NaiveDateTime) -> Result<(), String> {
-        self.abrir(ahora.date())
-            .map(drop)
+        self.probar_archivo(ahora.date())
             .map_err(|error| self.no_se_pudo(&error))
+    }
+
+    /// El de hoy, si está. Si no, otro: el de hoy sería de quien prueba, y quitarlo se llevaría lo que el
+    /// servicio hubiera escrito en él entre tanto.
+    fn probar_archivo(&self, hoy: NaiveDate) -> io::Result<()> {
+        let carpeta = &self.ajustes.carpeta;
+        fs::create_dir_all(carpeta)?;
+        match OpenOptions::new().append(true).open(self.ruta(hoy)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let prueba = carpeta.join(format!(".prueba-{}.log", std::process::id()));
+                fs::write(&prueba, "")?;
+                fs::remove_file(prueba)
+            }
+            abierto => abierto.map(drop),
+        }
     }
 
     /// Añade líneas al archivo del día. Devuelve lo que haya que avisar por otro sitio: que ya no se

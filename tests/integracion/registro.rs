@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, absolute};
 
-use chrono::NaiveDate;
+use chrono::{Local, NaiveDate};
 
 use crate::analizador_simulado::mensaje;
 #[cfg(unix)]
@@ -110,6 +110,34 @@ fn la_cola_de_un_mensaje_se_dice_aunque_antes_se_haya_dicho_mucho_de_otra_clase(
     equipo.enviar(b"OBX|2|NM|URE||40\r");
     let linea = servidor.esperar_linea("llegó el resto de un mensaje sin trama");
     assert!(!linea.contains("líneas como esta"), "{linea}");
+}
+
+/// Sería de quien revisa, y el servicio no podría escribir en él.
+#[test]
+fn revisar_no_deja_en_el_registro_ningun_archivo_ni_toca_el_de_hoy() {
+    let carpeta = carpeta_nueva();
+    escribir_ini(&carpeta, "[Registro]\nCarpeta = registro");
+    let revisar = || {
+        let salida = ejecutar(orden(&carpeta).arg("--revisar"));
+        String::from_utf8(salida.stdout).unwrap()
+    };
+    let registro = carpeta.join("registro");
+    let dicho = revisar();
+    assert!(dicho.contains("bien  registro   "), "{dicho}");
+    assert_eq!(fs::read_dir(&registro).unwrap().count(), 0);
+    let hoy = Local::now().format("servidor_%Y%m%d.log").to_string();
+    fs::write(registro.join(&hoy), "lo de hoy").unwrap();
+    let dicho = revisar();
+    assert!(dicho.contains("bien  registro   "), "{dicho}");
+    let queda = fs::read_to_string(registro.join(&hoy)).unwrap();
+    assert_eq!(queda, "lo de hoy");
+    assert_eq!(fs::read_dir(&registro).unwrap().count(), 1);
+    // Una carpeta con ese nombre: ni un administrador escribe en ella.
+    fs::remove_file(registro.join(&hoy)).unwrap();
+    fs::create_dir(registro.join(&hoy)).unwrap();
+    let dicho = revisar();
+    assert!(dicho.contains("MAL   registro   no se pudo"), "{dicho}");
+    fs::remove_dir_all(carpeta).unwrap();
 }
 
 #[test]
