@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{self, Path, PathBuf};
 
-use super::Configuracion;
 use super::sobra::POR_OMISION;
+use super::{Configuracion, de_archivo};
 use crate::causa;
 use crate::pedido::ErrorDePedido;
 use crate::texto::ruta_visible;
@@ -50,21 +50,24 @@ pub fn configurar(elegida: Option<&Path>) -> Result<Configuracion, Box<dyn Error
 }
 
 /// Escribe un Config.ini con los valores por omisión, sin reemplazar ninguno.
-fn escribir_por_omision(ruta: &Path) -> Result<(), ErrorDePedido> {
+fn escribir_por_omision(ruta: &Path) -> Result<(), Box<dyn Error>> {
     // El Bloc de notas de un Windows antiguo solo entiende CR LF.
     let fin_de_linea = if cfg!(windows) { "\r\n" } else { "\n" };
     let texto: String = POR_OMISION
         .lines()
         .flat_map(|linea| [linea, fin_de_linea])
         .collect();
-    fs::File::create_new(ruta)
-        .and_then(|mut archivo| archivo.write_all(texto.as_bytes()))
-        .map_err(|causa| {
-            let (donde, causa) = (ruta_visible(ruta), causa::explicar(&causa));
-            ErrorDePedido(format!(
-                "no hay Config.ini y no se pudo escribir «{donde}»: {causa}"
-            ))
+    let escrito = fs::File::create_new(ruta).and_then(|mut archivo| {
+        archivo.write_all(texto.as_bytes()).inspect_err(|_| {
+            // A medias parece uno entero, y la próxima vez se leería.
+            let _ = fs::remove_file(ruta);
         })
+    });
+    escrito.map_err(|error| {
+        let (donde, causa) = (ruta_visible(ruta), causa::explicar(&error));
+        let dicho = format!("no hay Config.ini y no se pudo escribir «{donde}»: {causa}");
+        de_archivo(&error, dicho)
+    })
 }
 
 /// La configuración que vale, sin escribir ninguna si no la hay.

@@ -140,11 +140,14 @@ impl Configuracion {
     }
 }
 
-/// El archivo no se pudo leer. Una ruta que no vale o un permiso que falta los arregla quien lo pidió; lo
-/// demás, como otro programa que lo tiene abierto o un disco que no contesta, puede pasarse solo.
 fn ilegible(ruta: &Path, error: &io::Error) -> Box<dyn Error> {
     let (donde, causa) = (ruta_visible(ruta), causa::explicar_lectura(ruta, error));
-    let dicho = format!("no se pudo leer «{donde}»: {causa}");
+    de_archivo(error, format!("no se pudo leer «{donde}»: {causa}"))
+}
+
+/// Con el archivo no se pudo. Una ruta que no vale o un permiso que falta los arregla quien lo pidió; lo demás,
+/// como otro programa que lo tiene abierto, un disco que no contesta o que está lleno, puede pasarse solo.
+fn de_archivo(error: &io::Error, dicho: String) -> Box<dyn Error> {
     match error.kind() {
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied

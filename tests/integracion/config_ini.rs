@@ -6,6 +6,8 @@ use servidor_hl7::configuracion::Configuracion;
 use servidor_hl7::registro::Ajustes;
 
 use crate::analizador_simulado::mensaje;
+#[cfg(unix)]
+use crate::servidor_de_prueba::limitada;
 use crate::servidor_de_prueba::{
     Servidor, Vigilado, carpeta_nueva, contenidos, ejecutar, escribir_ini, orden,
 };
@@ -659,6 +661,22 @@ fn sin_config_ini_se_escribe_uno_y_se_dice_y_nunca_se_reemplaza_otro() {
         .unwrap()
         .replace("\r\n", "\n");
     assert_eq!(escrito, include_str!("../../Config.ini"));
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// Un límite del sistema corta el archivo como un disco lleno, y quedaría uno a medias que parece entero.
+#[cfg(unix)]
+#[test]
+fn un_config_ini_que_no_cabe_no_se_deja_a_medias_y_acaba_con_uno() {
+    let carpeta = carpeta_nueva();
+    for argumentos in [&[][..], &["--revisar"]] {
+        let salida = ejecutar(limitada(&carpeta, "ulimit -f 1").args(argumentos));
+        let dicho = String::from_utf8(salida.stderr).unwrap();
+        let esperado = "no hay Config.ini y no se pudo escribir «";
+        assert!(dicho.contains(esperado), "{dicho}");
+        assert_eq!(salida.status.code(), Some(1), "{dicho}");
+        assert_eq!(fs::read_dir(&carpeta).unwrap().count(), 0);
+    }
     fs::remove_dir_all(carpeta).unwrap();
 }
 
