@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Local, TimeDelta};
+use if_addrs::Interface;
 
 use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
@@ -25,6 +26,8 @@ use crate::texto::{milisegundos, ruta_visible};
 
 /// Un equipo encendido contesta enseguida, y los apagados se esperan uno tras otro.
 const PLAZO_DE_PRUEBA: Duration = Duration::from_secs(2);
+
+const SIN_RED: &str = "este PC no tiene ninguna dirección de red que teclear en los equipos: conecte el cable, o la Wi-Fi, y repita --revisar";
 
 /// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien. Si el programa no
 /// `puede_estar_en_marcha`, el puerto debe estar libre.
@@ -51,9 +54,8 @@ pub fn revisar(
         let (probado, atiende) = probar_puerto(configuracion, puerto, puede_estar_en_marcha);
         en_marcha = atiende;
         informe.exigir("puerto", probado);
-        for ip in direcciones_de_este_pc(configuracion.direccion) {
-            informe.exigir("dirección", Ok(como_se_entra(ip, puerto)));
-        }
+        let tarjetas = if_addrs::get_if_addrs().unwrap_or_default();
+        informe.decir_direcciones(&tarjetas, configuracion.direccion, puerto);
     }
     for equipo in &configuracion.equipos.nombrados {
         informe.exigir("equipo", Ok(como_se_trata(equipo)));
@@ -104,6 +106,18 @@ impl<W: Write> Informe<'_, W> {
     /// Algo sin lo que se recibe igual.
     fn mirar(&mut self, que: &str, resultado: Result<String, String>) {
         self.decir("aviso", que, resultado);
+    }
+
+    /// Que ninguna tarjeta esté conectada puede pasarse solo. Si la dirección que se pidió no es de ninguna, ya
+    /// lo dijo el puerto.
+    fn decir_direcciones(&mut self, tarjetas: &[Interface], escucha: IpAddr, puerto: u16) {
+        let llegan = alcanzables(tarjetas, escucha, cfg!(windows));
+        if llegan.is_empty() && escucha.is_unspecified() {
+            self.mirar("dirección", Err(SIN_RED.to_owned()));
+        }
+        for ip in llegan {
+            self.exigir("dirección", Ok(como_se_entra(ip, puerto)));
+        }
     }
 
     fn decir(&mut self, si_falla: &str, que: &str, resultado: Result<String, String>) {
@@ -220,18 +234,23 @@ fn mirar_espacio(configuracion: &Configuracion) -> Result<String, String> {
 }
 
 /// Las direcciones que un equipo de la red puede usar para llegar hasta aquí.
-fn direcciones_de_este_pc(escucha: IpAddr) -> Vec<IpAddr> {
+fn alcanzables(tarjetas: &[Interface], escucha: IpAddr, en_windows: bool) -> Vec<IpAddr> {
     if escucha.is_loopback() {
         return vec![escucha];
     }
-    let tarjetas = if_addrs::get_if_addrs().unwrap_or_default();
-    let suyas = tarjetas.iter().filter(|tarjeta| !tarjeta.is_loopback());
-    let suyas = suyas.map(if_addrs::Interface::ip);
-    if escucha.is_unspecified() {
-        suyas.filter(IpAddr::is_ipv4).collect()
-    } else {
-        suyas.filter(|ip| *ip == escucha).collect()
+    if !escucha.is_unspecified() {
+        let suyas = tarjetas.iter().map(Interface::ip);
+        return suyas.filter(|ip| *ip == escucha).collect();
     }
+    // En Windows, por :: no se entra con IPv4.
+    let con_ipv6 = en_windows && escucha.is_ipv6();
+    let tarjetas = tarjetas.iter().filter(|tarjeta| {
+        tarjeta.is_oper_up() && !tarjeta.is_loopback() && tarjeta.ip().is_ipv6() == con_ipv6
+    });
+    // La de enlace local se la da cada uno cuando nadie le da otra: por ella solo llega quien hizo lo mismo.
+    let (propias, dadas): (Vec<_>, Vec<_>) = tarjetas.partition(|tarjeta| tarjeta.is_link_local());
+    let utiles = if dadas.is_empty() { propias } else { dadas };
+    utiles.into_iter().map(Interface::ip).collect()
 }
 
 fn como_se_entra(ip: IpAddr, puerto: u16) -> String {
@@ -285,5 +304,99 @@ fn llamar(equipo: &Equipo) -> Result<String, String> {
             "{equipo} no contesta en {direccion}: {}",
             causa::explicar_conexion(&error)
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use if_addrs::{IfAddr, IfOperStatus, Ifv4Addr, Ifv6Addr};
+
+    use super::*;
+
+    fn tarjeta(ip: &str, oper_status: IfOperStatus) -> Interface {
+        let addr = match ip.parse().unwrap() {
+            IpAddr::V4(ip) => IfAddr::V4(Ifv4Addr {
+                ip,
+                netmask: [255, 255, 0, 0].into(),
+                prefixlen: 16,
+                broadcast: None,
+            }),
+            IpAddr::V6(ip) => IfAddr::V6(Ifv6Addr {
+                ip,
+                netmask: [0xFFFF, 0, 0, 0, 0, 0, 0, 0].into(),
+                prefixlen: 16,
+                broadcast: None,
+            }),
+        };
+        Interface {
+            name: String::new(),
+            addr,
+            index: None,
+            oper_status,
+            is_p2p: false,
+            #[cfg(windows)]
+            adapter_name: String::new(),
+        }
+    }
+
+    #[test]
+    fn solo_se_teclea_la_direccion_por_la_que_se_llega() {
+        let de_todo = [
+            "127.0.0.1",
+            "::1",
+            "169.254.7.7",
+            "fe80::7",
+            "192.168.1.10",
+            "fd00::10",
+        ];
+        for (conectadas, escucha, en_windows, esperadas) in [
+            (&de_todo[..], "0.0.0.0", true, &["192.168.1.10"][..]),
+            (&de_todo, "0.0.0.0", false, &["192.168.1.10"]),
+            (&de_todo, "::", true, &["fd00::10"]),
+            (&de_todo, "::", false, &["192.168.1.10"]),
+            (&de_todo, "127.0.0.1", true, &["127.0.0.1"]),
+            (&de_todo, "169.254.7.7", true, &["169.254.7.7"]),
+            (&de_todo, "192.168.1.77", true, &[]),
+            (&de_todo[..4], "0.0.0.0", true, &["169.254.7.7"]),
+            (&de_todo[..4], "::", true, &["fe80::7"]),
+            (&de_todo[..2], "0.0.0.0", true, &[]),
+        ] {
+            let conectadas = conectadas.iter().map(|ip| tarjeta(ip, IfOperStatus::Up));
+            // Con el cable suelto, en Windows y en Linux.
+            let sueltas = [
+                tarjeta("10.0.0.10", IfOperStatus::Down),
+                tarjeta("10.0.0.11", IfOperStatus::Unknown),
+            ];
+            let tarjetas: Vec<_> = conectadas.chain(sueltas).collect();
+            let llegan = alcanzables(&tarjetas, escucha.parse().unwrap(), en_windows);
+            let llegan: Vec<_> = llegan.iter().map(IpAddr::to_string).collect();
+            assert_eq!(llegan, esperadas, "{escucha}, Windows: {en_windows}");
+        }
+    }
+
+    #[test]
+    fn sin_red_se_dice_que_se_conecte_el_cable() {
+        let suelta = [tarjeta("10.0.0.10", IfOperStatus::Down)];
+        let conectada = [tarjeta("10.0.0.10", IfOperStatus::Up)];
+        for (tarjetas, escucha, esperado) in [
+            (
+                &suelta,
+                "0.0.0.0",
+                "aviso dirección  este PC no tiene ninguna",
+            ),
+            (&conectada, "0.0.0.0", "bien  dirección  10.0.0.10, puerto "),
+            (&conectada, "10.0.0.11", ""),
+        ] {
+            let mut salida = Vec::new();
+            let mut informe = Informe {
+                salida: &mut salida,
+                todo_bien: true,
+            };
+            informe.decir_direcciones(tarjetas, escucha.parse().unwrap(), 2575);
+            assert!(informe.todo_bien);
+            let dicho = String::from_utf8(salida).unwrap();
+            assert!(dicho.starts_with(esperado), "{dicho}");
+            assert_eq!(dicho.is_empty(), esperado.is_empty(), "{dicho}");
+        }
     }
 }
