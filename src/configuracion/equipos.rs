@@ -1,6 +1,7 @@
 //! Los equipos de Config.ini: sus nombres, dónde están y en qué se les trata distinto. No sabe qué se hace
 //! con ninguno.
 
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,34 @@ pub(super) fn leer_equipos<'a>(
         situar(&mut equipos.nombrados, lugar, seccion, &valor)
             .map_err(|esperado| Problema::mal_valor(seccion, nombre, &valor, &esperado))?;
     }
+    dudar_de_las_horas(&equipos, servidor, &leidas);
     Ok((equipos, leidas))
+}
+
+/// Las horas del aviso de silencio, donde no se avisa de ninguno. Las de [Servidor] son también las de un equipo
+/// que solo dice los minutos.
+fn dudar_de_las_horas(equipos: &Equipos, servidor: &Claves<'_>, leidas: &[Claves<'_>]) {
+    let se_avisa = |trato: &Trato| trato.silencio.tras.is_some();
+    let tratos = || equipos.nombrados.iter().map(|equipo| &*equipo.trato);
+    let en_alguno = se_avisa(&equipos.comun) || tratos().any(se_avisa);
+    let del_servidor = (servidor, &*equipos.comun, en_alguno);
+    let de_cada_uno = leidas.iter().zip(tratos());
+    let de_cada_uno = de_cada_uno.map(|(claves, trato)| (claves, trato, se_avisa(trato)));
+    for (claves, trato, se_avisa) in iter::once(del_servidor).chain(de_cada_uno) {
+        let clave = "AvisoSilencioHoras";
+        let escritas = claves.escritas();
+        let escrita = escritas.iter().find(|(otra, _)| mismo_nombre(otra, clave));
+        if let Some((_, valor)) = escrita
+            && trato.silencio.horas != Horas::TODAS
+            && !se_avisa
+        {
+            claves.dudar(
+                clave,
+                valor,
+                "con AvisoSilencioMin a 0 no se avisa a ninguna hora; ponga en AvisoSilencioMin los minutos, o quite la línea",
+            );
+        }
+    }
 }
 
 /// Lo que concierne a una sola conversación: vale en [Servidor] y en la sección de un equipo.

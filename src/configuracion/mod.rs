@@ -190,6 +190,10 @@ fn interpretar(secciones: &Secciones, ruta: &Path) -> Result<Configuracion, Prob
         // Lo último: lo que nadie ha pedido hasta aquí, sobra.
         avisos: [
             claves.dudas.take(),
+            de_equipos
+                .iter()
+                .flat_map(|leida| leida.dudas.take())
+                .collect(),
             sin_permiso(&equipos, &acceso),
             del_registro.dudas.take(),
             avisar(

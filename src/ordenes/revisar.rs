@@ -15,6 +15,7 @@ use if_addrs::Interface;
 use crate::almacen::{Almacen, espacio_libre_mib};
 use crate::causa;
 use crate::configuracion::Configuracion;
+use crate::recepcion::SIN_SINCRONIZAR;
 use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::pagina;
 use crate::recepcion::pregunta::{en_marcha_desde, preguntar, usa_otro};
@@ -164,6 +165,7 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Vec
         Err(error) => return (Err(error.to_string()), Vec::new()),
     };
     avisos.extend(prueba.aviso().map(str::to_owned));
+    avisos.extend((!sincronizar).then(|| SIN_SINCRONIZAR.to_owned()));
     let sincronizado = if sincronizar { "y sincronizar " } else { "" };
     let bien = format!(
         "guardar {sincronizado}en «{}» tarda {} ms{}",

@@ -48,6 +48,10 @@ use crate::texto::{longitud_mib, ruta_visible};
 /// Cuánto espera la parada a que quede escrita la última página.
 const PLAZO_DE_LA_PAGINA: Duration = Duration::from_secs(2);
 
+/// Lo que se dice cuando se acusa antes de que el disco confirme.
+pub(crate) const SIN_SINCRONIZAR: &str =
+    "Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados";
+
 /// Lo que comparten todas las conversaciones.
 #[derive(Debug)]
 pub struct Recepcion {
@@ -97,7 +101,7 @@ impl Recepcion {
             probada.as_ref().map_or("", Prueba::nota)
         );
         if !self.almacen.sincroniza() {
-            warn!("Sincronizar = no: un corte de luz puede llevarse mensajes ya acusados");
+            warn!("{SIN_SINCRONIZAR}");
         }
         match probada.map(|prueba| prueba.aviso()) {
             Ok(Some(aviso)) => warn!("{aviso}"),

@@ -525,11 +525,35 @@ fn un_valor_que_vale_pero_nadie_quiso_se_avisa_al_arrancar_y_al_revisar() {
             "Carpeta de [Registro] es «~/registro»: «~» es parte del nombre",
         ),
         (
+            "AvisoSilencioHoras = 7-20",
+            "AvisoSilencioHoras de [Servidor] es «7-20»: con AvisoSilencioMin a 0 no se avisa a ninguna hora",
+        ),
+        (
+            "AvisoSilencioMin = 60\n[Equipos]\nUno = 127.0.0.9\n[Uno]\nAvisoSilencioMin = 0\nAvisoSilencioHoras = 20-7",
+            "AvisoSilencioHoras de [Uno] es «20-7»: con AvisoSilencioMin a 0 no se avisa",
+        ),
+        (
             "EquiposPermitidos = 127.0.0.0/30\n[Equipos]\nDentro = 127.0.0.3\nFuera = 127.0.0.4",
             "Fuera de [Equipos] es «127.0.0.4», que no está en EquiposPermitidos: se le rechazará",
         ),
     ] {
         se_duda(claves, duda);
+    }
+}
+
+#[test]
+fn de_las_horas_de_un_silencio_del_que_se_avisa_no_se_dice_nada() {
+    for claves in [
+        "AvisoSilencioHoras = 0-24",
+        "AvisoSilencioHoras = 7-20\nAvisoSilencioMin = 60",
+        "AvisoSilencioHoras = 7-20\n[Equipos]\nUno = 127.0.0.9\n[Uno]\nAvisoSilencioMin = 60",
+        "AvisoSilencioMin = 60\n[Equipos]\nUno = 127.0.0.9\n[Uno]\nAvisoSilencioHoras = 7-20",
+    ] {
+        let carpeta = carpeta_nueva();
+        escribir_ini(&carpeta, claves);
+        let leida = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+        assert_eq!(leida.avisos, Vec::<String>::new(), "{claves}");
+        fs::remove_dir_all(carpeta).unwrap();
     }
 }
 

@@ -442,6 +442,19 @@ fn revisar_avisa_de_la_carpeta_que_crea_donde_no_hay_nada() {
 }
 
 #[test]
+fn revisar_avisa_de_que_no_se_sincroniza() {
+    let carpeta = carpeta_nueva();
+    for (claves, avisa) in [("Sincronizar = no", true), ("Sincronizar = si", false)] {
+        escribir_ini(&carpeta, claves);
+        let (dicho, bien) = ordenar(&carpeta, &["--revisar"]);
+        assert!(bien, "{dicho}");
+        let esperado = "aviso disco      Sincronizar = no: un corte de luz puede llevarse mensajes";
+        assert_eq!(dicho.contains(esperado), avisa, "{dicho}");
+    }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+#[test]
 fn revisar_no_manda_teclear_una_direccion_que_no_es_de_este_pc() {
     let carpeta = carpeta_nueva();
     escribir_ini(&carpeta, "Puerto = 2575\nDireccion = 192.0.2.77");
