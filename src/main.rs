@@ -16,7 +16,7 @@ use servidor_hl7::gestor::{Gestor, retener_cierre};
 use servidor_hl7::hilo::abrir_hilo;
 use servidor_hl7::ordenes::enviar::enviar;
 use servidor_hl7::ordenes::instalar::{desinstalar, instalar};
-use servidor_hl7::ordenes::revisar::revisar;
+use servidor_hl7::ordenes::revisar::{EnMarcha, revisar};
 use servidor_hl7::ordenes::servicio;
 use servidor_hl7::pedido::ErrorDePedido;
 use servidor_hl7::recepcion::Recepcion;
@@ -60,7 +60,7 @@ fn ejecutar() -> Result<bool, Box<dyn Error>> {
         Orden::Instalar => instalar(config, &mut io::stdout()),
         Orden::Desinstalar => desinstalar(config, &mut io::stdout()),
         Orden::Revisar => {
-            let bien = revisar(&configurar(config)?, true, &mut io::stdout());
+            let bien = revisar(&configurar(config)?, EnMarcha::NoSeSabe, &mut io::stdout());
             ventana::esperar_lectura();
             Ok(bien)
         }

@@ -18,7 +18,7 @@ use crate::configuracion::Configuracion;
 use crate::recepcion::SIN_SINCRONIZAR;
 use crate::recepcion::equipo::{Equipo, Nombrado};
 use crate::recepcion::pagina;
-use crate::recepcion::pregunta::{en_marcha_desde, preguntar, usa_otro};
+use crate::recepcion::pregunta::{en_marcha_desde, es_el_proceso, preguntar, usa_otro};
 use crate::recepcion::servidor::abrir_puerto;
 use crate::recepcion::vigilancia::poco_espacio;
 use crate::registro::diario::Diario;
@@ -30,13 +30,19 @@ const PLAZO_DE_PRUEBA: Duration = Duration::from_secs(2);
 
 const SIN_RED: &str = "este PC no tiene ninguna dirección de red que teclear en los equipos: conecte el cable, o la Wi-Fi, y repita --revisar";
 
-/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien. Si el programa no
-/// `puede_estar_en_marcha`, el puerto debe estar libre.
-pub fn revisar(
-    configuracion: &Configuracion,
-    puede_estar_en_marcha: bool,
-    salida: &mut impl Write,
-) -> bool {
+/// Lo que ya se sabe de si el programa está en marcha.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnMarcha {
+    /// Nada: se pregunta a quien tenga el puerto.
+    NoSeSabe,
+    /// No lo está, y el puerto debe estar libre.
+    No,
+    /// Lo está, en ese proceso, y se reiniciará con lo que se revisa: puede tener el puerto.
+    Servicio(u32),
+}
+
+/// Dice los avisos, revisa y dice cada cosa en `salida`. Devuelve si todo está bien.
+pub fn revisar(configuracion: &Configuracion, sabido: EnMarcha, salida: &mut impl Write) -> bool {
     for aviso in &configuracion.avisos {
         let _ = writeln!(salida, "{aviso}");
     }
@@ -52,7 +58,7 @@ pub fn revisar(
     }
     let mut en_marcha = None;
     if let Some(puerto) = configuracion.puerto {
-        let (probado, atiende) = probar_puerto(configuracion, puerto, puede_estar_en_marcha);
+        let (probado, atiende) = probar_puerto(configuracion, puerto, sabido);
         en_marcha = atiende;
         informe.exigir("puerto", probado);
         let tarjetas = if_addrs::get_if_addrs().unwrap_or_default();
@@ -77,9 +83,10 @@ pub fn revisar(
     if configuracion.diario.is_none() {
         informe.mirar("registro", Err(SIN_CONSTANCIA.to_owned()));
     }
+    let les_llama = en_marcha.is_some() || matches!(sabido, EnMarcha::Servicio(_));
     for equipo in configuracion.equipos.llamados() {
         // Muchos solo admiten una conexión, y ya la tiene el programa.
-        let contesta = if en_marcha.is_some() {
+        let contesta = if les_llama {
             Ok(format!(
                 "a {equipo} le llama el programa que está en marcha"
             ))
@@ -176,30 +183,40 @@ fn probar_carpeta(configuracion: &Configuracion) -> (Result<String, String>, Vec
     (Ok(bien), avisos)
 }
 
-/// El puerto está libre o lo tiene este mismo programa con el mismo Config.ini, en otro proceso; y si es así,
-/// lo que contesta ese.
+/// El puerto está libre o lo tiene este mismo programa en otro proceso: el del servicio o, si no se sabe cuál
+/// es, uno con el mismo Config.ini, y entonces también lo que contesta.
 fn probar_puerto(
     configuracion: &Configuracion,
     puerto: u16,
-    puede_estar_en_marcha: bool,
+    sabido: EnMarcha,
 ) -> (Result<String, String>, Option<String>) {
     let direccion = SocketAddr::new(configuracion.direccion, puerto);
     let Err(error) = abrir_puerto(direccion) else {
         return (Ok(format!("{direccion} está libre")), None);
     };
-    if !puede_estar_en_marcha {
+    if sabido == EnMarcha::No {
         return (Err(error), None);
     }
     let local = configuracion.direccion_local();
     let como_intermediario = configuracion.acceso.es_intermediario(local);
-    match preguntar(SocketAddr::new(local, puerto), como_intermediario) {
-        Some(quien) if usa_otro(&quien, &configuracion.ruta) => {
+    let contesta = preguntar(SocketAddr::new(local, puerto), como_intermediario);
+    match (contesta, sabido) {
+        (Some(quien), EnMarcha::Servicio(proceso)) if es_el_proceso(&quien, proceso) => {
+            (Ok(format!("{direccion} lo atiende {quien}")), None)
+        }
+        // Si con lo de antes no deja que se le pregunte donde se le pregunta, no se sabe que es él.
+        (_, EnMarcha::Servicio(_)) => {
+            let que_hacer =
+                "si es el servicio, deténgalo con net stop servidor-hl7 y repita --instalar";
+            (Err(format!("{error}; {que_hacer}")), None)
+        }
+        (Some(quien), _) if usa_otro(&quien, &configuracion.ruta) => {
             let que_hacer = "que lee otro Config.ini; ciérrelo, o cambie Puerto en uno de los dos";
             let error = format!("{direccion} lo atiende {quien}, {que_hacer}");
             (Err(error), None)
         }
-        Some(quien) => (Ok(format!("{direccion} lo atiende {quien}")), Some(quien)),
-        None => (Err(error), None),
+        (Some(quien), _) => (Ok(format!("{direccion} lo atiende {quien}")), Some(quien)),
+        (None, _) => (Err(error), None),
     }
 }
 

@@ -81,6 +81,11 @@ pub(crate) fn usa_otro(contestacion: &str, config: &Path) -> bool {
     suyo.is_some_and(|suyo| suyo != sin_rodeos(config))
 }
 
+/// Si quien contestó eso es ese proceso.
+pub(crate) fn es_el_proceso(contestacion: &str, proceso: u32) -> bool {
+    contestacion.contains(&format!("{PROCESO}{proceso}{CON}"))
+}
+
 /// Desde cuándo está en marcha quien contestó eso, sin lo que pase del segundo.
 pub(crate) fn en_marcha_desde(contestacion: &str) -> Option<NaiveDateTime> {
     let (_, desde) = contestacion.split_once(EN_MARCHA)?;

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use servidor_hl7::configuracion::Configuracion;
+use servidor_hl7::ordenes::revisar::{EnMarcha, revisar};
+
 use crate::analizador_simulado::{Analizador, enmarcar, mensaje};
 use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, escribir_ini, orden};
 
@@ -595,6 +598,43 @@ fn revisar_no_toma_por_suyo_al_programa_que_lee_otro_config_ini() {
             "«{esperado}» no está en «{dicho}»"
         );
     }
+    fs::remove_dir_all(carpeta).unwrap();
+}
+
+/// Quien instala sabe en qué proceso está el servicio, que dejará el puerto; con qué Config.ini, no importa.
+#[test]
+fn al_instalar_el_puerto_solo_puede_tenerlo_el_servicio() {
+    let equipo = TcpListener::bind("127.0.0.1:0").unwrap();
+    let servidor = Servidor::con("");
+    let carpeta = carpeta_nueva();
+    let revisado = |puerto: u16, sabido| {
+        let llamado = equipo.local_addr().unwrap();
+        let lineas = format!("Puerto = {puerto}\n[Llamar]\nBC-20 = {llamado}");
+        escribir_ini(&carpeta, &lineas);
+        let configuracion = Configuracion::leer(&carpeta.join("Config.ini")).unwrap();
+        let mut dicho = Vec::new();
+        let bien = revisar(&configuracion, sabido, &mut dicho);
+        (String::from_utf8(dicho).unwrap(), bien)
+    };
+    let es_el = EnMarcha::Servicio(servidor.pid());
+    // Tampoco se llama a quien ya llama el servicio.
+    for puerto in [servidor.puerto, 0] {
+        let (dicho, bien) = revisado(puerto, es_el);
+        assert!(bien, "{dicho}");
+        assert!(!dicho.contains("se cambió después"), "{dicho}");
+        assert!(dicho.contains("a BC-20 le llama el programa"), "{dicho}");
+    }
+    equipo.set_nonblocking(true).unwrap();
+    assert!(equipo.accept().is_err());
+
+    let (dicho, bien) = revisado(servidor.puerto, EnMarcha::No);
+    assert!(
+        !bien && dicho.contains("otro programa ya lo usa"),
+        "{dicho}"
+    );
+    let (dicho, bien) = revisado(servidor.puerto, EnMarcha::Servicio(servidor.pid() + 1));
+    let esperado = "Config.ini; si es el servicio, deténgalo con net stop servidor-hl7";
+    assert!(!bien && dicho.contains(esperado), "{dicho}");
     fs::remove_dir_all(carpeta).unwrap();
 }
 

@@ -18,7 +18,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 use super::pasos::{Accion, Instalacion, Orden, cuenta_que_se_pone, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
-use crate::ordenes::revisar::revisar;
+use crate::ordenes::revisar::{EnMarcha, revisar};
 use crate::ordenes::servicio::{NOMBRE, explicar, sin_gestor};
 use crate::pedido::ErrorDePedido;
 
@@ -47,18 +47,15 @@ pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, 
         let motivo = "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini";
         return Err(Box::new(ErrorDePedido(motivo.to_owned())));
     }
-    // El puerto lo tendría él mismo.
-    let estaba_en_marcha = gestion.detener()?;
-    if !revisar(&configuracion, false, salida) {
-        if estaba_en_marcha {
-            gestion.arrancar()?;
-        }
+    // Con él en marcha: si se detuviera y algo estuviera mal, al arrancar leería ya el Config.ini nuevo.
+    if !revisar(&configuracion, gestion.en_marcha()?, salida) {
         let _ = writeln!(
             salida,
             "no se ha cambiado nada: arregle lo que dice MAL y repita --instalar"
         );
         return Ok(false);
     }
+    let estaba_en_marcha = gestion.detener()?;
     let hacer = |accion: &Accion| gestion.hacer(accion, &instalacion);
     let bien = dar(
         &instalacion.pasos_de_instalar(),
@@ -232,6 +229,17 @@ impl Gestion {
         Err(format!(
             "no llegó a arrancar (código {codigo}); el registro dice por qué"
         ))
+    }
+
+    /// Si el servicio está en marcha; si está arrancando o deteniéndose, se espera a que acabe.
+    fn en_marcha(&self) -> Result<EnMarcha, String> {
+        let Some(servicio) = self.servicio()? else {
+            return Ok(EnMarcha::No);
+        };
+        let estado = esperar(&servicio, |estado| {
+            matches!(estado, ServiceState::Running | ServiceState::Stopped)
+        })?;
+        Ok(estado.process_id.map_or(EnMarcha::No, EnMarcha::Servicio))
     }
 
     /// Devuelve si estaba en marcha.
