@@ -19,14 +19,23 @@ const ADMINISTRADORES: &str = "*S-1-5-32-544";
 #[derive(Debug)]
 pub(super) struct Instalacion {
     pub(super) programa: PathBuf,
-    /// Si la carpeta del programa no es de nadie más.
-    pub(super) es_propia: bool,
+    /// Por qué la carpeta del programa no es solo suya, si no lo es.
+    pub(super) ajena: Option<Ajena>,
     pub(super) config: PathBuf,
     /// Los archivos que hay junto al programa, él incluido.
     pub(super) archivos: Vec<PathBuf>,
     /// Las carpetas en las que escribe.
     pub(super) carpetas: Vec<PathBuf>,
     pub(super) puerto: Option<u16>,
+}
+
+/// Por qué la carpeta del programa no es solo suya, y entonces no se le pueden cambiar los permisos.
+#[derive(Debug)]
+pub(super) enum Ajena {
+    /// Nunca pudo serlo.
+    Siempre(String),
+    /// En ella hay algo más, que pudo llegar después de instalar.
+    ConMas(String),
 }
 
 /// Lo que hace un paso.
@@ -142,9 +151,28 @@ impl Instalacion {
         self.programa.parent().unwrap_or(Path::new(""))
     }
 
+    /// Por qué no se puede instalar, si no se puede.
+    pub(super) fn impedimento(&self) -> Option<String> {
+        self.carpeta_ajena()
+            .or_else(|| self.programa_abierto())
+            .or_else(|| self.sin_puerto_fijo())
+    }
+
+    fn carpeta_ajena(&self) -> Option<String> {
+        let (Ajena::Siempre(motivo) | Ajena::ConMas(motivo)) = self.ajena.as_ref()?;
+        Some(format!(
+            "{motivo}; en la carpeta del servicio solo debe poder escribir un administrador: lleve servidor-hl7.exe y Config.ini a una nueva, p. ej. C:\\servidor-hl7, y repita allí la orden"
+        ))
+    }
+
+    fn sin_puerto_fijo(&self) -> Option<String> {
+        let motivo = "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini";
+        (self.puerto == Some(0)).then(|| motivo.to_owned())
+    }
+
     /// Por qué el servicio podría cambiar su propio programa, si puede: una de las carpetas en que escribe es
     /// la del programa, o la contiene.
-    pub(super) fn programa_abierto(&self) -> Option<String> {
+    fn programa_abierto(&self) -> Option<String> {
         let programa = self.carpeta();
         let abierta = |carpeta: &&PathBuf| esta_en(programa, carpeta);
         let (carpeta, config) = (self.carpetas.iter().find(abierta)?, &self.config);
@@ -215,12 +243,12 @@ impl Instalacion {
         for carpeta in &self.carpetas {
             pasos.push(quitar_permiso(carpeta, "escribe en"));
         }
-        if self.es_propia {
-            let programa = self.carpeta().display().to_string();
+        if self.ajena.is_none() {
+            let programa = self.carpeta().display();
             pasos.push(Paso::de_ordenes(
                 "programa",
                 format!("«{programa}» vuelve a los permisos de la carpeta que la contiene"),
-                vec![Orden::new("icacls.exe", [&*programa, "/reset"])],
+                vec![self.devolver_permisos()],
             ));
         }
         pasos.push(Paso::de_ordenes(
@@ -235,6 +263,23 @@ impl Instalacion {
             format!("sc.exe delete {NOMBRE}"),
         ));
         pasos
+    }
+
+    /// Lo que desinstalar no deshace: los permisos de una carpeta en la que hay algo más no se tocan, y pudieron
+    /// cambiarse cuando no lo había.
+    pub(super) fn sin_deshacer(&self) -> Option<String> {
+        let Some(Ajena::ConMas(motivo)) = &self.ajena else {
+            return None;
+        };
+        Some(format!(
+            "{motivo}, y sus permisos se quedan como están; si los cambió --instalar, vuelven a los de la carpeta que la contiene con: {}",
+            self.devolver_permisos().escrita()
+        ))
+    }
+
+    fn devolver_permisos(&self) -> Orden {
+        let carpeta = self.carpeta().display().to_string();
+        Orden::new("icacls.exe", [&*carpeta, "/reset"])
     }
 
     /// El Config.ini, si lo hay y no está en la carpeta del programa, que ya se deja leer.
@@ -276,7 +321,7 @@ impl Instalacion {
             ordenes.push(Orden::new("icacls.exe", [&*archivo, "/reset"]));
         }
         let hecho = format!("en «{carpeta}» solo puede escribir un administrador");
-        let deshacer = Orden::new("icacls.exe", [&*carpeta, "/reset"]).escrita();
+        let deshacer = self.devolver_permisos().escrita();
         Paso::de_ordenes("programa", hecho, ordenes).y_se_deshace(deshacer)
     }
 
@@ -397,20 +442,21 @@ fn esta_en(ruta: &Path, carpeta: &Path) -> bool {
     comparable(ruta).starts_with(comparable(carpeta))
 }
 
-/// Por qué la carpeta del programa no es suya, y entonces no se le pueden cambiar los permisos. De cada
-/// cosa que hay en ella se da el nombre.
+/// Por qué la carpeta del programa no es suya, si no lo es. De cada cosa que hay en ella se da el nombre.
 pub(super) fn no_es_propia(
     carpeta: &Path,
     perfiles: Option<&Path>,
     nombres: &[String],
     datos: &[PathBuf],
-) -> Option<String> {
+) -> Option<Ajena> {
     let donde = carpeta.display();
     if carpeta.to_string_lossy().starts_with(r"\\") {
-        return Some(format!("«{donde}» es una carpeta de red"));
+        let motivo = format!("«{donde}» es una carpeta de red");
+        return Some(Ajena::Siempre(motivo));
     }
     if carpeta.parent().is_none() || perfiles.is_some_and(|perfiles| esta_en(carpeta, perfiles)) {
-        return Some(format!("«{donde}» no es una carpeta propia del programa"));
+        let motivo = format!("«{donde}» no es una carpeta propia del programa");
+        return Some(Ajena::Siempre(motivo));
     }
     let es_suyo = |nombre: &&String| {
         let suyo = nombre.to_lowercase();
@@ -423,7 +469,8 @@ pub(super) fn no_es_propia(
                 .any(|dato| esta_en(dato, &carpeta.join(nombre)))
     };
     let ajeno = nombres.iter().find(|nombre| !es_suyo(nombre))?;
-    Some(format!("en «{donde}» hay otras cosas, p. ej. «{ajeno}»"))
+    let motivo = format!("en «{donde}» hay otras cosas, p. ej. «{ajeno}»");
+    Some(Ajena::ConMas(motivo))
 }
 
 #[cfg(test)]
@@ -438,7 +485,7 @@ mod tests {
         Instalacion {
             archivos: vec![programa.clone(), config.clone()],
             programa,
-            es_propia: true,
+            ajena: None,
             config,
             carpetas: vec![carpeta.join("mensajes"), carpeta.join("registro")],
             puerto: Some(2575),
@@ -472,12 +519,6 @@ mod tests {
 
     #[test]
     fn desinstalar_quita_lo_que_la_instalacion_puso_y_nada_mas() {
-        let ajena = Instalacion {
-            es_propia: false,
-            ..instalacion("/Users/ana/Desktop")
-        };
-        let pasos = ajena.pasos_de_desinstalar();
-        assert!(!a_mano(&pasos).iter().any(|orden| orden.contains("/reset")));
         let pasos = instalacion("/hl7").pasos_de_desinstalar();
         assert_eq!(
             a_mano(&pasos),
@@ -490,6 +531,28 @@ mod tests {
                 "sc.exe delete servidor-hl7",
             ]
         );
+    }
+
+    #[test]
+    fn al_desinstalar_los_permisos_de_una_carpeta_con_otras_cosas_no_se_tocan_y_se_dice_como() {
+        let dicho = |ajena: fn(String) -> Ajena| {
+            let instalacion = Instalacion {
+                ajena: Some(ajena("en «/hl7 lab» hay otras cosas".to_owned())),
+                ..instalacion("/hl7 lab")
+            };
+            let motivo = instalacion.impedimento().unwrap_or_default();
+            assert!(motivo.contains("otras cosas; en la carpeta"), "{motivo}");
+            let ordenes = a_mano(&instalacion.pasos_de_desinstalar());
+            assert!(!ordenes.iter().any(|orden| orden.contains("/reset")));
+            instalacion.sin_deshacer()
+        };
+        let con_mas = dicho(Ajena::ConMas).unwrap();
+        let orden = r#"con: icacls.exe "/hl7 lab" /reset"#;
+        assert!(con_mas.starts_with("en «/hl7 lab» hay otras cosas, y sus permisos "));
+        assert!(con_mas.ends_with(orden), "{con_mas}");
+        // En el escritorio de alguien, o en la raíz, no se pudo instalar, y esa orden los cambiaría.
+        assert_eq!(dicho(Ajena::Siempre), None);
+        assert_eq!(instalacion("/hl7").sin_deshacer(), None);
     }
 
     /// Lo que se quita puede no estar: la segunda vez, o si alguien ya lo quitó.
@@ -614,7 +677,7 @@ mod tests {
                 config: PathBuf::from("/otra/lab.ini"),
                 ..instalacion("/lab/hl7")
             };
-            instalacion.programa_abierto()
+            instalacion.impedimento()
         };
         for bien in ["/lab/hl7/mensajes", "/lab/hl7-2", "/lab/hl", "/otra"] {
             assert_eq!(motivo(bien), None, "{bien}");
@@ -653,10 +716,12 @@ mod tests {
             "A",
             "LEEME.txt",
         ];
-        assert_eq!(motivo(&suyos), None);
+        assert!(motivo(&suyos).is_none());
         for ajeno in ["servidor.py", "version.dll", "fotos", "mensajes2"] {
-            let motivo = motivo(&["Config.ini", ajeno]).unwrap();
-            assert!(motivo.contains(&format!("«{ajeno}»")), "{motivo}");
+            let motivo = motivo(&["Config.ini", ajeno]);
+            let se_nombra = |motivo: &String| motivo.contains(&format!("«{ajeno}»"));
+            let dicho = matches!(&motivo, Some(Ajena::ConMas(motivo)) if se_nombra(motivo));
+            assert!(dicho, "{motivo:?}");
         }
         for ajena in [
             "/",
@@ -666,7 +731,7 @@ mod tests {
         ] {
             let ajena = Path::new(ajena);
             let motivo = no_es_propia(ajena, Some(Path::new("/Users")), &[], &[]);
-            assert!(motivo.is_some(), "{}", ajena.display());
+            assert!(matches!(motivo, Some(Ajena::Siempre(_))), "{motivo:?}");
         }
     }
 }

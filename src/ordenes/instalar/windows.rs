@@ -34,18 +34,9 @@ const YA_EN_MARCHA: i32 = 1056;
 pub fn instalar(config: Option<&Path>, salida: &mut impl Write) -> Result<bool, Box<dyn Error>> {
     let gestion = Gestion::abrir()?;
     let configuracion = configurar(config)?;
-    let (instalacion, ajena) = reunir(Some(&configuracion))?;
-    if let Some(motivo) = ajena {
-        return Err(Box::new(ErrorDePedido(format!(
-            "{motivo}; en la carpeta del servicio solo debe poder escribir un administrador: lleve servidor-hl7.exe y Config.ini a una nueva, p. ej. C:\\servidor-hl7, y repita allí la orden"
-        ))));
-    }
-    if let Some(motivo) = instalacion.programa_abierto() {
+    let instalacion = reunir(Some(&configuracion))?;
+    if let Some(motivo) = instalacion.impedimento() {
         return Err(Box::new(ErrorDePedido(motivo)));
-    }
-    if instalacion.puerto == Some(0) {
-        let motivo = "con Puerto = 0 el servicio escucharía cada vez en otro puerto; escriba uno fijo en Config.ini";
-        return Err(Box::new(ErrorDePedido(motivo.to_owned())));
     }
     // Con él en marcha: si se detuviera y algo estuviera mal, al arrancar leería ya el Config.ini nuevo.
     if !revisar(&configuracion, gestion.en_marcha()?, salida) {
@@ -80,20 +71,17 @@ pub fn desinstalar(config: Option<&Path>, salida: &mut impl Write) -> Result<boo
         );
         None
     });
-    let (instalacion, _) = reunir(hallada.as_ref())?;
+    let instalacion = reunir(hallada.as_ref())?;
     let hacer = |accion: &Accion| gestion.hacer(accion, &instalacion);
-    Ok(dar(
-        &instalacion.pasos_de_desinstalar(),
-        false,
-        hacer,
-        salida,
-    ))
+    let bien = dar(&instalacion.pasos_de_desinstalar(), false, hacer, salida);
+    if let Some(aviso) = instalacion.sin_deshacer() {
+        let _ = writeln!(salida, "aviso {:<11} {aviso}", "programa");
+    }
+    Ok(bien)
 }
 
-/// Lo que hay que instalar o quitar, y por qué la carpeta del programa no es solo suya, si no lo es.
-fn reunir(
-    configuracion: Option<&Configuracion>,
-) -> Result<(Instalacion, Option<String>), Box<dyn Error>> {
+/// Lo que hay que instalar o quitar.
+fn reunir(configuracion: Option<&Configuracion>) -> Result<Instalacion, Box<dyn Error>> {
     let programa = env::current_exe()?;
     let carpeta = programa.parent().unwrap_or(Path::new("")).to_path_buf();
     let carpetas = configuracion.map_or(Vec::new(), Configuracion::carpetas);
@@ -104,17 +92,15 @@ fn reunir(
         .collect();
     let perfil = env::var_os("USERPROFILE").map(PathBuf::from);
     let perfiles = perfil.as_deref().and_then(Path::parent);
-    let ajena = no_es_propia(&carpeta, perfiles, &nombres, &carpetas);
     let archivos = entradas.iter().map(fs::DirEntry::path);
-    let instalacion = Instalacion {
+    Ok(Instalacion {
         archivos: archivos.filter(|ruta| ruta.is_file()).collect(),
+        ajena: no_es_propia(&carpeta, perfiles, &nombres, &carpetas),
         programa,
-        es_propia: ajena.is_none(),
         config: configuracion.map_or_else(PathBuf::new, |leida| leida.ruta.clone()),
         carpetas,
         puerto: configuracion.and_then(|leida| leida.puerto),
-    };
-    Ok((instalacion, ajena))
+    })
 }
 
 /// El gestor de servicios, abierto como administrador.
