@@ -100,16 +100,12 @@ impl Configuracion {
         leida.map_err(|Problema(dicho)| ErrorDePedido(format!("en «{donde}»{dicho}")).into())
     }
 
-    /// Las carpetas en las que el programa escribe.
+    /// La carpeta de los mensajes y la del registro.
     #[cfg(windows)]
     pub(crate) fn carpetas(&self) -> Vec<PathBuf> {
         let del_registro = self.diario.iter().map(|ajustes| ajustes.carpeta.clone());
-        // En la carpeta del programa solo escribe un administrador, también si la página está en ella.
-        let de_la_pagina = self.estado.iter().filter_map(|ruta| ruta.parent());
-        let de_la_pagina = de_la_pagina.filter(|carpeta| Some(*carpeta) != self.ruta.parent());
         let mut carpetas = vec![self.directorio.clone()];
         carpetas.extend(del_registro);
-        carpetas.extend(de_la_pagina.map(Path::to_path_buf));
         carpetas.dedup();
         carpetas
     }

@@ -26,6 +26,8 @@ pub(super) struct Instalacion {
     pub(super) archivos: Vec<PathBuf>,
     /// Las carpetas en las que escribe.
     pub(super) carpetas: Vec<PathBuf>,
+    /// La página de estado, si la hay.
+    pub(super) pagina: Option<PathBuf>,
     pub(super) puerto: Option<u16>,
 }
 
@@ -153,7 +155,9 @@ impl Instalacion {
 
     /// Por qué no se puede instalar, si no se puede.
     pub(super) fn impedimento(&self) -> Option<String> {
-        self.carpeta_ajena()
+        // La página, lo primero: la carpeta en que está podría ser lo ajeno que hay en la del programa.
+        self.pagina_fuera()
+            .or_else(|| self.carpeta_ajena())
             .or_else(|| self.programa_abierto())
             .or_else(|| self.sin_puerto_fijo())
     }
@@ -162,6 +166,21 @@ impl Instalacion {
         let (Ajena::Siempre(motivo) | Ajena::ConMas(motivo)) = self.ajena.as_ref()?;
         Some(format!(
             "{motivo}; en la carpeta del servicio solo debe poder escribir un administrador: lleve servidor-hl7.exe y Config.ini a una nueva, p. ej. C:\\servidor-hl7, y repita allí la orden"
+        ))
+    }
+
+    /// La página se escribe en una de las carpetas del servicio: dar permiso en otra, por un archivo, es darlo
+    /// sobre todo lo que haya en ella.
+    fn pagina_fuera(&self) -> Option<String> {
+        let pagina = self.pagina.as_ref()?;
+        if self.carpetas.iter().any(|en| esta_en(pagina, en)) {
+            return None;
+        }
+        let dentro = self.carpetas.last()?.join("estado.html");
+        Some(format!(
+            "el servicio no podría escribir la página «{}»: solo escribe en las carpetas de los mensajes y del registro; póngala en una de ellas, p. ej. Estado = {}",
+            pagina.display(),
+            dentro.display()
         ))
     }
 
@@ -177,7 +196,7 @@ impl Instalacion {
         let abierta = |carpeta: &&PathBuf| esta_en(programa, carpeta);
         let (carpeta, config) = (self.carpetas.iter().find(abierta)?, &self.config);
         Some(format!(
-            "el servicio escribiría en «{}», que es la carpeta de su programa o la contiene, y podría cambiarlo; dé en «{}» otras carpetas a Directorio, Carpeta y Estado, p. ej. mensajes y registro",
+            "el servicio escribiría en «{}», que es la carpeta de su programa o la contiene, y podría cambiarlo; dé en «{}» otras carpetas a Directorio y a Carpeta, p. ej. mensajes y registro",
             carpeta.display(),
             config.display()
         ))
@@ -488,6 +507,7 @@ mod tests {
             ajena: None,
             config,
             carpetas: vec![carpeta.join("mensajes"), carpeta.join("registro")],
+            pagina: None,
             puerto: Some(2575),
         }
     }
@@ -694,6 +714,33 @@ mod tests {
             let motivo = motivo(mal).unwrap_or_default();
             for parte in [mal, "/otra/lab.ini"] {
                 assert!(motivo.contains(&format!("«{parte}»")), "{motivo}");
+            }
+        }
+    }
+
+    #[test]
+    fn la_pagina_va_en_una_de_las_carpetas_en_que_el_servicio_escribe() {
+        let motivo = |pagina: &str| {
+            let instalacion = Instalacion {
+                pagina: Some(PathBuf::from(pagina)),
+                ..instalacion("/hl7")
+            };
+            instalacion.impedimento()
+        };
+        for bien in [
+            "/hl7/registro/estado.html",
+            "/HL7/Registro/a/estado.html",
+            "/hl7/mensajes/estado.html",
+        ] {
+            assert_eq!(motivo(bien), None, "{bien}");
+        }
+        for mal in ["/hl7/estado.html", "/estado.html", "/hl7/registro2/e.html"] {
+            let motivo = motivo(mal).unwrap_or_default().replace('\\', "/");
+            for parte in [
+                &format!("«{mal}»"),
+                "p. ej. Estado = /hl7/registro/estado.html",
+            ] {
+                assert!(motivo.contains(parte), "{motivo}");
             }
         }
     }

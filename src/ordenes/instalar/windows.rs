@@ -99,6 +99,7 @@ fn reunir(configuracion: Option<&Configuracion>) -> Result<Instalacion, Box<dyn 
         programa,
         config: configuracion.map_or_else(PathBuf::new, |leida| leida.ruta.clone()),
         carpetas,
+        pagina: configuracion.and_then(|leida| leida.estado.clone()),
         puerto: configuracion.and_then(|leida| leida.puerto),
     })
 }
