@@ -50,6 +50,7 @@ const NO_SON_AVISOS: &[&str] = &[
     "*S-1-5-32-545",
     "…:(OI)(CI)RX",
     "Recibe los mensajes HL7",
+    "Çüéâ",
     // Lo que se esperaba en una clave: la tabla de Config.ini lo dice de todas.
     "una dirección IP",
     "la ruta de una carpeta",

@@ -1,6 +1,8 @@
 //! La instalación como servicio de Windows, y cómo deshacerla. Las pide un administrador.
 
 #[cfg(any(windows, test))]
+mod consola;
+#[cfg(any(windows, test))]
 mod pasos;
 #[cfg(windows)]
 mod windows;

@@ -15,6 +15,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
+use super::consola::leer_salida;
 use super::pasos::{Accion, Instalacion, Orden, cuenta_que_se_pone, dar, no_es_propia};
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
@@ -282,13 +283,11 @@ fn ejecutar(orden: &Orden) -> Result<(), String> {
         return Ok(());
     }
     let dicho = [salida.stdout, salida.stderr].concat();
-    let dicho = String::from_utf8_lossy(&dicho);
-    let dicho: Vec<_> = dicho.split_whitespace().collect();
     Err(format!(
         "{} acabó con {}: {}",
         orden.programa,
         salida.status.code().unwrap_or_default(),
-        dicho.join(" ")
+        leer_salida(dicho)
     ))
 }
 
