@@ -17,6 +17,7 @@ use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 use super::consola::leer_salida;
 use super::pasos::{Accion, Instalacion, Orden, cuenta_que_se_pone, dar, no_es_propia};
+use crate::FALLO;
 use crate::causa;
 use crate::configuracion::{Configuracion, configuracion_hallada, configurar};
 use crate::ordenes::revisar::{EnMarcha, revisar};
@@ -29,6 +30,8 @@ const PLAZO: Duration = Duration::from_mins(1);
 const ENTRE_MIRADAS: Duration = Duration::from_millis(100);
 const ACCESO_DENEGADO: i32 = 5;
 const NO_EXISTE: i32 = 1060;
+/// Lo que dice el gestor del servicio cuyo proceso acabó sin despedirse.
+const PROCESO_ACABADO: u32 = 1067;
 const YA_EN_MARCHA: i32 = 1056;
 
 /// Instala el programa como servicio y lo arranca. Devuelve si todo salió bien.
@@ -212,8 +215,10 @@ impl Gestion {
         if estado.current_state == ServiceState::Running {
             return Ok(());
         }
-        let (ServiceExitCode::ServiceSpecific(codigo) | ServiceExitCode::Win32(codigo)) =
-            estado.exit_code;
+        let codigo = match estado.exit_code {
+            ServiceExitCode::Win32(PROCESO_ACABADO) => FALLO.into(),
+            ServiceExitCode::ServiceSpecific(codigo) | ServiceExitCode::Win32(codigo) => codigo,
+        };
         Err(format!(
             "no llegó a arrancar (código {codigo}); el registro dice por qué"
         ))
