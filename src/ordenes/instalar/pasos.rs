@@ -92,13 +92,14 @@ impl Orden {
         }
     }
 
-    /// Como se escribe en una consola.
+    /// Como se escribe en una consola: entre comillas lo que lleve algo que para ella pueda ser más que texto.
     fn escrita(&self) -> String {
+        let es_llano = |c: char| c.is_alphanumeric() || r"\/:.-_=,".contains(c);
         let argumentos = self.argumentos.iter().map(|argumento| {
-            if argumento.contains([' ', '(', '*']) {
-                format!(" \"{argumento}\"")
-            } else {
+            if argumento.chars().all(es_llano) {
                 format!(" {argumento}")
+            } else {
+                format!(" \"{argumento}\"")
             }
         });
         argumentos.fold(self.programa.to_owned(), |orden, argumento| {
@@ -307,11 +308,17 @@ impl Instalacion {
         (carpeta != self.carpeta()).then_some(&self.config)
     }
 
+    /// Para la consola, que no sabe que la barra guarda la comilla siguiente, las dos rutas están fuera de las
+    /// comillas.
     fn crear_a_mano(&self) -> String {
+        let fuera = |ruta: &Path| {
+            let ruta = ruta.display().to_string();
+            ruta.replace('^', "^^").replace('&', "^&")
+        };
         format!(
             r#"sc.exe create {NOMBRE} start= auto obj= "{CUENTA}" binPath= "\"{}\" --servicio --config \"{}\"""#,
-            self.programa.display(),
-            self.config.display()
+            fuera(&self.programa),
+            fuera(&self.config)
         )
     }
 
@@ -535,6 +542,19 @@ mod tests {
                 "sc.exe start servidor-hl7",
             ]
         );
+    }
+
+    #[test]
+    fn una_ruta_con_signos_de_la_consola_no_parte_la_orden() {
+        let ordenes = a_mano(&instalacion("/R&D^2").pasos_de_instalar());
+        let crear = r#"binPath= "/"/R^&D^^2/servidor-hl7.exe/" --servicio --config /"/R^&D^^2/Config.ini/"""#;
+        assert!(ordenes[0].contains(crear), "{}", ordenes[0]);
+        for signo in " &^;'!%()[]{}+`~#@$".chars() {
+            let orden = Orden::new("icacls.exe", [&*format!("/R{signo}D"), "/reset"]);
+            assert_eq!(orden.escrita(), format!("icacls.exe \"/R{signo}D\" /reset"));
+        }
+        let llana = Orden::new("icacls.exe", [r"C:\análisis_2\año-1.x", "a=1,2"]);
+        assert_eq!(llana.escrita(), r"icacls.exe C:\análisis_2\año-1.x a=1,2");
     }
 
     #[test]
