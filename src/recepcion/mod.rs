@@ -27,6 +27,7 @@ pub(crate) mod vigilancia;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ pub struct Recepcion {
     /// La página de estado, si la hay y el programa no se ha despedido.
     pagina: Mutex<Option<Pagina>>,
     averias: Averias,
+    /// Cuántos mensajes esperan a un disco que no responde.
+    atascados: AtomicUsize,
     /// Cuántas letras ocupa el equipo en la línea de un mensaje.
     ancho_de_equipo: usize,
 }
@@ -83,6 +86,7 @@ impl Recepcion {
             parada,
             pagina: Mutex::default(),
             averias: Averias::default(),
+            atascados: AtomicUsize::default(),
             ancho_de_equipo: equipo::ancho(nombrados.map(|equipo| equipo.nombre.as_str())),
         }
     }
@@ -216,10 +220,7 @@ impl Recepcion {
             desde: self.totales.arranque(),
             parado,
             averiadas: self.averias.cuales(),
-            atascados: self
-                .parada
-                .atasco(Instant::now())
-                .map_or(0, |atasco| atasco.mensajes),
+            atascados: self.atascados.load(Ordering::Relaxed),
             carpeta: self.almacen.carpeta().to_path_buf(),
             espacio: libres_mib.map(|mib| (longitud_mib(mib), mib < minimo_mib)),
             equipos: self.totales.mirar(ahora),

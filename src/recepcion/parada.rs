@@ -16,10 +16,6 @@ pub static APAGAR_SERVER: AtomicBool = AtomicBool::new(false);
 /// Cuánto espera, del plazo de la parada, a los que ya están guardados y solo falta acusar.
 const PLAZO_DE_ACUSE: Duration = Duration::from_secs(1);
 
-/// Cuánto puede tardar un disco que funciona en guardar un mensaje: los equipos no esperan mucho más por su
-/// acuse.
-const PLAZO_DE_GUARDAR: Duration = Duration::from_secs(10);
-
 /// La bandera a la que se obedece y los mensajes en curso.
 #[derive(Debug)]
 pub struct Parada {
@@ -34,15 +30,17 @@ pub struct Parada {
 struct Cuenta {
     guardando: usize,
     acusando: usize,
-    /// Cuándo se acabó de guardar el último, o se empezó a guardar el primero.
-    avance: Option<Instant>,
+    /// Los que ya no se guardan.
+    acabados: u64,
 }
 
-/// Mensajes que esperan a un disco que no responde.
+/// Lo que se guarda.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Atasco {
-    pub(super) mensajes: usize,
-    pub(super) hace: Duration,
+pub(super) struct Avance {
+    /// Cuántos mensajes se guardan ahora.
+    pub(super) guardando: usize,
+    /// Cuántos se han acabado de guardar, o no se pudo, desde el arranque.
+    pub(super) acabados: u64,
 }
 
 /// Un mensaje que se está guardando o acusando; la parada lo espera.
@@ -65,7 +63,7 @@ impl Parada {
             cuenta: Mutex::new(Cuenta {
                 guardando: 0,
                 acusando: 0,
-                avance: None,
+                acabados: 0,
             }),
             menos: Condvar::new(),
             sin_comenzar: AtomicUsize::new(0),
@@ -95,23 +93,18 @@ impl Parada {
             return None;
         }
         cuenta.guardando += 1;
-        if cuenta.guardando == 1 {
-            cuenta.avance = Some(Instant::now());
-        }
         Some(EnCurso {
             parada: self,
             acusando: false,
         })
     }
 
-    /// Si hay mensajes que se guardan, y hace mucho que no se acaba de guardar ninguno.
-    pub(super) fn atasco(&self, ahora: Instant) -> Option<Atasco> {
+    pub(super) fn avance(&self) -> Avance {
         let cuenta = tomar(&self.cuenta);
-        let hace = ahora.saturating_duration_since(cuenta.avance?);
-        (cuenta.guardando > 0 && hace >= PLAZO_DE_GUARDAR).then_some(Atasco {
-            mensajes: cuenta.guardando,
-            hace,
-        })
+        Avance {
+            guardando: cuenta.guardando,
+            acabados: cuenta.acabados,
+        }
     }
 
     /// Anuncia que un mensaje que ya llegó, `entero` o no, no comenzará.
@@ -170,10 +163,7 @@ impl Parada {
 impl Cuenta {
     fn guardado(&mut self) {
         self.guardando -= 1;
-        // Con el último no hay a quién esperar.
-        if self.guardando > 0 {
-            self.avance = Some(Instant::now());
-        }
+        self.acabados += 1;
     }
 }
 
@@ -205,27 +195,5 @@ impl Drop for EnCurso<'_> {
             cuenta.guardado();
         }
         self.parada.avisar();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hay_un_atasco_si_en_diez_segundos_no_se_acaba_de_guardar_ninguno_de_los_que_se_guardan() {
-        static BANDERA: AtomicBool = AtomicBool::new(false);
-        let parada = Parada::new(&BANDERA);
-        let mensajes = |segundos| {
-            let ahora = Instant::now() + Duration::from_secs(segundos);
-            parada.atasco(ahora).map(|atasco| atasco.mensajes)
-        };
-        assert_eq!(mensajes(60), None, "nadie guarda nada");
-        let (mut uno, otro) = (parada.comenzar().unwrap(), parada.comenzar().unwrap());
-        assert_eq!((mensajes(9), mensajes(10)), (None, Some(2)));
-        uno.acusar();
-        assert_eq!(mensajes(10), Some(1), "el otro espera todavía");
-        drop(otro);
-        assert_eq!(mensajes(60), None, "acusar no es guardar");
     }
 }

@@ -4,6 +4,7 @@
 //! No toca la recepción: mira las cuentas y el disco de vez en cuando, en su propio hilo.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,13 +15,16 @@ use crate::almacen::{APARTADOS, Almacen, Parciales, espacio_libre_mib};
 use crate::causa;
 use crate::recepcion::Recepcion;
 use crate::recepcion::cuenta::Cuando;
-use crate::recepcion::parada::Atasco;
+use crate::recepcion::parada::Avance;
 use crate::recepcion::totales::{Muchos, Silencio, Totales};
 use crate::texto::ruta_visible;
 
 const CADA: Duration = Duration::from_secs(5);
 /// Entre dos miradas puede pasar más, si el disco es lento. Con más que esto, el PC durmió.
 const RATO_MAXIMO: Duration = Duration::from_secs(15);
+/// Cuánto puede tardar un disco que responde en guardar un mensaje: los equipos no esperan mucho más por su
+/// acuse.
+const PLAZO_DE_GUARDAR: Duration = Duration::from_secs(10);
 /// El aviso de espacio no se repite antes.
 const ENTRE_AVISOS_DE_ESPACIO: Duration = Duration::from_hours(1);
 
@@ -54,7 +58,7 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
         let ahora = (Local::now(), Instant::now());
         ronda.vigilar(&recepcion.totales, &recepcion.almacen, ahora);
         // De quien espera a que se guarde lo suyo no se dice que calla.
-        if recepcion.parada.atasco(ahora.1).is_none() {
+        if recepcion.atascados.load(Ordering::Relaxed) == 0 {
             decir_silencios(&recepcion.totales, ahora);
         }
         recepcion.mirar_si_guarda();
@@ -66,20 +70,46 @@ pub(super) fn vigilar(vigilancia: Vigilancia, recepcion: &Recepcion) -> ! {
 /// Dice para siempre que el disco no responde, y que vuelve a responder. En su propio hilo, que no toca
 /// ninguno.
 pub(super) fn vigilar_el_disco(recepcion: &Recepcion) -> ! {
-    let mut dicho = false;
+    let mut atasco = Atasco::new(Instant::now());
     loop {
         thread::sleep(CADA);
-        let atasco = recepcion.parada.atasco(Instant::now());
+        let avance = recepcion.parada.avance();
+        let hace = atasco.mirar(avance, Instant::now());
+        let esperan = hace.map_or(0, |_| avance.guardando);
+        let esperaban = recepcion.atascados.swap(esperan, Ordering::Relaxed);
         let carpeta = ruta_visible(recepcion.almacen.carpeta());
-        match atasco {
-            Some(Atasco { mensajes, hace }) if !dicho => warn!(
-                "el disco de «{carpeta}» no responde: desde hace {} s no se acaba de guardar ningún mensaje, y esperan {mensajes}; revise el disco o, si la carpeta está en otro PC, la red",
+        match hace {
+            Some(hace) if esperaban == 0 => warn!(
+                "el disco de «{carpeta}» no responde: desde hace {} s no se acaba de guardar ningún mensaje, y esperan {esperan}; revise el disco o, si la carpeta está en otro PC, la red",
                 hace.as_secs()
             ),
-            None if dicho => info!("el disco de «{carpeta}» vuelve a responder"),
+            None if esperaban > 0 => info!("el disco de «{carpeta}» vuelve a responder"),
             Some(_) | None => {}
         }
-        dicho = atasco.is_some();
+    }
+}
+
+/// Desde cuándo no se acaba de guardar nada de lo que se guarda.
+struct Atasco {
+    desde: Instant,
+    acabados: u64,
+}
+
+impl Atasco {
+    fn new(ahora: Instant) -> Atasco {
+        Atasco {
+            desde: ahora,
+            acabados: 0,
+        }
+    }
+
+    /// Cuánto hace, si es más de lo que tarda un disco que responde.
+    fn mirar(&mut self, avance: Avance, ahora: Instant) -> Option<Duration> {
+        if avance.guardando == 0 || avance.acabados != self.acabados {
+            (self.desde, self.acabados) = (ahora, avance.acabados);
+        }
+        let hace = ahora.saturating_duration_since(self.desde);
+        (hace >= PLAZO_DE_GUARDAR).then_some(hace)
     }
 }
 
@@ -276,6 +306,31 @@ mod tests {
             espacio_avisado: None,
             parciales: Parciales::default(),
             limpiado: None,
+        }
+    }
+
+    #[test]
+    fn hay_un_atasco_si_en_diez_segundos_no_se_acaba_de_guardar_nada_de_lo_que_se_guarda() {
+        let comienzo = Instant::now();
+        let mut atasco = Atasco::new(comienzo);
+        for (segundo, guardando, acabados, hace) in [
+            (60, 0, 0, None),
+            (65, 1, 0, None),
+            (69, 1, 0, None),
+            (70, 2, 0, Some(10)),
+            (75, 2, 0, Some(15)),
+            (80, 2, 1, None),
+            (89, 2, 1, None),
+            (90, 2, 1, Some(10)),
+            (95, 0, 3, None),
+            (200, 0, 3, None),
+        ] {
+            let avance = Avance {
+                guardando,
+                acabados,
+            };
+            let mirado = atasco.mirar(avance, comienzo + Duration::from_secs(segundo));
+            assert_eq!(mirado, hace.map(Duration::from_secs), "a los {segundo} s");
         }
     }
 
