@@ -90,11 +90,8 @@ fn servir(config: Option<&Path>, gestor: &Gestor) -> Result<bool, Box<dyn Error>
     for aviso in &configuracion.avisos {
         warn!("{aviso}");
     }
-    let recibido = recibir(configuracion, &registro, gestor);
-    if let Err(error) = &recibido {
-        registro.constar(error);
-    }
-    recibido.map(|()| true)
+    recibir(configuracion, &registro, gestor).inspect_err(|error| registro.constar(error))?;
+    Ok(true)
 }
 
 /// La forma del programa: el puerto, la carpeta, un hilo que acepta conexiones, y la parada.
@@ -116,10 +113,9 @@ fn recibir(
     let puerto = direccion.transpose()?.map(|direccion| direccion.port());
     let de_que = puerto.map_or(String::new(), |puerto| format!("puerto {puerto}, "));
     let titulo = format!("servidor-hl7: {de_que}{}", almacen.carpeta().display());
-    let acceso = configuracion
-        .acceso
-        .caber(configuracion.equipos.llamados().count(), escucha.is_some())?;
     let equipos = configuracion.equipos;
+    let llamados = equipos.llamados().count();
+    let acceso = configuracion.acceso.caber(llamados, escucha.is_some())?;
     let recepcion = Arc::new(Recepcion::new(almacen, &equipos, Arc::clone(&parada)));
     recepcion.decir_carpeta();
     recepcion.llamar(equipos.llamados())?;
@@ -143,11 +139,9 @@ fn recibir(
     let plazo = pedida.recv().unwrap_or_default();
     gestor.decir_parando();
     let pendientes = parada.esperar(plazo);
-    // Lo que el registro contaba en lugar de decirlo sale antes de la despedida.
+    // Lo que el registro contaba sale antes de la despedida, y ella antes de la página, que puede no dar tiempo.
     registro.vaciar();
     recepcion.despedir(pendientes);
-    // Si se acaba el tiempo que da quien lo para, que falte la página y no la despedida; y la página dice los
-    // avisos que ya han salido.
     registro.vaciar();
     recepcion.cerrar();
     Ok(())
