@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::analizador_simulado::{FS, enmarcar, mensaje, mensaje_de};
-use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, ejecutar_con, orden};
+use crate::servidor_de_prueba::{Servidor, carpeta_nueva, ejecutar, ejecutar_con, empezar, orden};
 
 /// Lo que hace un receptor con un mensaje.
 enum Paso {
@@ -553,12 +553,12 @@ fn cinco_mil_mensajes_llegan_en_orden_y_enteros() {
 
 /// Como `enviar`, con más plazo: son miles de mensajes, y la máquina puede estar ocupada.
 fn enviar_con_calma(carpeta: &Path, argumentos: &[&str]) -> (String, Option<i32>) {
-    let mut proceso = orden(carpeta)
-        .arg("--enviar")
-        .args(argumentos)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut proceso = empezar(
+        orden(carpeta)
+            .arg("--enviar")
+            .args(argumentos)
+            .stdout(Stdio::piped()),
+    );
     let mut salida = proceso.stdout.take().unwrap();
     let leida = thread::spawn(move || {
         let mut dicho = String::new();

@@ -148,11 +148,7 @@ impl Servidor {
 
     /// Lanza esa orden, que puede no escuchar en ningún puerto.
     pub(crate) fn lanzar_sin_puerto(carpeta: PathBuf, mut orden: Command) -> Servidor {
-        let mut proceso = orden
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut proceso = empezar(orden.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let consola = Arc::new(Consola::default());
         seguir(proceso.stdout.take().unwrap(), Arc::clone(&consola));
         seguir(proceso.stderr.take().unwrap(), Arc::clone(&consola));
@@ -277,7 +273,7 @@ pub(crate) struct Vigilado {
 impl Vigilado {
     /// Lo lanza; devuelve también su consola.
     pub(crate) fn lanzar(orden: &mut Command) -> (Vigilado, ChildStdout) {
-        let mut proceso = orden.stdout(Stdio::piped()).spawn().unwrap();
+        let mut proceso = empezar(orden.stdout(Stdio::piped()));
         let consola = proceso.stdout.take().unwrap();
         let proceso = Arc::new(Mutex::new(proceso));
         let (hasta_que_se_suelte, soltado) = channel::<()>();
@@ -339,6 +335,22 @@ pub(crate) fn fin_a_tiempo(proceso: &mut Child) -> Option<ExitStatus> {
     None
 }
 
+/// Empieza el proceso de esa orden. Wine, con la máquina muy ocupada, alguna vez no lo crea: se le pide otra vez,
+/// y se dice.
+pub(crate) fn empezar(orden: &mut Command) -> Child {
+    const ERROR_INTERNAL_ERROR: i32 = 1359;
+    const INTENTOS: usize = 5;
+    for _ in 1..INTENTOS {
+        match orden.spawn() {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => {
+                eprintln!("Wine no creó un proceso; se le pide otra vez: {orden:?}");
+            }
+            creado => return creado.unwrap_or_else(|error| panic!("{orden:?}: {error}")),
+        }
+    }
+    orden.spawn().unwrap()
+}
+
 /// Lo que dice una orden que debe acabar por sí misma. Si no acaba (un programa que arrancó cuando no
 /// debía), la mata y la prueba falla.
 pub(crate) fn ejecutar(orden: &mut Command) -> Output {
@@ -347,12 +359,8 @@ pub(crate) fn ejecutar(orden: &mut Command) -> Output {
 
 /// Lo mismo, con esa entrada.
 pub(crate) fn ejecutar_con(entrada: impl Into<Stdio>, orden: &mut Command) -> Output {
-    let mut proceso = orden
-        .stdin(entrada)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{orden:?}: {error}"));
+    orden.stdin(entrada);
+    let mut proceso = empezar(orden.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let salidas = [
         leer_entera(proceso.stdout.take().unwrap()),
         leer_entera(proceso.stderr.take().unwrap()),

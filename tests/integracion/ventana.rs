@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::analizador_simulado::mensaje_de;
 use crate::archivos_de_windows::abrir_sin_compartir_borrado;
-use crate::servidor_de_prueba::{PLAZO, Servidor, ayudante, carpeta_nueva, esperar_fin, rutas};
+use crate::servidor_de_prueba::{
+    PLAZO, Servidor, ayudante, carpeta_nueva, empezar, esperar_fin, rutas,
+};
 
 /// Lo que dice un programa que no puede arrancar, abierto por otro que se llama así; al acabar, o
 /// al cabo de un rato si espera a que se pulse Intro, que entonces se pulsa.
@@ -16,13 +18,13 @@ fn abrir_desde(nombre: &str) -> (String, bool) {
     let lanzador = carpeta.join(nombre);
     fs::copy(ayudante(), &lanzador).unwrap();
     fs::write(carpeta.join("Config.ini"), "[Servidor]\n").unwrap();
-    let mut proceso = Command::new(lanzador)
-        .args(["lanzar", env!("CARGO_BIN_EXE_servidor-hl7")])
-        .current_dir(&carpeta)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut proceso = empezar(
+        Command::new(lanzador)
+            .args(["lanzar", env!("CARGO_BIN_EXE_servidor-hl7")])
+            .current_dir(&carpeta)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
     let mut teclado = proceso.stdin.take().unwrap();
     let mut consola = BufReader::new(proceso.stderr.take().unwrap());
     let mut dicho = String::new();
@@ -85,10 +87,8 @@ fn cerrar_la_ventana_la_sesion_o_windows_termina_lo_que_esta_en_curso() {
                 Some((id, retenido?))
             })
             .unwrap();
-        let mut windows = Command::new(ayudante())
-            .args(["cerrar", &servidor.pid().to_string(), cierre])
-            .spawn()
-            .unwrap();
+        let mut windows =
+            empezar(Command::new(ayudante()).args(["cerrar", &servidor.pid().to_string(), cierre]));
         servidor.esperar_linea("Recibida Señal de Detención. Deteniendo el Servidor...");
         drop(parcial);
         equipo.esperar_aa(&id);
