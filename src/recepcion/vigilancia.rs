@@ -77,13 +77,14 @@ pub(super) fn vigilar_el_disco(recepcion: &Recepcion) -> ! {
         let hace = atasco.mirar(avance, Instant::now());
         let esperan = hace.map_or(0, |_| avance.guardando);
         let esperaban = recepcion.atascados.swap(esperan, Ordering::Relaxed);
-        let carpeta = ruta_visible(recepcion.almacen.carpeta());
+        let carpeta = || ruta_visible(recepcion.almacen.carpeta());
         match hace {
             Some(hace) if esperaban == 0 => warn!(
-                "el disco de «{carpeta}» no responde: desde hace {} s no se acaba de guardar ningún mensaje, y esperan {esperan}; revise el disco o, si la carpeta está en otro PC, la red",
+                "el disco de «{}» no responde: desde hace {} s no se acaba de guardar ningún mensaje, y esperan {esperan}; revise el disco o, si la carpeta está en otro PC, la red",
+                carpeta(),
                 hace.as_secs()
             ),
-            None if esperaban > 0 => info!("el disco de «{carpeta}» vuelve a responder"),
+            None if esperaban > 0 => info!("el disco de «{}» vuelve a responder", carpeta()),
             Some(_) | None => {}
         }
     }
