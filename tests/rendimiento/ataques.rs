@@ -38,7 +38,7 @@ pub(crate) fn medir(carpeta: &Path, rondas: usize) -> Vec<Meta> {
                 fs::create_dir(&carpeta).unwrap();
                 let proceso = match quien {
                     Quien::Servidor => Proceso::con_ini(&carpeta, &format!("{INI}{ini}")),
-                    Quien::Minimo => Proceso::minimo(&carpeta, true),
+                    Quien::Minimo => Proceso::minimo(&carpeta.join("mensajes"), true),
                 };
                 let medianas = comparar(&proceso, quien, ataque, rondas);
                 drop(proceso);

@@ -29,7 +29,7 @@ pub(crate) fn medir(caso: &Caso, quien: Quien, carpeta: &Path) -> Medida {
     std::fs::create_dir(carpeta).unwrap();
     let proceso = match quien {
         Quien::Servidor => Proceso::servidor(carpeta, caso),
-        Quien::Minimo => Proceso::minimo(carpeta, caso.sincronizar),
+        Quien::Minimo => Proceso::minimo(&caso.mensajes(carpeta), caso.sincronizar),
     };
     let calladas = match quien {
         Quien::Servidor => caso.calladas,

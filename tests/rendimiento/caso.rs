@@ -1,7 +1,7 @@
 //! Qué se mide: los casos, los mensajes de cada uno y la comprobación de sus archivos.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) const VT: u8 = 0x0B;
 pub(crate) const FS: u8 = 0x1C;
@@ -25,7 +25,7 @@ pub(crate) struct Caso {
     /// Cuántos bytes lleva cada escritura en el socket.
     pub(crate) trozo: usize,
     pub(crate) sincronizar: bool,
-    /// Con CarpetaPorEquipo = si; las varas no saben de eso.
+    /// Con CarpetaPorEquipo = si.
     pub(crate) por_equipo: bool,
 }
 
@@ -143,6 +143,17 @@ pub(crate) const CASOS: [Caso; 17] = [
 ];
 
 impl Caso {
+    /// Dónde quedan sus archivos en la carpeta de una ronda. Las varas los ponen igual de hondo: hallar una
+    /// carpeta más también cuesta.
+    pub(crate) fn mensajes(&self, carpeta: &Path) -> PathBuf {
+        let mensajes = carpeta.join("mensajes");
+        if self.por_equipo {
+            mensajes.join(EQUIPO)
+        } else {
+            mensajes
+        }
+    }
+
     pub(crate) fn por_conexion(&self) -> usize {
         self.mensajes / self.conexiones
     }

@@ -74,7 +74,7 @@ fn renombrar_sin_reemplazar(actual: &Path, nuevo: &Path) {
 
 /// Los mismos mensajes que el caso envía por la red, guardados por tantos hilos como conexiones.
 pub(crate) fn medir(caso: &Caso, carpeta: &Path) -> Medida {
-    fs::create_dir(carpeta).unwrap();
+    fs::create_dir_all(carpeta).unwrap();
     let disco = Disco::new(carpeta, caso.sincronizar);
     let salida = Barrier::new(caso.conexiones + 1);
     let (segundos, esperas) = thread::scope(|hilos| {

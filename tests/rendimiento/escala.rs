@@ -42,7 +42,7 @@ fn comparar(carpeta: &Path, rondas: usize, como: &str, trozo: usize, bytes: usiz
     let tarda = |quien| {
         let carpeta = carpeta.join("escala");
         let medida = carga::medir(&caso, quien, &carpeta);
-        comprobar_archivos(&caso, &carpeta.join("mensajes"));
+        comprobar_archivos(&caso, &caso.mensajes(&carpeta));
         fs::remove_dir_all(&carpeta).unwrap();
         1.0 / medida.ritmo
     };

@@ -50,7 +50,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use carga::Quien;
-use caso::{CASOS, Caso, EQUIPO, comprobar_archivos};
+use caso::{CASOS, Caso, comprobar_archivos};
 use informe::Rondas;
 
 /// Cuántas rondas y cuánto dura cada medida.
@@ -146,22 +146,15 @@ fn medir_caso(caso: &Caso, carpeta: &Path, cuantas: usize) -> Rondas {
     for ronda in 0..cuantas {
         for medida in ORDENES[ronda % ORDENES.len()] {
             let carpeta = carpeta.join("ronda");
-            let mut mensajes = carpeta.join("mensajes");
+            let mensajes = caso.mensajes(&carpeta);
             match medida {
-                0 => {
-                    fs::create_dir(&carpeta).unwrap();
-                    rondas.disco.push(disco::medir(caso, &mensajes));
-                }
+                0 => rondas.disco.push(disco::medir(caso, &mensajes)),
                 1 => rondas
                     .minimo
                     .push(carga::medir(caso, Quien::Minimo, &carpeta)),
-                _ => {
-                    let medida = carga::medir(caso, Quien::Servidor, &carpeta);
-                    rondas.servidor.push(medida);
-                    if caso.por_equipo {
-                        mensajes.push(EQUIPO);
-                    }
-                }
+                _ => rondas
+                    .servidor
+                    .push(carga::medir(caso, Quien::Servidor, &carpeta)),
             }
             comprobar_archivos(caso, &mensajes);
             fs::remove_dir_all(&carpeta).unwrap();

@@ -28,7 +28,7 @@ pub(crate) struct Proceso {
 }
 
 impl Proceso {
-    /// El ejecutable de verdad; sus mensajes van a `carpeta/mensajes` o, por equipo, a la que hay dentro.
+    /// El ejecutable de verdad, en una carpeta que ya está.
     pub(crate) fn servidor(carpeta: &Path, caso: &Caso) -> Proceso {
         let valor = |si| if si { "si" } else { "no" };
         let ini = format!(
@@ -47,10 +47,9 @@ impl Proceso {
         Proceso::lanzar(orden)
     }
 
-    /// El servidor mínimo, que es este mismo ejecutable; sus mensajes van a `carpeta/mensajes`.
-    pub(crate) fn minimo(carpeta: &Path, sincronizar: bool) -> Proceso {
-        let mensajes = carpeta.join("mensajes");
-        fs::create_dir(&mensajes).unwrap();
+    /// El servidor mínimo, que es este mismo ejecutable; sus mensajes van a esa carpeta, que crea.
+    pub(crate) fn minimo(mensajes: &Path, sincronizar: bool) -> Proceso {
+        fs::create_dir_all(mensajes).unwrap();
         let mut orden = Command::new(std::env::current_exe().unwrap());
         orden.arg("--minimo").arg(mensajes);
         if sincronizar {
