@@ -106,6 +106,11 @@ fn comprobar(rastro: &[Llamada], carpeta: &Path, id: &str, longitud: usize) -> R
     let acuse = buscar("el acuse", 0, &|llamada| {
         llamada.argumentos.contains(&format!("MSA|AA|{id}|"))
     })?;
+    // Ver las horas de la carpeta haría más lento guardar el siguiente mensaje.
+    let (pregunta, _) = sin_detenerse.argumentos.split_once('{').unwrap();
+    if pregunta.contains(", STATX_") {
+        return Err(format!("«{id}»: la pregunta pide datos: {pregunta}"));
+    }
     if acuse.comienzo < sin_detenerse.fin {
         return Err(format!("«{id}»: el AA salió antes de estar a salvo"));
     }
