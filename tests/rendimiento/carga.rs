@@ -36,6 +36,7 @@ pub(crate) fn medir(caso: &Caso, quien: Quien, carpeta: &Path) -> Medida {
         Quien::Minimo => 0,
     };
     let _calladas: Vec<_> = (0..calladas).map(|_| conectar(proceso.puerto)).collect();
+    proceso.esperar_hilos(calladas);
     let equipos: Vec<_> = (0..caso.conexiones)
         .map(|conexion| Equipo::new(caso, quien, conexion, proceso.puerto))
         .collect();

@@ -78,6 +78,16 @@ impl Proceso {
         Proceso { hijo, puerto }
     }
 
+    /// Espera a que tenga más hilos que esos: abrir el de cada conexión no es parte de lo que se mide. Sin
+    /// /proc no se sabe, y no espera.
+    pub(crate) fn esperar_hilos(&self, cuantos: usize) {
+        let hilos = format!("/proc/{}/task", self.hijo.id());
+        let faltan = || fs::read_dir(&hilos).is_ok_and(|hay| hay.count() <= cuantos);
+        while faltan() {
+            thread::yield_now();
+        }
+    }
+
     /// Lo gastado hasta ahora; `None` si este sistema no tiene /proc.
     pub(crate) fn gasto(&self) -> Option<Gasto> {
         let proc = Path::new("/proc").join(self.hijo.id().to_string());
