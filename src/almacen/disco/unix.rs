@@ -22,7 +22,7 @@ impl Carpeta {
     /// otra vez el archivo, que lleva consigo su nombre. Se decide con cada uno, porque bajo la misma ruta
     /// puede montarse otro disco en cualquier momento.
     pub(in crate::almacen) fn asegurar_nombre(&self, archivo: &File) -> io::Result<bool> {
-        if self.sincronizar()? && tipo::la_carpeta_lleva_sus_nombres(&self.0) {
+        if self.sincronizar()? && preguntas::la_carpeta_lleva_sus_nombres(&self.0) {
             return Ok(false);
         }
         archivo.sync_all()?;
@@ -37,7 +37,7 @@ impl Carpeta {
         };
         // Un XFS que se detiene por un fallo del disco puede decir que sincronizó lo que ya no está en su
         // diario: el fallo lo dice al preguntarle por la carpeta, y solo ahí.
-        tipo::preguntar(&self.0)?;
+        preguntas::por_la_carpeta(&self.0)?;
         Ok(sabe)
     }
 }
@@ -58,9 +58,9 @@ fn no_sabe_sincronizarla(error: &io::Error) -> bool {
     .contains(&codigo)
 }
 
-/// Lo que se pregunta al sistema de archivos, que en Linux tiene un tipo, que es un número.
+/// Lo que se pregunta al sistema de archivos. En Linux, su tipo es un número.
 #[cfg(target_os = "linux")]
-mod tipo {
+mod preguntas {
     use std::fs::File;
     use std::io;
     use std::path::Path;
@@ -73,9 +73,10 @@ mod tipo {
     const CIFS: FsType = FsType(0xFF53_4D42);
     const SMB2: FsType = FsType(0xFE53_4D42);
 
-    /// Pregunta por la carpeta, y por nada de ella. De sus horas menos que de nada: desde Linux 6.13, la que
-    /// alguien ha visto tiene que cambiar con el siguiente archivo, y sincronizarlo cuesta una décima más.
-    pub(super) fn preguntar(carpeta: &File) -> io::Result<()> {
+    /// El error que haya, sin pedir ningún dato de la carpeta. Pedir sus horas saldría caro: desde Linux 6.13,
+    /// la hora que alguien ha visto tiene que cambiar con el archivo siguiente, y sincronizarlo cuesta una
+    /// décima más.
+    pub(super) fn por_la_carpeta(carpeta: &File) -> io::Result<()> {
         match statx(carpeta, c"", AtFlags::EMPTY_PATH, StatxFlags::empty()) {
             // Anterior a Linux 4.11.
             Err(Errno::NOSYS) => carpeta.metadata().map(drop),
@@ -121,12 +122,12 @@ mod tipo {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod tipo {
+mod preguntas {
     use std::fs::File;
     use std::io;
     use std::path::Path;
 
-    pub(super) fn preguntar(carpeta: &File) -> io::Result<()> {
+    pub(super) fn por_la_carpeta(carpeta: &File) -> io::Result<()> {
         carpeta.metadata().map(drop)
     }
 
@@ -141,7 +142,7 @@ mod tipo {
 
 /// Si la carpeta está en un disco FAT.
 pub(in crate::almacen) fn es_fat(carpeta: &Path) -> bool {
-    tipo::es_fat(carpeta)
+    preguntas::es_fat(carpeta)
 }
 
 /// El disco en que está la carpeta; `None` si no se puede saber.
