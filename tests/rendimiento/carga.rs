@@ -35,8 +35,10 @@ pub(crate) fn medir(caso: &Caso, quien: Quien, carpeta: &Path) -> Medida {
         Quien::Servidor => caso.calladas,
         Quien::Minimo => 0,
     };
+    let suyos = proceso.hilos();
     let _calladas: Vec<_> = (0..calladas).map(|_| conectar(proceso.puerto)).collect();
-    proceso.esperar_hilos(calladas);
+    // Abrir el hilo de cada una no es parte de lo que se mide.
+    proceso.esperar_hilos(suyos + calladas);
     let equipos: Vec<_> = (0..caso.conexiones)
         .map(|conexion| Equipo::new(caso, quien, conexion, proceso.puerto))
         .collect();

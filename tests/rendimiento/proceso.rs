@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -78,19 +78,26 @@ impl Proceso {
         Proceso { hijo, puerto }
     }
 
-    /// Espera a que tenga más hilos que esos: abrir el de cada conexión no es parte de lo que se mide. Sin
-    /// /proc no se sabe, y no espera.
+    /// Lo que el sistema dice de él, si tiene /proc.
+    fn proc(&self) -> PathBuf {
+        Path::new("/proc").join(self.hijo.id().to_string())
+    }
+
+    /// Cuántos hilos tiene; 0 si este sistema no tiene /proc.
+    pub(crate) fn hilos(&self) -> usize {
+        fs::read_dir(self.proc().join("task")).map_or(0, Iterator::count)
+    }
+
+    /// Espera a que tenga tantos hilos; sin /proc no se sabe, y no espera.
     pub(crate) fn esperar_hilos(&self, cuantos: usize) {
-        let hilos = format!("/proc/{}/task", self.hijo.id());
-        let faltan = || fs::read_dir(&hilos).is_ok_and(|hay| hay.count() <= cuantos);
-        while faltan() {
+        while (1..cuantos).contains(&self.hilos()) {
             thread::yield_now();
         }
     }
 
     /// Lo gastado hasta ahora; `None` si este sistema no tiene /proc.
     pub(crate) fn gasto(&self) -> Option<Gasto> {
-        let proc = Path::new("/proc").join(self.hijo.id().to_string());
+        let proc = self.proc();
         let mut gasto = Gasto::default();
         for hilo in fs::read_dir(proc.join("task")).ok()? {
             let reloj = fs::read_to_string(hilo.ok()?.path().join("schedstat")).ok()?;
@@ -115,7 +122,7 @@ impl Proceso {
     /// A partir de ahora el máximo de memoria residente se cuenta de nuevo.
     pub(crate) fn olvidar_maximo(&self) {
         // Sin /proc no hay máximo que olvidar.
-        let _ = fs::write(format!("/proc/{}/clear_refs", self.hijo.id()), "5");
+        let _ = fs::write(self.proc().join("clear_refs"), "5");
     }
 }
 
