@@ -18,6 +18,7 @@ use crate::recepcion::averias::Carpeta;
 use crate::recepcion::ritmo::HORAS;
 use crate::recepcion::totales::SituacionDeEquipo;
 use crate::registro::Avisos;
+use crate::registro::diario::probar_carpeta;
 use crate::registro::linea::Linea;
 use crate::texto::ruta_visible;
 
@@ -148,9 +149,7 @@ pub(crate) fn probar(ruta: &Path) -> io::Result<()> {
     if ruta.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let prueba = carpeta.join(format!(".prueba-{}.parcial", std::process::id()));
-    fs::write(&prueba, "")?;
-    fs::remove_file(prueba)
+    probar_carpeta(carpeta)
 }
 
 /// La página a esa hora.

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{NaiveDate, NaiveDateTime};
 use log::Level;
@@ -61,11 +61,7 @@ impl Diario {
         let carpeta = &self.ajustes.carpeta;
         fs::create_dir_all(carpeta)?;
         match OpenOptions::new().append(true).open(self.ruta(hoy)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let prueba = carpeta.join(format!(".prueba-{}.log", std::process::id()));
-                fs::write(&prueba, "")?;
-                fs::remove_file(prueba)
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => probar_carpeta(carpeta),
             abierto => abierto.map(drop),
         }
     }
@@ -195,6 +191,13 @@ impl Diario {
             let _ = fs::remove_file(ruta);
         }
     }
+}
+
+/// Si se puede escribir un archivo en esa carpeta, que ya está; no queda ninguno.
+pub(crate) fn probar_carpeta(carpeta: &Path) -> io::Result<()> {
+    let prueba = carpeta.join(format!(".prueba-{}.parcial", std::process::id()));
+    fs::write(&prueba, "")?;
+    fs::remove_file(prueba)
 }
 
 /// De qué día es un archivo del registro.
